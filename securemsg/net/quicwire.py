@@ -68,8 +68,7 @@ class QuicWire:
     def receive(self, datagram: bytes, address: Address) -> None:
         """A datagram came."""
         if self.state.is_reset(datagram):
-            self._report_lost(ConnectionLost("the server does not know this connection any more"))
-            self._cancel()
+            self.drop()
             self._on_event(self, events.ConnectionTerminated(0, None, "stateless reset"))
             return
         self.state.receive_datagram(datagram, address, self._clock.seconds())
@@ -79,6 +78,11 @@ class QuicWire:
         """Forget everything at once."""
         self._cancel()
         self._protocol = None
+
+    def drop(self) -> None:
+        """Forget everything but to tell the stream."""
+        self._report_lost(ConnectionLost())
+        self._cancel()
 
     # --- what a stream needs of its transport -----------------------------------------------------------------------
 
@@ -133,6 +137,8 @@ class QuicWire:
             while (event := self.state.next_event()) is not None:
                 self._handle_event(event)
             self._hand_over()
+            if self._protocol is not None and self._protocol.connection.phase is Phase.READY:
+                self.state.window = WINDOW
             self._watch_buffer()
             self._hang_up()
             for datagram, address in self.state.datagrams_to_send(self._clock.seconds()):
@@ -165,8 +171,6 @@ class QuicWire:
             data = self._waiting.popleft()
             self.state.taken += len(data)
             self._protocol.dataReceived(data)
-            if self._protocol is not None and self._protocol.connection.phase is Phase.READY:
-                self.state.window = WINDOW
 
     def _watch_buffer(self) -> None:
         """Tell the producer when too much waits, and when that is over."""

@@ -34,7 +34,8 @@ SMALLEST_FIRST = 1200
 SMALLEST_RESET, LONGEST_RESET = 21, 43
 # What is read of a datagram, bytes. QUIC's are cut to fit into one packet of the network.
 LONGEST = 65_535
-# At most one in this many connections may be in its handshake: who only begins keeps nobody out.
+# At most one in this many connections may be in its handshake. Then the oldest of them goes, so that who only begins keeps
+# nobody out.
 HANDSHAKE_SHARE = 4
 
 NOT_HANDED = (
@@ -77,7 +78,8 @@ class UdpListener(DatagramProtocol):
         self._retry = QuicRetryTokenHandler()
         self.wires: dict[bytes, QuicWire] = {}
         self._open: dict[QuicWire, set[bytes]] = {}
-        self._in_handshake: set[QuicWire] = set()
+        # In the order in which they came.
+        self._in_handshake: dict[QuicWire, None] = {}
         self.turned_away = 0
         self._port: IListeningPort | None = None
 
@@ -186,7 +188,9 @@ class UdpListener(DatagramProtocol):
 
     def _open_connection(self, datagram: bytes, header: QuicHeader, original: bytes, addr: Address) -> None:
         """Keep state, if there is room."""
-        if len(self._open) + self._others() >= self._limit or len(self._in_handshake) >= max(1, self._limit // HANDSHAKE_SHARE):
+        if len(self._in_handshake) >= max(1, self._limit // HANDSHAKE_SHARE):
+            self._drop(next(iter(self._in_handshake)))
+        if len(self._open) + self._others() >= self._limit:
             self.turned_away += 1
             return
         state = QuicState(
@@ -198,7 +202,7 @@ class UdpListener(DatagramProtocol):
         wire = QuicWire(state, self._clock, self._send, self._on_event)
         self._open[wire] = {header.destination_cid, state.host_cid}
         self.wires.update(dict.fromkeys(self._open[wire], wire))
-        self._in_handshake.add(wire)
+        self._in_handshake[wire] = None
         wire.attach(StreamProtocol(self._options))
         wire.receive(datagram, addr)
 
@@ -206,7 +210,7 @@ class UdpListener(DatagramProtocol):
         """Follow the ids of a connection, to its end."""
         known = self._open.get(wire, set())
         if isinstance(event, events.HandshakeCompleted):
-            self._in_handshake.discard(wire)
+            self._in_handshake.pop(wire, None)
         elif isinstance(event, events.ConnectionIdIssued):
             known.add(event.connection_id)
             self.wires[event.connection_id] = wire
@@ -214,9 +218,17 @@ class UdpListener(DatagramProtocol):
             known.discard(event.connection_id)
             self.wires.pop(event.connection_id, None)
         elif isinstance(event, events.ConnectionTerminated):
-            self._in_handshake.discard(wire)
-            for one in self._open.pop(wire, set()):
-                self.wires.pop(one, None)
+            self._forget(wire)
+
+    def _drop(self, wire: QuicWire) -> None:
+        """End a connection at once, with nothing said."""
+        self._forget(wire)
+        wire.drop()
+
+    def _forget(self, wire: QuicWire) -> None:
+        self._in_handshake.pop(wire, None)
+        for one in self._open.pop(wire, set()):
+            self.wires.pop(one, None)
 
 
 def inherited_socket(descriptor: int) -> socket.socket:

@@ -26,6 +26,7 @@ from securemsg.net.quic import (
     IDLE_TIME,
     MAX_GAPS,
     MAX_HANDSHAKE,
+    WINDOW,
     Address,
     QuicState,
     client_configuration,
@@ -202,7 +203,7 @@ class LimitTests(QuicCase):
         self.assertIsNone(end.peer.channel)
 
     def test_half_open(self) -> None:
-        """Of those that never end their handshake there are few, and they are dropped."""
+        """Of those that never end their handshake there are few: the oldest goes when another comes, all go in time."""
         self.log_in()
         self.pair.listener._limit = 8 * HANDSHAKE_SHARE
         finished = len(self.pair.listener)
@@ -222,6 +223,9 @@ class LimitTests(QuicCase):
             wire.stop()
         self.assertEqual(len(self.pair.listener) - finished, 8)
         self.network.tap = lambda datagram: [datagram]
+        end, _, _ = self.pair.connect(ELSEWHERE)
+        self.network.settle()
+        self.assertIsNotNone(end.peer.channel)
         self.network.advance(HANDSHAKE_TIME + 5)
         self.assertEqual(len(self.pair.listener), finished)
 
@@ -372,6 +376,18 @@ class HoleTests(QuicCase):
     def test_first_window(self) -> None:
         """Before its login a client may send a little."""
         self.assertEqual(self.pair.wire.state._remote_max_stream_data_bidi_remote, FIRST_WINDOW)
+
+
+    def test_later_window(self) -> None:
+        """After its login it may send more."""
+        self.log_in()
+        [wire] = self.pair.listener._open
+        wire.pauseProducing()
+        self.pair.wire.write(bytes(2 * WINDOW))
+        self.network.advance(10)
+        waiting = sum(map(len, wire._waiting))
+        self.assertGreater(waiting, WINDOW // 2)
+        self.assertLessEqual(waiting, WINDOW)
 
 
 class ResetTests(QuicCase):
