@@ -81,6 +81,19 @@ GUARDS: tuple[Guard, ...] = (
         ("min(len(datagram) - 1, LONGEST_RESET)", "LONGEST_RESET", "ResetTests::test_guessed_id"),
     ),
     *guards(
+        "net/quicendpoint.py",
+        "tests/net/test_quicendpoint.py",
+        (
+            "            self._calls.append(self._reactor.callLater(ATTEMPT_DELAY, self._try_next))\n",
+            "            pass\n",
+            "EndpointTests::test_second",
+        ),
+        ("callLater(CONNECT_TIME, self._fail", "callLater(2 * CONNECT_TIME, self._fail", "EndpointTests::test_none"),
+        ("                client.wire.stop()\n", "                pass\n", "EndpointTests::test_cancelled"),
+        ("            client.close()\n            self._lost(", "            self._lost(", "EndpointTests::test_lost"),
+        ("Deferred(lambda done: self._end())", "Deferred()", "EndpointTests::test_cancelled"),
+    ),
+    *guards(
         "net/dialer.py",
         "tests/net/test_race.py",
         (
