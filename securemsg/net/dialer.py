@@ -7,19 +7,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from securemsg.net.control import observe_daemon
 from securemsg.net.link import LinkInfo, Wire
 from securemsg.net.stream import ConnectionOptions, StreamFactory, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, Spki, is_tls_failure
 from securemsg.net.turn import Turn
-from securemsg.protocol.channel import IPeer
+from securemsg.protocol.channel import IChannel, IPeer
+from securemsg.protocol.messages import Message, Unknown
 from securemsg.protocol.states import Side
 
 # How long a TCP connection, or the search for an address, may take.
@@ -27,6 +29,8 @@ CONNECT_TIME = 10
 # The wait before another attempt: it doubles up to a minute, and half of it more or less keeps a fleet from coming at once.
 FIRST_DELAY = 0.5
 MAX_DELAY = 60
+# Seconds within which a connection has to log in, if there is another route to the server.
+LOGIN_LEAD = 3
 # A full server has room as soon as somebody leaves, so the longest wait for it is shorter.
 FULL_CODE = "server-full"
 MAX_FULL_DELAY = 4
@@ -52,6 +56,31 @@ class Route:
     post_quantum: bool = False
 
 
+@implementer(IPeer)
+@define(eq=False)
+class _Candidate:
+    """
+    The peer, as long as it is not sure that it has the right connection.
+
+    @ivar closed: takes the code of its end.
+    """
+
+    _peer: IPeer
+    closed: Callable[[str], None]
+
+    def opened(self, channel: IChannel) -> None:
+        """See L{IPeer.opened}."""
+        self._peer.opened(channel)
+
+    def received(self, message: Message | Unknown) -> None:
+        """See L{IPeer.received}."""
+        self._peer.received(message)
+
+    def writable(self, yes: bool) -> None:
+        """See L{IPeer.writable}."""
+        self._peer.writable(yes)
+
+
 @define(eq=False)
 class _Attempt:
     """An attempt at one route: it waits for its start, or for its transport, or has a stream."""
@@ -65,8 +94,9 @@ class _Attempt:
 @define(eq=False)
 class Dialer:
     """
-    Keeps one peer connected, or tries to once. Where there are several routes to the server they are tried together, and the
-    first whose handshake is done has won.
+    Keeps one peer connected, or tries to once. Where there are several routes to the server they are tried together. The first
+    whose handshake is done may log in; if it has not done so within L{LOGIN_LEAD} seconds, or ends before that, the others are
+    tried. They do not log in at the same time: of two connections of a device the newer replaces the older.
 
     Twisted's C{ClientService} does not fit: its delay depends on the number of attempts alone (a full server is asked again
     sooner), it does not report why an attempt failed, and it logs the address of every attempt.
@@ -86,6 +116,10 @@ class Dialer:
     _failures: int = field(default=0, init=False)
     _attempts: list[_Attempt] = field(factory=list, init=False)
     _codes: list[str] = field(factory=list, init=False)
+    # Routes that are tried if the one that may log in does not; and how it ended then.
+    _spare: list[Route] = field(factory=list, init=False)
+    _spared: str | None = field(default=None, init=False)
+    _deciding: IDelayedCall | None = field(default=None, init=False)
     _waiting: IDelayedCall | None = field(default=None, init=False)
     _active: bool = field(default=False, init=False)
     _stopped: list[Deferred[None]] = field(factory=list, init=False)
@@ -102,6 +136,7 @@ class Dialer:
         @return: fires when nothing is left.
         """
         self._active = False
+        self._decide()
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -119,9 +154,12 @@ class Dialer:
 
     def _connect(self) -> None:
         self._waiting = None
-        self._codes = []
-        self._attempts = [_Attempt(route) for route in self._routes]
-        for attempt in list(self._attempts):
+        self._codes, self._spared = [], None
+        self._try([_Attempt(route) for route in self._routes])
+
+    def _try(self, attempts: list[_Attempt]) -> None:
+        self._attempts = list(attempts)
+        for attempt in attempts:
             if attempt.route.delay:
                 attempt.start = self._clock.callLater(attempt.route.delay, self._begin, attempt)
             else:
@@ -152,16 +190,40 @@ class Dialer:
         # The other end may have hung up within the same turn.
         if isinstance(stream, StreamProtocol) and stream.connected:
             attempt.stream = stream
-            stream.when_ready(self._ready)
+            stream.when_ready(partial(self._ready, attempt))
 
     def _won(self, winner: _Attempt) -> IPeer:
-        """A handshake is done: nobody else is needed."""
+        """A handshake is done: the others are not needed, unless this one does not come to a login."""
         others, self._attempts = [attempt for attempt in self._attempts if attempt is not winner], [winner]
         for attempt in others:
             self._cancel(attempt)
             if attempt.stream is not None:
                 attempt.stream.expire(False)
-        return self._peer
+        if not others:
+            return self._peer
+        self._spare = [evolve(attempt.route, delay=0) for attempt in others]
+        self._deciding = self._clock.callLater(LOGIN_LEAD, self._give_way, winner)
+        return _Candidate(self._peer, partial(self._ended, winner))
+
+    def _give_way(self, winner: _Attempt) -> None:
+        """Time is up for a login, with other routes left."""
+        self._deciding = None
+        if winner.stream is not None:
+            winner.stream.expire(False)
+
+    def _decide(self) -> None:
+        """No other route is needed any more."""
+        self._spare = []
+        if self._deciding is not None:
+            self._deciding.cancel()
+            self._deciding = None
+
+    def _ended(self, winner: _Attempt, code: str) -> None:
+        """The end of a connection: the peer is not told if it never logged in and there are other routes."""
+        if self._spare and self._active:
+            self._spared = code
+        else:
+            self._peer.closed(code)
 
     def _cancel(self, attempt: _Attempt) -> None:
         """Drop what has no stream yet."""
@@ -171,9 +233,10 @@ class Dialer:
         if attempt.connecting is not None:
             attempt.connecting.cancel()
 
-    def _ready(self) -> None:
+    def _ready(self, attempt: _Attempt) -> None:
         """Logged in: the next delay is a short one again."""
-        self._failures = 0
+        self._decide()
+        self._failures, self._spared = 0, None
 
     def _refused(self, attempt: _Attempt, reason: Failure) -> None:
         attempt.connecting = None
@@ -182,6 +245,11 @@ class Dialer:
     def _lost(self, attempt: _Attempt, stream: StreamProtocol, reason: Failure) -> None:
         """A connection ended, whether it was ever established or not."""
         attempt.stream = None
+        if attempt in self._attempts and self._spare and self._active and stream.link is not None:
+            spare = [_Attempt(route) for route in self._spare]
+            self._decide()
+            self._try(spare)
+            return
         code = ""
         if stream.link is None:
             code = stream.code or "lost"
@@ -204,7 +272,9 @@ class Dialer:
                 self._cancel(other)
                 self._begin(other)
         if not self._attempts and self._active:
-            if code:
+            if code and self._spared is not None:
+                self._peer.closed(self._spared)
+            elif code:
                 # That nobody answered says least.
                 self._failed(min(self._codes, key=lambda one: one in ("timeout", "not-connected")))
             self._try_again(longest)

@@ -101,6 +101,15 @@ GUARDS: tuple[Guard, ...] = (
             "for attempt in self._attempts:\n            self._cancel(attempt)",
             "RaceTests::test_stopped_early",
         ),
+        ("            winner.stream.expire(False)\n", "            pass\n", "LoginTests::test_silent"),
+        ("        if self._spare and self._active:\n", "        if False:\n", "LoginTests::test_silent"),
+        ("            if code and self._spared is not None:\n", "            if False:\n", "LoginTests::test_no_better"),
+        (
+            "        self._active = False\n        self._decide()\n",
+            "        self._active = False\n",
+            "LoginTests::test_given_up",
+        ),
+        ("        self._decide()\n        self._failures,", "        self._failures,", "LoginTests::test_logged_in"),
         ("                attempt.stream.expire(False)\n", "                pass\n", "RaceTests::test_first_wins"),
         ("        if attempt not in self._attempts:\n            return\n", "", "RaceTests::test_first_wins"),
         (

@@ -11,17 +11,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.net.control import observe_daemon
-from securemsg.net.dialer import Dialer, Route
+from securemsg.net.dialer import LOGIN_LEAD, Dialer, Route
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
 from securemsg.net.turn import Turn
-from tests.net.fakes import FakePeer
+from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer
 from tests.net.test_dialer import FakeEndpoint
+from tests.net.test_stream import frames
 
 DELAY = 0.25
 
 
-class RaceTests(SynchronousTestCase):
+class RaceCase(SynchronousTestCase):
     """A fast route, and another that is a little behind; both have handshakes."""
 
     def setUp(self) -> None:
@@ -43,6 +44,17 @@ class RaceTests(SynchronousTestCase):
         protocol, transport = endpoint.succeed()
         assert isinstance(protocol, StreamProtocol)
         return protocol, transport
+
+    def log_in(self, protocol: StreamProtocol) -> None:
+        """The login succeeds."""
+        protocol.send(HELLO)
+        protocol.dataReceived(frames(CHALLENGE))
+        protocol.send(PROOF)
+        protocol.dataReceived(frames(WELCOME))
+
+
+class RaceTests(RaceCase):
+    """Who is first."""
 
     def test_head_start(self) -> None:
         """The second is not tried at once."""
@@ -77,6 +89,7 @@ class RaceTests(SynchronousTestCase):
         self.assertTrue(slow_transport.disconnecting or slow_transport.disconnected)
         self.lose(slow)
         self.assertEqual((self.failures, self.peer.codes), ([], []))
+        self.log_in(fast)
         self.lose(fast)
         self.assertEqual((self.failures, self.peer.codes), ([], ["lost"]))
 
@@ -106,3 +119,73 @@ class RaceTests(SynchronousTestCase):
         self.dialer.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.second.attempts), 0)
+
+
+class LoginTests(RaceCase):
+    """A handshake is won, and the login fails."""
+
+    def win(self) -> StreamProtocol:
+        """The first route is the faster one."""
+        protocol, self.transport = self.finish(self.first)
+        protocol.handshakeCompleted()
+        self.assertIs(self.peer.channel, protocol)
+        return protocol
+
+    def test_silent(self) -> None:
+        """Where the server says nothing the other route is tried soon, and the peer hears nothing of the first."""
+        silent = self.win()
+        self.clock.advance(LOGIN_LEAD)
+        self.assertTrue(self.transport.disconnected)
+        self.lose(silent)
+        self.assertEqual((len(self.second.attempts), self.failures, self.peer.codes), (1, [], []))
+        other, _ = self.finish(self.second)
+        other.handshakeCompleted()
+        self.assertIs(self.peer.channel, other)
+        self.log_in(other)
+        self.lose(other)
+        self.clock.advance(0)
+        self.assertEqual((self.failures, self.peer.codes), ([], ["lost"]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_logged_in(self) -> None:
+        """Whoever logs in has won, however long it stays silent after that."""
+        protocol = self.win()
+        self.log_in(protocol)
+        self.clock.advance(LOGIN_LEAD)
+        self.assertEqual((len(self.second.attempts), self.peer.codes), (0, []))
+        self.lose(protocol)
+        self.assertEqual((len(self.second.attempts), self.peer.codes), (0, ["lost"]))
+
+    def test_nonsense(self) -> None:
+        """Where it says what makes no sense the other is tried at once."""
+        protocol = self.win()
+        protocol.dataReceived(bytes(100))
+        self.lose(protocol)
+        self.assertEqual((len(self.second.attempts), self.peer.codes), (1, []))
+
+    def test_no_better(self) -> None:
+        """If the other route leads nowhere, the peer hears how the first ended."""
+        protocol = self.win()
+        protocol.dataReceived(bytes(100))
+        self.lose(protocol)
+        self.second.attempts[-1][1].errback(Failure(error.ConnectionRefusedError()))
+        self.assertEqual((self.failures, self.peer.codes), ([], [protocol.code]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_both_silent(self) -> None:
+        """If the other comes no further, the peer hears of that one."""
+        first = self.win()
+        self.lose(first)
+        second, _ = self.finish(self.second)
+        second.handshakeCompleted()
+        second.dataReceived(bytes(100))
+        self.lose(second)
+        self.assertEqual((self.failures, self.peer.codes), ([], [second.code]))
+
+    def test_given_up(self) -> None:
+        """Whoever gives up meanwhile is told of the end, and nothing is left."""
+        protocol = self.win()
+        self.dialer.stop()
+        self.lose(protocol)
+        self.assertEqual((len(self.second.attempts), self.peer.codes), (0, [""]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
