@@ -15,6 +15,7 @@ from queue import PriorityQueue
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.net.listener import connection_limit
 from tests.functional.support import HOST, TWISTD, Daemon, Person, Place, free_port, is_listening, until
 
 # What becomes of datagrams, both ways: the share that is lost, that comes twice, and the seconds that they take.
@@ -112,12 +113,14 @@ class BadNetwork:
 class UdpCase(SynchronousTestCase):
     """A daemon that listens on UDP as well."""
 
+    options: tuple[str, ...] = ()
+
     def setUp(self) -> None:
         """It listens."""
         self.place = Place.make()
         self.addCleanup(self.place.forget)
         self.udp_port = free_port()
-        self.daemon = Daemon(self.place, ("--udp-port", str(self.udp_port)))
+        self.daemon = Daemon(self.place, ("--udp-port", str(self.udp_port), *self.options))
         self.daemon.start()
 
     def join(self, *names: str) -> Iterator[Person]:
@@ -173,6 +176,37 @@ class RestartTests(UdpCase):
         until(lambda: reader.line_count == 3, "the third line")
         chat.end_input()
         self.assertEqual(chat.wait().status, 0)
+
+
+class SharedTests(UdpCase):
+    """What both transports have in common."""
+
+    options = ("--max-clients", "2")
+
+    def test_limit(self) -> None:
+        """Connections over the one count for the other."""
+        ann, ben = self.join("ann", "ben")
+        reader = ann.start("recv", "--follow")
+        # Over UDP it would count for another moment.
+        ben.send("ann", "hi", "--transport", "tcp")
+        until(lambda: reader.line_count == 1, "a reader that is connected")
+        with contextlib.ExitStack() as stack:
+            for _ in range(connection_limit(2) - 1):
+                stack.enter_context(socket.create_connection((HOST, self.daemon.port)))
+            with socket.create_connection((HOST, self.daemon.port)) as one_more:
+                one_more.settimeout(SEND_LIMIT)
+                self.assertEqual(one_more.recv(1), b"")
+            self.assertEqual(ben.error("ping", "--timeout", "2", status=6)["code"], "timeout")
+        ben.run("ping")
+
+    def test_stopped(self) -> None:
+        """Whoever is connected is told that the daemon ends."""
+        [ann] = self.join("ann")
+        ann.send("server", "hi")
+        reader = ann.start("recv", "--follow", "--json")
+        until(lambda: reader.line_count == 1, "an answer")
+        self.daemon.stop()
+        until(lambda: "stopping" in reader.err, "a word of the end")
 
 
 class NoiseTests(UdpCase):

@@ -40,6 +40,9 @@ class LimitTests(SynchronousTestCase):
         assert taken[0] is not None
         taken[0].connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(factory.buildProtocol(None))
+        # Those over UDP count as well.
+        factory.others = lambda: 1
+        self.assertIsNone(factory.buildProtocol(None))
 
 
 class HangupTests(SynchronousTestCase):

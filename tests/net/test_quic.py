@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import os
 import random
+import socket
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from typing import cast
 
 import pytest
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # as in securemsg.net.udp
@@ -16,10 +20,13 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStream
-from aioquic.tls import Epoch
+from aioquic.tls import Epoch, Group
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.crypto.keys import same
 from securemsg.net.link import is_post_quantum
+from securemsg.net.listener import PortUnavailable
 from securemsg.net.quic import (
     FIRST_WINDOW,
     ID_SIZE,
@@ -34,10 +41,10 @@ from securemsg.net.quic import (
 from securemsg.net.quicwire import KEEP_ALIVE, QuicWire
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
-from securemsg.net.udp import HANDSHAKE_SHARE, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET
+from securemsg.net.udp import HANDSHAKE_SHARE, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET, inherited_socket
 from securemsg.protocol.messages import Ping, Pong
 from tests.net.fakes import CHALLENGE, HELLO, log_in
-from tests.net.quicpair import CLIENT, SERVER, Datagram, Pair
+from tests.net.quicpair import CLIENT, SERVER, Datagram, FakeSocket, Pair
 
 ELSEWHERE: Address = ("198.51.100.7", 40000)
 # By how much memory may grow under noise, bytes.
@@ -63,6 +70,10 @@ class QuicCase(SynchronousTestCase):
         handler.emit = self.logged.append  # type: ignore[assignment,method-assign]
         logging.getLogger().addHandler(handler)
         self.addCleanup(logging.getLogger().removeHandler, handler)
+        self.events: list[LogEvent] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.pair = Pair(limit=self.limit)
         self.network = self.pair.network
 
@@ -175,6 +186,34 @@ class AddressTests(QuicCase):
         self.assertEqual(self.to_server(header + bytes(4)), [])
         self.assertEqual(len(self.to_server(header + bytes(SMALLEST_FIRST))), 1)
         self.assertEqual(self.to_server(answer + bytes(SMALLEST_FIRST)), [])
+
+
+class FullSocket(FakeSocket):
+    """One whose kernel has no room."""
+
+    def write(self, data: bytes, address: Address) -> None:
+        """It takes nothing."""
+        raise OSError(errno.ENOBUFS, "no buffer space available")
+
+
+class SocketTests(QuicCase):
+    """What a kernel does."""
+
+    def test_refused(self) -> None:
+        """A datagram that it does not take is lost, and sent again."""
+        self.log_in()
+        sound = self.pair.listener.transport
+        self.pair.listener.transport = FullSocket(self.network, SERVER)  # type: ignore[assignment]
+        self.pair.stream.send(Ping(1))
+        self.network.settle()
+        self.pair.listener.transport = sound
+        self.exchange(2)
+
+    def test_handed(self) -> None:
+        """What was handed over must be a socket for UDP, and is not closed if it is another."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+            self.assertRaises(PortUnavailable, inherited_socket, stream.fileno())
+            self.assertGreater(os.fstat(stream.fileno()).st_ino, 0)
 
 
 class LimitTests(QuicCase):
@@ -469,7 +508,7 @@ class NoiseTests(QuicCase):
         self.assertLess(self.held() - held, LEAK)
         self.assertEqual(len(self.pair.listener), 1)
         self.exchange(1, 2)
-        self.assertEqual((self.logged, self.flushLoggedErrors()), ([], []))
+        self.assertEqual((self.logged, self.events), ([], []))
 
     def held(self) -> int:
         """The memory in use, bytes, but for what the tests themselves keep."""
@@ -568,6 +607,39 @@ class HandshakeTests(QuicCase):
         self.pair.wire._pump()
         self.network.settle()
         self.assertEqual((self.pair.server.peer.codes, self.logged), (["lost"], []))
+
+    def test_one_way_stream(self) -> None:
+        """Nor may it open one that goes one way."""
+        self.pair.stream.send(HELLO)
+        self.network.settle()
+        self.pair.wire.state._remote_max_streams_uni = 1
+        self.pair.wire.state.send_stream_data(2, b"more")
+        self.pair.wire._pump()
+        self.network.settle()
+        self.assertEqual(self.pair.server.peer.codes, ["lost"])
+
+    def test_other_group(self) -> None:
+        """Keys are agreed upon with the group that both ends say, and with no other."""
+
+        class OtherGroup(QuicState):
+            """A client that wants another."""
+
+            def _initialize(self, peer_cid: bytes) -> None:
+                super()._initialize(peer_cid)
+                self.tls._supported_groups = [Group.SECP256R1]
+
+        end, _, _ = self.pair.connect_with(OtherGroup(client_configuration("localhost"), same=same), ELSEWHERE)
+        self.network.advance(1)
+        self.assertIsNone(end.peer.channel)
+
+    def test_ended_half(self) -> None:
+        """A client that ends its half is done with the other, too."""
+        self.pair.stream.send(HELLO)
+        self.network.settle()
+        self.pair.wire.state.send_stream_data(0, b"", end_stream=True)
+        self.pair.wire._pump()
+        self.network.advance(1)
+        self.assertEqual((self.pair.server.peer.codes, len(self.pair.listener)), (["lost"], 0))
 
     def test_stopped(self) -> None:
         """Half a connection is none."""
