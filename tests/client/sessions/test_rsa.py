@@ -9,15 +9,17 @@ import msgspec
 from attrs import evolve
 
 from securemsg.client.sessions import budgets, pins, rsa, store, suites
-from securemsg.client.sessions.epochs import Epoch
+from securemsg.client.sessions.addresses import DeviceAddress
+from securemsg.client.sessions.epochs import RSA_OPENED, Epoch
 from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.conversations import direct, lobby
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import META, load
+from securemsg.client.state.records import META, load, save
 from securemsg.crypto import primitives
 from securemsg.crypto.keys import length_prefixed, sha256
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.crypto.rsa import RsaKey
-from securemsg.errors import LocalProtocolError, Refusal
+from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.protocol.envelope import (
     PQXDH,
     PSK,
@@ -258,6 +260,23 @@ class OpeningTests(RsaCase):
         again.pin_suite(self.bob, RSA)
         error = self.assertRaises(IdentityChanged, self.bob.read, again.seal(self.bob, b"hi"))
         self.assertEqual(error.contact.changed_to, again.profile.identity.public)
+
+    def test_only_direct(self) -> None:
+        """It is a suite of conversations between two accounts: a guest, or the lobby, has no RSA key."""
+        post = self.alice.seal(self.bob, b"hi")
+        envelope, address = decode_record(Envelope, post.own), DeviceAddress(post.account, post.device, b"")
+        rest = (address, envelope, header_of(post), sha256(post.common), NOW)
+        with self.bob.store.writing() as records:
+            self.assertRaises(Unauthentic, rsa.open_part, records, self.bob.profile, lobby("alice"), *rest)
+            rsa.open_part(records, self.bob.profile, direct("alice"), *rest)
+
+    def test_epochs_of_another(self) -> None:
+        """Epochs that were opened of somebody who had the name before do not stand above those of the one who has it now."""
+        epoch = rsa.OpenedEpoch(bytes(32), NOW + 1000, bytes(32))
+        bucket = store.bucket_of("alice", self.alice.device.id)
+        with self.bob.store.writing() as records:
+            save(records, store.EPOCHS, bucket, rsa.OpenedEpochs(bytes(32), (epoch,)), RSA_OPENED)
+        self.assertEqual(self.bob.read(self.alice.seal(self.bob, b"hi")), b"hi")
 
     def test_whatever_is_pinned(self) -> None:
         """It opens whatever we have chosen, and what we send stays in that."""
