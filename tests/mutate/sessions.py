@@ -248,7 +248,7 @@ GUARDS: tuple[Guard, ...] = (
         "tests/client/sessions/test_rsa.py",
         ("check_size(content_key, self._key_size)", "pass", "SealingTests::test_other_content_key"),
         ("    if public is None:\n", "    if False:\n", "SealingTests::test_no_rsa_key"),
-        ("if own is None or conversation.kind is not ConversationKind.DIRECT:", "if own is None:", "OpeningTests::test_only_direct"),
+        (" or conversation.kind is not ConversationKind.DIRECT:", ":", "OpeningTests::test_only_direct"),
         ("if known is None or known.identity != sender.identity:", "if known is None:", "OpeningTests::test_epochs_of_another"),
         (" or epoch.rsa_key != sha256(public):", ":", "SealingTests::test_new_epoch_for_another_key"),
         (
