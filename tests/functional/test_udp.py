@@ -25,7 +25,7 @@ DELAY = 0.1
 JITTER = 0.05
 # Nothing passes for so many seconds.
 CUT = 5
-LINES = 60
+LINES = 30
 LARGEST = 65_535
 # Does what systemd does before it starts a service (sd_listen_fds(3)).
 HANDED = """
