@@ -30,7 +30,15 @@ from tests.client.people import seal_part, seal_with_file
 from tests.given import Given, octets, signed_list, value_of
 
 NOW = 1_790_000_000
-Body = envelope.Receipt | envelope.Reset | envelope.RelayedLine | envelope.Person | envelope.Members | envelope.RefusedLine
+Body = (
+    envelope.Receipt
+    | envelope.Reset
+    | envelope.RelayedLine
+    | envelope.Person
+    | envelope.Members
+    | envelope.RefusedLine
+    | envelope.ConfirmedLine
+)
 RECORDS: dict[str, type[Body]] = {kind.__name__: kind for kind in get_args(Body)}
 
 

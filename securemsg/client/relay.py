@@ -35,6 +35,7 @@ from securemsg.protocol.envelope import (
     LINES,
     MAX_LOBBY_MEMBERS,
     MAX_LOBBY_TEXT,
+    ConfirmedLine,
     Content,
     Kind,
     Members,
@@ -46,6 +47,8 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Key, Name, Record
 
 MEMBERS = b"lobby/members"
+# What becomes of a line: its copies, and the confirmation for its author.
+COPIES = (Kind.RELAYED, Kind.CONFIRMED)
 
 MINUTE = 60
 # What one account may say in a minute, entering included: more than anybody types.
@@ -75,8 +78,8 @@ class Roster(Record, frozen=True):
 
 def copy_id(author: str, message_id: bytes, to: str) -> bytes:
     """
-    The message id of the copy of a line for somebody: always the same, so that nobody gets it twice, whatever state of ours was
-    put back.
+    The message id of the copy of a line for somebody, or, for its author, of the confirmation: always the same, so that nobody
+    gets it twice, whatever state of ours was put back.
     """
     return keys.digest(keys.LOBBY_COPY, author.encode(), message_id, to.encode())[: keys.ID_SIZE]
 
@@ -202,6 +205,7 @@ class _Turn:
                 return
         line = RelayedLine(self.name, content.message_id, content.sent_at, content.kind, content.body)
         self._tell(self._others, Kind.RELAYED, line)
+        self._write(self.name, Kind.CONFIRMED, ConfirmedLine(content.message_id))
 
     def _enter(self) -> bool:
         """
@@ -263,7 +267,7 @@ class _Turn:
     def _write(self, name: str, kind: Kind, body: Record) -> None:
         """Write to somebody."""
         to = lobby(name)
-        message_id = copy_id(self.name, self._content.message_id, name) if kind is Kind.RELAYED else None
+        message_id = copy_id(self.name, self._content.message_id, name) if kind in COPIES else None
         write_in(self._records, to, encode_record(body), now=self._now, message_id=message_id, kind=kind)
         self.written += 1
         self._retention.trim(self._records, to, self._now)

@@ -78,6 +78,7 @@ class Kind(enum.IntEnum):
     LEFT = 11       # somebody is gone
     MEMBERS = 12    # answers an `ENTER`: who is in it, or why the sender is not
     REFUSED = 13    # a text or an answer was not relayed
+    CONFIRMED = 14  # a text or an answer of the recipient was relayed
 
 
 class ListMark(Record, frozen=True):
@@ -193,6 +194,12 @@ class RefusedLine(Record, frozen=True):
     message_id: Id
 
 
+class ConfirmedLine(Record, frozen=True):
+    """Body of a C{CONFIRMED}: which message was relayed."""
+
+    message_id: Id
+
+
 @frozen
 class KindRules:
     """
@@ -206,7 +213,7 @@ class KindRules:
 
     counted: bool = True
     shown: bool = True
-    record: type[Receipt | Reset | RelayedLine | Person | Members | RefusedLine] | None = None
+    record: type[Receipt | Reset | RelayedLine | Person | Members | RefusedLine | ConfirmedLine] | None = None
     size: int = 0
 
 
@@ -227,11 +234,12 @@ KINDS: dict[int, KindRules] = {
     Kind.LEFT: KindRules(record=Person),
     Kind.MEMBERS: KindRules(shown=False, record=Members),
     Kind.REFUSED: KindRules(record=RefusedLine),
+    Kind.CONFIRMED: KindRules(shown=False, record=ConfirmedLine),
 }
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})
 TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
-FROM_LOBBY = frozenset({Kind.RELAYED, Kind.ENTERED, Kind.LEFT, Kind.MEMBERS, Kind.REFUSED})
+FROM_LOBBY = frozenset({Kind.RELAYED, Kind.ENTERED, Kind.LEFT, Kind.MEMBERS, Kind.REFUSED, Kind.CONFIRMED})
 
 
 class Share(Record, frozen=True):

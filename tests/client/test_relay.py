@@ -9,21 +9,32 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import lobby, messages
 from securemsg.client.autoresponder import MAX_RELAYED, Autoresponder, Immediate
-from securemsg.client.relay import MAX_COPIES, MAX_LINES, MAX_RATES, MEMBERS, MINUTE, OWN_PART, Member, Rates, Roster
+from securemsg.client.relay import (
+    MAX_COPIES,
+    MAX_LINES,
+    MAX_RATES,
+    MEMBERS,
+    MINUTE,
+    OWN_PART,
+    Member,
+    Rates,
+    Roster,
+    copy_id,
+)
 from securemsg.client.state.contacts import Contact as ContactRow
 from securemsg.client.state.contacts import get_contact, put_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.conversations import lobby as lobby_with
 from securemsg.client.state.lobby import Presence
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.records import HISTORY, META, save
+from securemsg.client.state.records import HISTORY, META, SEEN, save, seen_message
 from securemsg.client.state.retention import Retention
 from securemsg.crypto.keys import sha256
 from securemsg.errors import Refusal
 from securemsg.protocol import envelope as e
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.envelope import MAX_LOBBY_MEMBERS, MAX_LOBBY_TEXT, Kind, encode_record
-from securemsg.protocol.messages import MAX_TEXT, Deposit, Welcome
+from securemsg.protocol.messages import MAX_TEXT, Accepted, Deposit, Welcome
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
 from tests.client.lobby import LobbyCase
@@ -36,7 +47,7 @@ class TalkTests(LobbyCase):
     """Three talk, and one is away at times."""
 
     def test_everybody(self) -> None:
-        """A line comes to everybody else, with who said it, when, and its message id; and to its author not at all."""
+        """A line comes to everybody else, with who said it, when, and its message id; its author is told that it did."""
         self.enter(self.alice, self.bob, self.carol)
         number = self.say(self.alice, "hello")
         for user in (self.bob, self.carol):
@@ -44,7 +55,20 @@ class TalkTests(LobbyCase):
             self.assertEqual((line.sender, line.text, line.id, line.room), ("alice", "hello", number, LOBBY_NAME))
             self.assertEqual((line.kind, line.verified, line.to), (Kind.TEXT, False, user.name))
         self.assertEqual(self.heard(self.alice), [("bob", "bob entered"), ("carol", "carol entered")])
-        self.assertEqual((self.alice.sent(number).status, self.alice.sent(number).to), ("accepted", LOBBY_NAME))
+        sent = self.alice.sent(number)
+        self.assertEqual((sent.status, sent.to, sent.delivered_at), ("delivered", LOBBY_NAME, int(self.world.clock)))
+        self.assertEqual(messages.history(self.alice.store, LOBBY_NAME)[-1], sent)
+
+    def test_not_yet(self) -> None:
+        """Until the contact has relayed a line, it is no more than accepted; whether somebody else is there or not."""
+        self.enter(self.alice)
+        self.contact.is_held = True
+        number = self.say(self.alice, "hello?")
+        self.assertEqual(self.alice.sent(number).status, "accepted")
+        self.contact.is_held = False
+        self.contact.answer()
+        self.world.settle()
+        self.assertEqual(self.alice.sent(number).status, "delivered")
 
     def test_away(self) -> None:
         """Who is away gets all of it later, in the order of each sender."""
@@ -142,6 +166,8 @@ class TalkTests(LobbyCase):
                 machine.run()
                 user.pump()
         self.assertEqual([pair for pair in self.heard(self.alice) if pair[1] == "beep"], [("bob", "beep"), ("carol", "beep")])
+        own = [line.status for line in messages.history(self.bob.store, LOBBY_NAME) if isinstance(line, messages.Sent)]
+        self.assertEqual(own, ["accepted", "delivered"])
         answers = [line for line in messages.unread(self.alice.store, LOBBY_NAME) if line.text == "beep"]
         self.assertEqual({line.kind for line in answers}, {Kind.ANSWER})
         self.assertEqual([pair for pair in self.heard(self.bob) if pair[1] == "beep"], [("carol", "beep")])
@@ -202,8 +228,10 @@ class TalkTests(LobbyCase):
         self.assertEqual(self.heard(self.alice)[-2:], [("bob", "lost"), ("bob", "found")])
 
     def test_lost_by_the_server(self) -> None:
-        """What a server that was put back has lost of the lobby is sent again, and heard once."""
+        """What a server that was put back has lost of the lobby is sent again, and heard once; what was relayed is not lost."""
         self.enter(self.alice, self.bob)
+        self.say(self.alice, "before")
+        self.contact.is_held = True
         number = self.say(self.alice, "once")
         wire = self.alice.connect(settle=False)
         wire.to_client = replacing(Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=1))
@@ -211,7 +239,11 @@ class TalkTests(LobbyCase):
         self.world.advance(1)
         self.assertEqual(len(decoded(wire, Side.CLIENT, Deposit)), 1)
         self.assertEqual(self.alice.sent(number).status, "accepted")
-        self.assertEqual([text for _, text in self.heard(self.bob)], ["once"])
+        self.contact.is_held = False
+        self.contact.answer()
+        self.world.settle()
+        self.assertEqual(self.alice.sent(number).status, "delivered")
+        self.assertEqual([text for _, text in self.heard(self.bob)], ["before", "once"])
 
 
 class TakenTests(LobbyCase):
@@ -228,11 +260,14 @@ class TakenTests(LobbyCase):
         self.assertFalse(self.contact.relay.handle(store, message))
 
     def test_put_back(self) -> None:
-        """Where the contact's profile is put back to before it relayed a line, it relays it again, and all have it once."""
+        """
+        Where the contact's profile is put back to before it relayed a line, it relays it again, and all have it once, also the
+        author the confirmation.
+        """
         self.enter(self.alice, self.bob)
         contact = self.contact.user
         self.contact.is_held = True
-        self.say(self.alice, "once")
+        number = self.say(self.alice, "once")
         backup = contact.backup()
         self.contact.is_held = False
         self.contact.answer()
@@ -244,6 +279,19 @@ class TakenTests(LobbyCase):
         self.world.advance(120, ticks=4)
         self.assertEqual(messages.unread_counts(contact.store), {})
         self.assertEqual(self.heard(self.bob), [("alice", "once")])
+        self.assertEqual((self.alice.sent(number).status, len(self.alice.sent(number).devices)), ("delivered", 1))
+        with self.alice.store.reading() as records:
+            self.assertIsNotNone(records.get(SEEN, seen_message("server", copy_id("alice", number, "alice"))))
+
+    def test_confirmation_lost(self) -> None:
+        """A confirmation that the server has dropped is missed, asked for, and comes."""
+        self.enter(self.alice, self.bob)
+        Loss(self.alice).lose(0)
+        number = self.say(self.alice, "hello")
+        self.assertEqual(self.alice.sent(number).status, "accepted")
+        self.say(self.bob, "and?")
+        self.world.advance(180, ticks=6)
+        self.assertEqual(self.alice.sent(number).status, "delivered")
 
 
 class ClosedTests(LobbyCase):
@@ -297,7 +345,7 @@ class BoundTests(LobbyCase):
         self.world.clock += MINUTE
         self.assertEqual(self.say(self.bob, f"{MAX_LINES}", message_id=numbers[MAX_LINES]), numbers[MAX_LINES])
         self.assertEqual(self.heard(self.alice)[-1], ("bob", f"{MAX_LINES}"))
-        self.assertEqual(self.bob.sent(numbers[MAX_LINES]).status, "accepted")
+        self.assertEqual([self.bob.sent(number).status for number in numbers[-3:]], ["delivered", "delivered", "failed"])
 
     def test_refused_again(self) -> None:
         """What is refused twice is said twice."""
@@ -307,6 +355,20 @@ class BoundTests(LobbyCase):
         for _ in range(2):
             number_of = self.say(self.bob, "again", message_id=bytes(16))
             self.assertEqual(self.bob.sent(number_of).code, "lobby-busy")
+
+    def test_refused_before_accepted(self) -> None:
+        """A refusal that comes before the server's answer is not undone by that."""
+        self.enter(self.alice, self.bob)
+        for number in range(MAX_LINES):
+            self.say(self.bob, f"{number}")
+        assert self.bob.wire is not None, "connected"
+        self.bob.wire.to_client = replacing(Accepted, lambda message: None)
+        refused = self.say(self.bob, "too much")
+        self.assertEqual(self.bob.sent(refused).code, "lobby-busy")
+        self.bob.connect()
+        sent = self.bob.sent(refused)
+        self.assertEqual((sent.status, sent.code, sent.accepted_at), ("failed", "lobby-busy", int(self.world.clock)))
+        self.assertEqual(messages.pending(self.bob.store), 0)
 
     def test_others_not_held_up(self) -> None:
         """A flood of one takes nothing from the others."""
@@ -453,8 +515,44 @@ class LieTests(LobbyCase):
         self.inject(self.bob, "alice", Kind.RELAYED, forged, in_lobby=False)
         self.inject(self.bob, "alice", Kind.RELAYED, forged)
         self.inject(self.bob, "alice", Kind.TEXT, b"hello")
+        number = self.alice.send("bob", "hello")
+        self.inject(self.bob, "alice", *self.said_of(number)[0], in_lobby=False)
+        self.assertEqual(self.alice.sent(number).status, "accepted")
         self.assertEqual(self.heard(self.alice), before)
-        self.assertEqual(messages.quarantined(self.alice.store), (3, 0))
+        self.assertEqual(messages.quarantined(self.alice.store), (4, 0))
+
+    def test_confirmed(self) -> None:
+        """
+        C{server} can say of a line in the lobby what became of it, and of no other: not of what was said to somebody, nor of a
+        question to itself.
+        """
+        self.enter(self.alice, self.bob)
+        for to in ("bob", "server"):
+            number = self.alice.send(to, "not for the lobby")
+            for kind, body in self.said_of(number):
+                self.inject(self.contact.user, "alice", kind, body)
+                self.assertEqual(self.alice.sent(number).status, "accepted", (to, kind))
+        before = messages.history(self.alice.store, LOBBY_NAME)
+        self.inject(self.contact.user, "alice", *self.said_of(bytes(16))[0])
+        self.assertEqual(messages.history(self.alice.store, LOBBY_NAME), before)
+        self.assertEqual(messages.quarantined(self.alice.store), (0, 0))
+
+    def test_confirmed_again(self) -> None:
+        """A line that was relayed stays so, whatever is said of it later."""
+        self.enter(self.alice, self.bob)
+        number = self.say(self.alice, "hello")
+        before = self.alice.sent(number)
+        self.world.clock += 5
+        for kind, body in self.said_of(number):
+            self.inject(self.contact.user, "alice", kind, body)
+            self.assertEqual(self.alice.sent(number), before, kind)
+
+    def said_of(self, number: bytes) -> list[tuple[Kind, bytes]]:
+        """That a line was relayed, and that it was not."""
+        return [
+            (Kind.CONFIRMED, encode_record(e.ConfirmedLine(number))),
+            (Kind.REFUSED, encode_record(e.RefusedLine("lobby-busy", number))),
+        ]
 
     def test_bad_names(self) -> None:
         """What C{server} says of names that no account can have is not taken in."""
@@ -475,6 +573,11 @@ class LieTests(LobbyCase):
         self.inject(self.bob, "server", Kind(Kind.LEAVE), b"")
         self.assertEqual(self.heard(self.alice), [])
         self.assertEqual(self.state(self.alice).members, ("alice",))
+
+
+def number_of(text: str) -> bytes:
+    """The message id of a text that is said only once."""
+    return sha256(text.encode())[:16]
 
 
 class KilledTests(SynchronousTestCase):
@@ -514,12 +617,13 @@ class KilledTests(SynchronousTestCase):
                 self.assertEqual(heard, wanted, (deadline, loses, reader.name))
             self.assertEqual({(line.gap_before, line.note) for line in messages.unread(reader.store)}, {(0, "")})
         self.assertEqual(messages.pending(contact.store), 0)
+        for user, text in written:
+            self.assertEqual(user.sent(number_of(text)).status, "delivered", (deadline, loses, text))
         return moments
 
     def say(self, user: User, text: str) -> None:
         """Say something; if that is interrupted, the same again."""
-        number = sha256(text.encode())[:16]
-        messages.compose(user.store, LOBBY_NAME, text, now=user.world.clock, message_id=number)
+        messages.compose(user.store, LOBBY_NAME, text, now=user.world.clock, message_id=number_of(text))
         if user.agent is not None:
             user.agent.pump()
 

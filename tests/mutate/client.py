@@ -347,11 +347,6 @@ GUARDS: tuple[Guard, ...] = (
             "if content.wants_receipt:",
             "SenselessTests::test_silent_kinds_confirmed",
         ),
-        (
-            "if found is None or found[0].conversation != opened.conversation:",
-            "if found is None:",
-            "tests/client/sending/test_receipts.py::ReceiptTests::test_only_by_recipient",
-        ),
         ('if arrival.note == "forked":', "if False:", "tests/client/test_malice.py::DeliveryTests::test_cloned_sender"),
         (
             "peer.has_account and refusal.code not in NO_RESET and",

@@ -34,9 +34,15 @@ GUARDS: tuple[Guard, ...] = (
         ("        if contact.is_blocked:\n            return True\n", "", "GoneTests::test_claimed"),
         ("last.sent and last.status is Status.FAILED", "False", "GoneTests::test_removed"),
         (
-            "copy_id(self.name, self._content.message_id, name) if kind is Kind.RELAYED else None",
+            "copy_id(self.name, self._content.message_id, name) if kind in COPIES else None",
             "None",
             "TakenTests::test_put_back",
+        ),
+        ("COPIES = (Kind.RELAYED, Kind.CONFIRMED)", "COPIES = (Kind.RELAYED,)", "TakenTests::test_put_back"),
+        (
+            "        self._write(self.name, Kind.CONFIRMED, ConfirmedLine(content.message_id))\n",
+            "",
+            "TalkTests::test_not_yet",
         ),
     ),
     *guards(
@@ -83,6 +89,23 @@ GUARDS: tuple[Guard, ...] = (
             "TalkTests::test_left_meanwhile",
         ),
         ("(state.presence is Presence.IN and code not in OUTSIDE)", "False", "BoundTests::test_lines"),
+        ("if found is None or found[0].conversation != lobby(SERVER_NAME):", "if found is None:", "LieTests::test_confirmed"),
+        ("if row.status is Status.DELIVERED:", "if False:", "LieTests::test_confirmed_again"),
+    ),
+    *guards(
+        "client/state/receipts.py",
+        "tests/client/test_relay.py",
+        ("found[0].conversation != conversation:", "False:", "LieTests::test_confirmed"),
+        (" or device in row.devices:", ":", "LieTests::test_confirmed_again"),
+    ),
+    *guards(
+        "client/sending/results.py",
+        "tests/client/test_relay.py",
+        (
+            "if history.status not in (Status.DELIVERED, Status.FAILED):",
+            "if history.status is not Status.DELIVERED:",
+            "BoundTests::test_refused_before_accepted",
+        ),
     ),
     *guards(
         "client/sending/losses.py",

@@ -28,6 +28,7 @@ RECORDS: list[Any] = [
     e.Person("alice"),
     e.Members("no-lobby", ["alice", "bob"]),
     e.RefusedLine("lobby-busy", ID),
+    e.ConfirmedLine(ID),
     e.ContentKey(bytes(64), KEY, None, (0, 0)),
     e.ContentKey(bytes(64), KEY, e.Share(1, 5), (7, 2)),
     e.ContentKey(bytes(32), KEY, None, (0, 0)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import msgspec
 from attrs import evolve, field, frozen
 
 from securemsg.client.receiving.listchecks import check_lists
@@ -24,7 +23,7 @@ from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
-from securemsg.client.state.receipts import note_receipt
+from securemsg.client.state.receipts import mark_delivered, note_receipt
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
@@ -35,7 +34,6 @@ from securemsg.client.state.records import (
     HistoryRow,
     Status,
     UnreadRow,
-    find_sent,
     load_number,
     next_seq,
     save,
@@ -222,7 +220,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
     has_news = arrival.note == "late"
     if is_new and content.kind in FROM_LOBBY:
-        has_news = lobby.apply(records, content) or has_news
+        has_news = lobby.apply(records, content, now) or has_news
     if is_new and is_shown:
         _keep(records, opened, content, arrival, now)
         has_news = True
@@ -289,22 +287,7 @@ def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int
     """
     news = False
     for message_id in decode_record(Receipt, content.body).message_ids:
-        found = find_sent(records, message_id)
-        if found is None or found[0].conversation != opened.conversation:
-            continue
-        known, row = found
-        device = opened.device_id
-        if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
-            continue
-        marked = msgspec.structs.replace(
-            row,
-            status=Status.DELIVERED,
-            code="",
-            delivered_at=row.delivered_at or now,
-            devices=(*row.devices, device),
-        )
-        save(records, HISTORY, known.conversation.bucket, marked, known.history)
-        news = True
+        news |= mark_delivered(records, opened.conversation, message_id, opened.device_id, now)
     return news
 
 

@@ -48,8 +48,10 @@ def accepted(records: IRecords, seq: int, n: int, server_now: int) -> bool:
         return False
     done = msgspec.structs.replace(history, n=n)
     if not row.again or history.status is Status.QUEUED:
-        status = Status.DELIVERED if history.status is Status.DELIVERED else Status.ACCEPTED
-        done = msgspec.structs.replace(done, status=status, code="", accepted_at=server_now)
+        # The recipient's word may come before the server's answer: a receipt, or that the lobby has refused it.
+        if history.status not in (Status.DELIVERED, Status.FAILED):
+            done = msgspec.structs.replace(done, status=Status.ACCEPTED, code="")
+        done = msgspec.structs.replace(done, accepted_at=server_now)
     save(records, HISTORY, row.to.bucket, done, row.history)
     return done.status is not history.status
 

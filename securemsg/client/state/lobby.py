@@ -11,10 +11,20 @@ import enum
 from msgspec.structs import replace
 
 from securemsg.client.state.conversations import lobby
+from securemsg.client.state.receipts import mark_delivered
 from securemsg.client.state.records import HISTORY, META, Status, find_sent, load, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME, check_name
-from securemsg.protocol.envelope import Content, Kind, Members, Person, RefusedLine, RelayedLine, decode_record
+from securemsg.protocol.envelope import (
+    ConfirmedLine,
+    Content,
+    Kind,
+    Members,
+    Person,
+    RefusedLine,
+    RelayedLine,
+    decode_record,
+)
 from securemsg.protocol.messages import Code, Counter, Name, Record
 
 LOBBY = b"lobby"
@@ -70,7 +80,7 @@ def check_names(body: Record) -> None:
                 check_name(name)
 
 
-def apply(records: IRecords, content: Content) -> bool:
+def apply(records: IRecords, content: Content, now: int) -> bool:
     """
     Take into account what C{server} says of the lobby; its lines change nothing here.
 
@@ -78,7 +88,7 @@ def apply(records: IRecords, content: Content) -> bool:
     @raise Refusal: C{bad-envelope}: the body is malformed.
     """
     before = state = load_lobby(records)
-    has_failed = False
+    is_settled = False
     match content.kind:
         case Kind.MEMBERS:
             answer = decode_record(Members, content.body)
@@ -90,10 +100,13 @@ def apply(records: IRecords, content: Content) -> bool:
         case Kind.REFUSED:
             refused = decode_record(RefusedLine, content.body)
             state = _refused(state, refused.code)
-            has_failed = _mark_failed(records, refused)
+            is_settled = _mark_failed(records, refused)
+        case Kind.CONFIRMED:
+            confirmed = decode_record(ConfirmedLine, content.body)
+            is_settled = mark_delivered(records, lobby(SERVER_NAME), confirmed.message_id, content.device, now)
     if state != before:
         save_lobby(records, state)
-    return has_failed or state != before
+    return is_settled or state != before
 
 
 def _let_in(state: LobbyState, members: tuple[str, ...]) -> LobbyState:
@@ -111,10 +124,12 @@ def _refused(state: LobbyState, code: str) -> LobbyState:
 
 
 def _mark_failed(records: IRecords, refused: RefusedLine) -> bool:
-    """Note in history that a line of ours was not relayed."""
+    """Note in history that a line of ours was not relayed; one that was relayed once stays so."""
     found = find_sent(records, refused.message_id)
     if found is None or found[0].conversation != lobby(SERVER_NAME):
         return False
     index, row = found
+    if row.status is Status.DELIVERED:
+        return False
     save(records, HISTORY, index.conversation.bucket, replace(row, status=Status.FAILED, code=refused.code), index.history)
     return True

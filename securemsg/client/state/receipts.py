@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import enum
 
+from msgspec.structs import replace
+
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import META, RECEIPTS, SEEN, ReceiptRow, load, save, seen_message
+from securemsg.client.state.records import (
+    HISTORY,
+    META,
+    RECEIPTS,
+    SEEN,
+    ReceiptRow,
+    Status,
+    find_sent,
+    load,
+    save,
+    seen_message,
+)
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.messages import Record
@@ -65,6 +78,29 @@ def note_receipt(
     first = records.scan(RECEIPTS, bucket, limit=1)
     order = first[0][1] + records.count(RECEIPTS, bucket) if first else 1
     save(records, RECEIPTS, bucket, ReceiptRow(conversation, message_id), order)
+
+
+def mark_delivered(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
+    """
+    Mark a message of ours as delivered to a device, if it was sent in this conversation, and to no other.
+
+    @return: whether its status has changed.
+    """
+    found = find_sent(records, message_id)
+    if found is None or found[0].conversation != conversation:
+        return False
+    known, row = found
+    if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
+        return False
+    marked = replace(
+        row,
+        status=Status.DELIVERED,
+        code="",
+        delivered_at=row.delivered_at or now,
+        devices=(*row.devices, device),
+    )
+    save(records, HISTORY, known.conversation.bucket, marked, known.history)
+    return True
 
 
 def bucket_of(conversation: Conversation) -> bytes:
