@@ -148,7 +148,8 @@ class Bot:
         Send a message. It is committed to the outbox before this waits: from then on it is sent with the next connection, even
         if this program dies.
 
-        @param wait: C{accepted}: by the server, which has it on disk; C{delivered}: to a device of the recipient's; C{none}.
+        @param wait: C{accepted}: by the server, which has it on disk, and in a room relayed; C{delivered}: to a device of the
+            recipient's; C{none}.
         @param id: 16 bytes of your own; sending again with the same id cannot duplicate the message.
         @param timeout: seconds; C{None}: forever.
         @param expires: how long the server keeps it, seconds; thirty days at most, and by default.

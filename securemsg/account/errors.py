@@ -301,7 +301,7 @@ WORDS: dict[str, _Words] = {
     "no-receipts": _Words(
         Exit.USAGE,
         "nobody confirms messages in {name}: they go to everybody there",
-        "use --wait accepted, which is the default",
+        "omit --wait: by default, send waits until the server has relayed the message",
     ),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
     # waiting

@@ -13,10 +13,8 @@ from securemsg.client.state.contacts import get_contact
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import RSA
 
-# What to wait for: the server's answer, or the recipient's receipt.
+# What to wait for: the server's answer (of a line in a room: until it is relayed), or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
-# The statuses that satisfy each.
-_ENOUGH = {ACCEPTED: ("accepted", "delivered"), DELIVERED: ("delivered",)}
 # The code of a message that waits for the user.
 BLOCKING = "identity-changed"
 # The code of a message whose recipient must act first.
@@ -41,7 +39,7 @@ async def follow(
     sent = await connection.until(lambda: _settled(store, connection, message_id, wait), timeout)
     if sent is None:
         raise _too_late(store, connection, message_id)
-    if sent.status in _ENOUGH[wait]:
+    if _is_enough(sent, wait):
         return sent
     if sent.status == "withdrawn":
         raise error_for("withdrawn")
@@ -72,16 +70,22 @@ def held_up_by(store: IProfileStore, sent: Sent) -> str:
     return ""
 
 
+def _is_enough(sent: Sent, wait: str) -> bool:
+    """Whether a message has come as far as is waited for."""
+    return sent.status == "delivered" or (sent.status == "accepted" == wait and not sent.needs_relay)
+
+
 def _has_arrived(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> bool | None:
     """C{True} once the server has said anything about a message."""
-    sent = _settled(store, connection, message_id, ACCEPTED)
-    return True if sent is not None or _found(store, message_id).code else None
+    sent = _found(store, message_id)
+    has_answer = sent.status == "accepted" or sent.code or _settled(store, connection, message_id, ACCEPTED) is not None
+    return True if has_answer else None
 
 
 def _settled(store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str) -> Sent | None:
     """The message, once its outcome is known."""
     sent = _found(store, message_id)
-    if sent.status in (*_ENOUGH[wait], "failed", "withdrawn"):
+    if _is_enough(sent, wait) or sent.status in ("failed", "withdrawn"):
         return sent
     return sent if _has_tried(connection) and held_up_by(store, sent) else None
 
@@ -99,6 +103,10 @@ def _has_tried(connection: AccountConnection) -> bool:
 
 def _too_late(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> SecuremsgError:
     sent = _found(store, message_id)
+    if sent.status == "accepted" and sent.needs_relay:
+        text = f"accepted by the server, but not relayed in {sent.to} in time"
+        hint = f"it may still be relayed; to wait again, send the same text with --id {sent.id.hex()}"
+        return error_for("not-answered", status=Exit.TIMED_OUT, text=text, hint=hint)
     if sent.status == "accepted":
         return error_for("not-delivered", sent.to)
     if sent.code:

@@ -47,6 +47,7 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import check_name
 from securemsg.protocol.envelope import (
     FROM_LOBBY,
+    LINES,
     MAX_LOBBY_TEXT,
     Content,
     Kind,
@@ -120,6 +121,11 @@ class Sent:
     def to(self) -> str:
         """The name of the recipient, or of the room."""
         return self.conversation.name
+
+    @property
+    def needs_relay(self) -> bool:
+        """Whether it was said in a room: then it is delivered once it is relayed, and may be refused after it was accepted."""
+        return bool(self.room) and self.kind in LINES
 
     @property
     def room(self) -> str:

@@ -29,7 +29,7 @@ class LobbyTests(PlaceCase):
             self.assertIn("operator", person.run("recv", "--from", LOBBY).err)
         follower = ben.start("recv", "--follow", "--from", LOBBY, "--json")
         sent = ada.send(LOBBY, "one")
-        self.assertEqual((sent["to"], sent["room"], sent["status"]), (LOBBY, LOBBY, "accepted"))
+        self.assertEqual((sent["to"], sent["room"], sent["status"]), (LOBBY, LOBBY, "delivered"))
         ada.send(LOBBY, "two")
         self.daemon.kill()
         self.daemon.start()

@@ -11,7 +11,6 @@ import click
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.lobby import wait_until_in
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, NO_KEY, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -93,7 +92,8 @@ def send(
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
 
-    To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it.
+    To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it. Unless --wait is
+    none, send waits there until the server has relayed the message, or refused it.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
     and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
@@ -186,9 +186,7 @@ class _SentMessage:
 
     async def _wait_for(self, reactor: Any, connection: AccountConnection) -> int:
         context = self._context
-        sent = await follow(context.store, connection, self._number, self._wait, context.settings.time_limit)
-        if sent.room:
-            await wait_until_in(context.store, connection, context.settings.time_limit)
+        await follow(context.store, connection, self._number, self._wait, context.settings.time_limit)
         return Exit.DONE
 
     def _failure(self, problem: SecuremsgError) -> SecuremsgError:

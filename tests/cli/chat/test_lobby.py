@@ -11,7 +11,8 @@ from securemsg.account.compose import commit
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.lobby import wait_until_in
 from securemsg.account.readlocks import ReadLocks
-from securemsg.account.tracking import ACCEPTED, DELIVERED
+from securemsg.account.timeouts import IdleTimeout, Timeout
+from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.conversation import finish
 from securemsg.cli.chat.slash import LeaveRoom, Misunderstood, ShowMembers, SwitchTo
@@ -20,10 +21,14 @@ from securemsg.cli.settings import NAME, PEER, Settings
 from securemsg.cli.suites import wanted
 from securemsg.client import lobby, messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.relay import Relay
+from securemsg.client.messages import Sent
+from securemsg.client.relay import MAX_LINES, Relay
 from securemsg.client.sessions.pins import Chosen
+from securemsg.client.state.conversations import lobby as lobby_with
 from securemsg.client.state.lobby import Presence
+from securemsg.client.state.records import HISTORY, HistoryRow, load_all
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
+from securemsg.protocol.envelope import Kind
 from tests.cli.chat.test_conversation import ChatCase
 
 
@@ -55,6 +60,8 @@ class LobbyChatCase(ChatCase):
                 person.connection.nudge()
             self.place.settle(1)
             self.contact.run()
+            while self.contact.is_unfinished:
+                self.contact.run()
             self.place.settle(1)
 
     def ben_says(self, text: str) -> None:
@@ -86,7 +93,7 @@ class LobbyChatTests(LobbyChatCase):
         self.show()
         self.assertEqual(self.chat.pending, 0)
         own = messages.history(self.ada.context.store, LOBBY_NAME)[-1]
-        self.assertTrue(line_text(own, "ada").endswith("Z] #lobby ada (accepted): and to you"), line_text(own, "ada"))
+        self.assertTrue(line_text(own, "ada").endswith("Z] #lobby ada (delivered): and to you"), line_text(own, "ada"))
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["and to you"])
 
     def test_json(self) -> None:
@@ -192,6 +199,74 @@ class ClosedTests(LobbyChatCase):
         self.relay()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))
+
+
+class SentTests(LobbyChatCase):
+    """A message that a command follows is done once it was relayed."""
+
+    def send(self, limit: Timeout = 30, number: bytes = bytes(16)) -> Deferred[Sent]:
+        """Ada says something, and waits."""
+        store = self.ada.context.store
+        commit(store, LOBBY_NAME, "hello", ACCEPTED, now=self.place.now(), message_id=number, expiry=86400)
+        self.ada.connection.nudge()
+        following = Deferred.fromCoroutine(follow(store, self.ada.connection, number, ACCEPTED, limit))
+        self.place.settle(1)
+        return following
+
+    def test_relayed(self) -> None:
+        """The server's answer is not enough."""
+        following = self.send()
+        self.assertNoResult(following)
+        self.relay()
+        self.assertEqual(self.successResultOf(following).status, "delivered")
+
+    def test_refused(self) -> None:
+        """What the contact refuses is an error, with its code."""
+        for number in range(MAX_LINES):
+            messages.compose(self.ada.context.store, LOBBY_NAME, f"{number}", now=self.place.now())
+        following = self.send(number=b"x" * 16)
+        self.relay()
+        problem = self.failureResultOf(following, SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("lobby-busy", Exit.REFUSED))
+        sent = messages.sent(self.ada.context.store, b"x" * 16)
+        assert sent is not None, "it was committed"
+        self.assertEqual((sent.status, sent.code), ("failed", "lobby-busy"))
+
+    def test_not_answered(self) -> None:
+        """Without an answer in time it is accepted and no more; with the same id, it is waited for again, and said once."""
+        following = self.send()
+        self.place.settle(30)
+        problem = self.failureResultOf(following, SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("not-answered", Exit.TIMED_OUT))
+        self.assertIn("accepted by the server, but not relayed", problem.text)
+        self.assertIn(f"--id {bytes(16).hex()}", problem.hint)
+        again = self.send()
+        self.assertNoResult(again)
+        self.relay()
+        self.assertEqual(self.successResultOf(again).status, "delivered")
+        with self.server.context.store.reading() as records:
+            rows = load_all(records, HistoryRow, HISTORY, lobby_with("ada").bucket)
+        self.assertEqual([row.content.body for _, row in rows if row.content.kind == Kind.TEXT], [b"hello"])
+
+    def test_limit(self) -> None:
+        """A limit that counts from when bytes moved counts from there no more, once the server has accepted it."""
+        following = self.send(IdleTimeout(5))
+        for _ in range(8):
+            messages.compose(self.ben.context.store, "ada", "hello", now=self.place.now())
+            self.ben.connection.nudge()
+            self.place.settle(1)
+        self.assertEqual(self.failureResultOf(following, SecuremsgError).value.code, "not-answered")
+
+    def test_leaving(self) -> None:
+        """Nothing but lines is relayed: whoever leaves waits for the server alone."""
+        self.open()
+        store = self.ada.context.store
+        number = lobby.leave(store, self.place.now())
+        assert number is not None, "she was in"
+        self.ada.connection.nudge()
+        following = Deferred.fromCoroutine(follow(store, self.ada.connection, number, ACCEPTED, 30))
+        self.place.settle(1)
+        self.assertEqual(self.successResultOf(following).status, "accepted")
 
 
 class WordTests(LobbyChatCase):
