@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import error_for
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.timeouts import Timeout
 from securemsg.client.lobby import state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.interfaces import IProfileStore
+from securemsg.protocol.devices import LOBBY_NAME
 
 
 async def wait_until_in(store: IProfileStore, connection: AccountConnection, limit: Timeout) -> None:
@@ -29,6 +30,17 @@ def check_admitted(store: IProfileStore) -> None:
     state = state_of(store)
     if state.presence is Presence.REFUSED:
         raise error_for(state.code)
+
+
+def not_relayed(what: str, hint: str = "") -> SecuremsgError:
+    """
+    The error for lines that C{server} has neither relayed nor refused in time.
+
+    @param what: they, with their verb: C{1 message was}.
+    """
+    text = f"{what} accepted by the server, but not relayed in {LOBBY_NAME} in time"
+    hint = hint or f"what was relayed later is marked as delivered in: securemsg history '{LOBBY_NAME}'"
+    return error_for("not-answered", status=Exit.TIMED_OUT, text=text, hint=hint)
 
 
 def _is_answered(store: IProfileStore) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.lobby import not_relayed
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.client import messages
 from securemsg.client.messages import Sent
@@ -104,9 +105,8 @@ def _has_tried(connection: AccountConnection) -> bool:
 def _too_late(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> SecuremsgError:
     sent = _found(store, message_id)
     if sent.status == "accepted" and sent.needs_relay:
-        text = f"accepted by the server, but not relayed in {sent.to} in time"
         hint = f"it may still be relayed; to wait again, send the same text with --id {sent.id.hex()}"
-        return error_for("not-answered", status=Exit.TIMED_OUT, text=text, hint=hint)
+        return not_relayed("the message was", hint)
     if sent.status == "accepted":
         return error_for("not-delivered", sent.to)
     if sent.code:

@@ -8,6 +8,7 @@ from typing import Any
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
+from securemsg.account.lobby import not_relayed
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import held_up_by
@@ -68,7 +69,9 @@ LEAVING_TIME = 2
 SILENT_TIME = 1
 # Shown in one go before the store is looked at again.
 PAGE = 64
+# The server has answered for a message; what was said in a room is relayed, or not, after that.
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
+_RELAYED = ("delivered", "failed", "withdrawn")
 
 
 class Chat:
@@ -103,6 +106,7 @@ class Chat:
         self._understand = slash.understand if commands else slash.text_of
         self._read_locks = ReadLocks(context.folder, context.store)
         self._pending: deque[bytes] = deque()
+        self._unrelayed: deque[bytes] = deque()
         self.name = name
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
@@ -332,7 +336,8 @@ class Chat:
                 if sent.status == "failed":
                     self.answers.refused(sent.id)
                     self.refused = self.refused or sent
-                    await self._notify(f"-- not sent [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+                    what = "not relayed" if sent.needs_relay else "not sent"
+                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
     async def _show_message(self, message: Received) -> None:
         text = remark(message)
@@ -350,13 +355,17 @@ class Chat:
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
-        first = messages.sent(self._context.store, self._pending[0]) if self._pending else None
-        return first is not None and first.status in _SETTLED
+        return bool(self._first(self._pending, _SETTLED) or self._first(self._unrelayed, _RELAYED))
 
     @property
     def pending(self) -> int:
         """How many messages of this run the server has not answered for."""
         return len(self._pending)
+
+    @property
+    def unrelayed(self) -> int:
+        """How many more it has accepted for a room, which has not answered for them."""
+        return len(self._unrelayed)
 
     @property
     def held_up(self) -> SecuremsgError | None:
@@ -376,15 +385,23 @@ class Chat:
         return found
 
     def _settled(self) -> list[Sent]:
-        """Our messages that were answered for, in order, up to the first that was not."""
+        """Our messages that were answered for, in order, up to the first that was not; then what the room answered."""
+        found = self._pop(self._pending, _SETTLED)
+        self._unrelayed.extend(sent.id for sent in found if sent.needs_relay and sent.status not in _RELAYED)
+        return found + self._pop(self._unrelayed, _RELAYED)
+
+    def _pop(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> list[Sent]:
+        """Take out the messages that have come so far, in order, up to the first that has not."""
         found = []
-        while self._pending:
-            sent = messages.sent(self._context.store, self._pending[0])
-            if sent is None or sent.status not in _SETTLED:
-                break
-            self._pending.popleft()
+        while sent := self._first(waiting, statuses):
+            waiting.popleft()
             found.append(sent)
         return found
+
+    def _first(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> Sent | None:
+        """The first of these messages, if it has come so far."""
+        sent = messages.sent(self._context.store, waiting[0]) if waiting else None
+        return sent if sent is not None and sent.status in statuses else None
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -457,7 +474,7 @@ async def finish(
     context: CommandContext, connection: AccountConnection, conversation: Chat, reactor: Any, timeout: float
 ) -> int:
     """
-    Wait until everything is accepted and, by the contact C{server}, answered.
+    Wait until everything is accepted and, by the contact C{server}, answered; what was said in a room, relayed.
 
     @return: 0, or 2 where a line was not understood.
     @raise SecuremsgError: it was not in time, or a message was refused.
@@ -473,7 +490,7 @@ async def finish(
     def is_done() -> bool:
         # Answers are awaited only while the chat is with `server`.
         is_asking = conversation.name == SERVER_NAME and len(conversation.answers) > 0
-        return not (conversation.pending or conversation.is_entering or is_asking)
+        return not (conversation.pending or conversation.unrelayed or conversation.is_entering or is_asking)
 
     while True:
         await conversation.show_new()
@@ -485,7 +502,8 @@ async def finish(
             silent = accepted_at + SILENT_TIME - reactor.seconds()
             if silent <= 0:
                 is_silent = False
-                text = f"waiting up to {timeout:.0f} s for an answer from {conversation.name}; --timeout changes that"
+                whom = LOBBY_NAME if conversation.unrelayed else conversation.name
+                text = f"waiting up to {timeout:.0f} s for an answer from {whom}; --timeout changes that"
                 report_note("waiting", text, context.settings.as_json)
             else:
                 left = min(left, silent)
@@ -505,6 +523,9 @@ async def finish(
         raise error_for(conversation.refused.code, conversation.refused.to)
     if conversation.kept_out:
         raise error_for(conversation.kept_out)
+    if conversation.unrelayed:
+        count = conversation.unrelayed
+        raise not_relayed("1 message was" if count == 1 else f"{count} messages were")
     if not is_done():
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.answers.lost:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
 from attrs import evolve
@@ -199,6 +201,66 @@ class ClosedTests(LobbyChatCase):
         self.relay()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))
+
+
+class EndTests(LobbyChatCase):
+    """The end of a chat waits until what was said there is relayed, or refused."""
+
+    def setUp(self) -> None:
+        """Ada is in it."""
+        super().setUp()
+        self.open()
+        self.show()
+
+    def finish(self, timeout: float = 60) -> Deferred[int]:
+        """End the chat."""
+        return Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, timeout))
+
+    def test_relayed(self) -> None:
+        """The server's answer is not enough; that an answer is awaited is said, and of whom, wherever lines go meanwhile."""
+        self.take("hello")
+        self.show()
+        self.take("/to ben")
+        self.assertEqual((self.chat.pending, self.chat.unrelayed), (0, 1))
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            ended = self.finish()
+            self.place.settle(5)
+        self.assertNoResult(ended)
+        self.assertIn("an answer from #lobby", err.getvalue())
+        self.relay()
+        self.assertEqual(self.successResultOf(ended), Exit.DONE)
+
+    def test_refused(self) -> None:
+        """Of a flood each line that was refused is named, and the first decides the status."""
+        texts = [f"{number}" for number in range(MAX_LINES + 20)]
+        for text in texts:
+            self.successResultOf(Deferred.fromCoroutine(self.chat.enter(text)))
+        ended = self.finish()
+        self.relay()
+        problem = self.failureResultOf(ended, SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("lobby-busy", Exit.REFUSED))
+        said = [line for line in messages.history(self.ada.context.store, LOBBY_NAME) if isinstance(line, Sent) and line.text]
+        self.assertEqual({line.status for line in said}, {"delivered", "failed"})
+        failed = [f"-- not relayed [lobby-busy]: {line.text}" for line in said if line.status == "failed"]
+        self.assertEqual([note for note in self.notes if "not relayed" in note], failed)
+
+    def test_not_answered(self) -> None:
+        """Without an answer in time it ends with 7, and says what is known."""
+        self.take("hello")
+        ended = self.finish(2)
+        self.place.settle(3)
+        problem = self.failureResultOf(ended, SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("not-answered", Exit.TIMED_OUT))
+        self.assertEqual(problem.text, "1 message was accepted by the server, but not relayed in #lobby in time")
+
+    def test_others_go_on(self) -> None:
+        """What is said to people is not held up by a line that was not relayed so far."""
+        for line in ("hello", "/to nobody", "anyone?"):
+            self.take(line)
+        self.show()
+        self.assertEqual(self.notes[-1], "-- not sent [no-such-account]: anyone?")
+        self.assertEqual((self.chat.pending, self.chat.unrelayed), (0, 1))
 
 
 class SentTests(LobbyChatCase):
