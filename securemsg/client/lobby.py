@@ -7,13 +7,12 @@ from msgspec.structs import replace
 from securemsg.client.messages import EVENTS, Line, Received, compose_in
 from securemsg.client.state.conversations import lobby
 from securemsg.client.state.lobby import LobbyState, Presence, load_lobby, save_lobby
-from securemsg.client.state.profile import DAY
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.envelope import Kind
 
 # Whoever is in it asks again after this time: C{server} may have put us out, or lost what it knew. Seconds.
-ASK_AGE = DAY
+ASK_AGE = 60 * 60
 
 # What is said where the lobby is opened.
 READABLE = f"the server's operator can read everything in {LOBBY_NAME}; the names there are not verified"
@@ -27,13 +26,20 @@ def enter(store: IProfileStore, now: float) -> bool:
     """
     with store.writing() as records:
         state = load_lobby(records)
-        is_open = state.presence in (Presence.ENTERING, Presence.IN)
-        if is_open and abs(now - state.asked_at) < ASK_AGE:
+        if state.presence is Presence.IN and not _is_due(state, now):
             return False
-        _write(records, Kind.ENTER, now)
-        presence = Presence.IN if state.presence is Presence.IN else Presence.ENTERING
-        save_lobby(records, replace(state, presence=presence, code="", asked_at=int(now)))
-        return True
+        return _ask(records, state, Presence.IN if state.presence is Presence.IN else Presence.ENTERING, now)
+
+
+def refresh(store: IProfileStore, now: float) -> bool:
+    """
+    Ask who is in the lobby, unless we have left it, or have asked already: until C{server} answers, we do not know that we are.
+
+    @return: whether there is something to be sent.
+    """
+    with store.writing() as records:
+        state = load_lobby(records)
+        return state.presence is not Presence.OUT and _ask(records, state, Presence.ENTERING, now)
 
 
 def leave(store: IProfileStore, now: float) -> bytes | None:
@@ -63,6 +69,19 @@ def event_text(line: Line, own: str) -> str:
     if line.kind == Kind.REFUSED and isinstance(line, Received):
         return f"your message was not relayed [{line.text}]"
     return ""
+
+
+def _ask(records: IRecords, state: LobbyState, presence: Presence, now: float) -> bool:
+    """Ask to be let in, unless we wait for the answer already."""
+    if state.presence is Presence.ENTERING and not _is_due(state, now):
+        return False
+    _write(records, Kind.ENTER, now)
+    save_lobby(records, replace(state, presence=presence, code="", asked_at=int(now)))
+    return True
+
+
+def _is_due(state: LobbyState, now: float) -> bool:
+    return abs(now - state.asked_at) >= ASK_AGE
 
 
 def _write(records: IRecords, kind: Kind, now: float) -> bytes:

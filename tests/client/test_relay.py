@@ -94,7 +94,7 @@ class TalkTests(LobbyCase):
             self.assertEqual((self.state(user).presence, self.state(user).members), (Presence.IN, ("alice", "bob")))
 
     def test_entering_again(self) -> None:
-        """To enter twice is to enter once; after a day the contact is asked again, and nobody else hears of it."""
+        """To enter twice is to enter once; after an hour the contact is asked again, and nobody else hears of it."""
         self.enter(self.alice, self.bob)
         before = len(self.heard(self.alice))
         self.assertFalse(lobby.enter(self.bob.store, self.world.clock))
@@ -103,6 +103,30 @@ class TalkTests(LobbyCase):
         self.bob.pump()
         self.assertEqual(self.state(self.bob).presence, Presence.IN)
         self.assertEqual(len(self.heard(self.alice)), before)
+
+    def test_refreshed(self) -> None:
+        """Whoever asks who is there is not known to be in until that is answered, asks once, and nobody else hears of it."""
+        self.enter(self.alice, self.bob)
+        before = self.heard(self.alice)
+        self.contact.is_held = True
+        self.assertTrue(lobby.refresh(self.bob.store, self.world.clock))
+        self.assertFalse(lobby.refresh(self.bob.store, self.world.clock))
+        self.assertFalse(lobby.enter(self.bob.store, self.world.clock))
+        self.bob.pump()
+        self.assertEqual(self.state(self.bob).presence, Presence.ENTERING)
+        self.contact.is_held = False
+        self.contact.answer()
+        self.world.settle()
+        self.assertEqual((self.state(self.bob).presence, self.state(self.bob).members), (Presence.IN, ("alice", "bob")))
+        self.assertEqual(self.heard(self.alice), before)
+
+    def test_not_refreshed(self) -> None:
+        """Whoever has left does not come in again by asking."""
+        self.enter(self.alice)
+        lobby.leave(self.alice.store, self.world.clock)
+        self.alice.pump()
+        self.assertFalse(lobby.refresh(self.alice.store, self.world.clock))
+        self.assertEqual((self.state(self.alice).presence, messages.pending(self.alice.store)), (Presence.OUT, 0))
 
     def test_text_enters(self) -> None:
         """A text lets its author in."""

@@ -131,6 +131,33 @@ GUARDS: tuple[Guard, ...] = (
         ('if sent.status == "accepted" and sent.needs_relay:', "if False:", "SentTests::test_not_answered"),
     ),
     *guards(
+        "client/lobby.py",
+        "tests/client/test_relay.py",
+        ("state.presence is not Presence.OUT and _ask(", "_ask(", "TalkTests::test_not_refreshed"),
+        (
+            "if state.presence is Presence.ENTERING and not _is_due(state, now):",
+            "if False:",
+            "TalkTests::test_refreshed",
+        ),
+        ("state, Presence.ENTERING, now)", "state, state.presence, now)", "TalkTests::test_refreshed"),
+    ),
+    *guards(
+        "client/state/lobby.py",
+        "tests/cli/chat/test_lobby.py",
+        ("if state.members and code not in OUTSIDE:", "if False:", "MembersTests::test_busy"),
+    ),
+    *guards(
+        "cli/chat/room.py",
+        "tests/cli/chat/test_lobby.py",
+        ('state.code if state.presence is Presence.REFUSED else ""', "state.code", "MembersTests::test_busy"),
+    ),
+    *guards(
+        "cli/commands/lobby.py",
+        "tests/cli/chat/test_lobby.py",
+        ("    refresh(context.store, context.now())\n", "", "MembersTests::test_closed"),
+        ("    if code:\n", "    if False:\n", "MembersTests::test_busy"),
+    ),
+    *guards(
         "cli/chat/conversation.py",
         "tests/cli/chat/test_lobby.py",
         ("conversation.pending or conversation.unrelayed or", "conversation.pending or", "EndTests::test_relayed"),

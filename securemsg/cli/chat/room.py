@@ -66,4 +66,5 @@ class Room:
         if state.presence is Presence.REFUSED and self._presence is not Presence.REFUSED:
             problem = error_for(state.code)
             await self._notify(f"-- {problem.text}; {problem.hint}")
-        self._presence, self.kept_out = state.presence, state.code
+        self._presence = state.presence
+        self.kept_out = state.code if state.presence is Presence.REFUSED else ""

@@ -17,7 +17,7 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.lobby import leave, state_of
+from securemsg.client.lobby import leave, refresh, state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.protocol.devices import LOBBY_NAME
 
@@ -68,7 +68,12 @@ def _leave(context: CommandContext) -> int:
 
 
 async def _refresh(context: CommandContext, reactor: Any, connection: AccountConnection) -> int:
-    """Take in who has come and gone."""
+    """Ask who is in it: what is known here may be old. What waits on the server may be the answer to an older question."""
     await connection.ask("drained", timeout=context.settings.time_limit)
+    refresh(context.store, context.now())
+    connection.nudge()
     await wait_until_in(context.store, connection, context.settings.time_limit)
+    code = state_of(context.store).code
+    if code:
+        raise error_for(code)
     return Exit.DONE

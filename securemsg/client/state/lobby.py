@@ -45,7 +45,7 @@ class LobbyState(Record, frozen=True):
     """
     What we know of it. Table C{META}, bucket C{LOBBY}.
 
-    @ivar code: why we were refused; else empty.
+    @ivar code: why we were refused, or, being in it, not told who else is; else empty.
     @ivar asked_at: when we asked to be let in last.
     @ivar members: those who are in it, ourselves included, in the order in which they came.
     """
@@ -117,9 +117,11 @@ def _let_in(state: LobbyState, members: tuple[str, ...]) -> LobbyState:
 
 
 def _refused(state: LobbyState, code: str) -> LobbyState:
-    """We were refused; whoever is in it stays there when there were too many messages."""
+    """We were refused; whoever is in it stays there when there were too many messages, also if it asked who else is."""
     if state.presence is Presence.OUT or (state.presence is Presence.IN and code not in OUTSIDE):
         return state
+    if state.members and code not in OUTSIDE:
+        return replace(state, presence=Presence.IN, code=code)
     return replace(state, presence=Presence.REFUSED, code=code, members=())
 
 

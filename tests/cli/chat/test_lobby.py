@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 
+import msgspec
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
@@ -18,6 +19,7 @@ from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.conversation import finish
 from securemsg.cli.chat.slash import LeaveRoom, Misunderstood, ShowMembers, SwitchTo
+from securemsg.cli.commands.lobby import _refresh
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import NAME, PEER, Settings
 from securemsg.cli.suites import wanted
@@ -27,7 +29,7 @@ from securemsg.client.messages import Sent
 from securemsg.client.relay import MAX_LINES, Relay
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.conversations import lobby as lobby_with
-from securemsg.client.state.lobby import Presence
+from securemsg.client.state.lobby import Presence, load_lobby, save_lobby
 from securemsg.client.state.records import HISTORY, HistoryRow, load_all
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.envelope import Kind
@@ -201,6 +203,44 @@ class ClosedTests(LobbyChatCase):
         self.relay()
         problem = self.failureResultOf(waiting, SecuremsgError).value
         self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))
+
+
+class MembersTests(LobbyChatCase):
+    """The command C{lobby} asks each time."""
+
+    def ask(self) -> Deferred[int]:
+        """Ask who is there."""
+        asked = Deferred.fromCoroutine(_refresh(self.ada.context, self.place.clock, self.ada.connection))
+        self.relay()
+        return asked
+
+    def test_refreshed(self) -> None:
+        """What is known here may be old."""
+        self.open()
+        with self.ada.context.store.writing() as records:
+            save_lobby(records, msgspec.structs.replace(load_lobby(records), members=("ada", "gone")))
+        self.assertEqual(self.successResultOf(self.ask()), Exit.DONE)
+        self.assertEqual(lobby.state_of(self.ada.context.store).members, ("ada",))
+
+    def test_closed(self) -> None:
+        """A lobby that was closed meanwhile has no members."""
+        self.open()
+        self.contact._relay = Relay(False, self.place.now, self.place.clock.seconds).handle
+        problem = self.failureResultOf(self.ask(), SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("no-lobby", Exit.REFUSED))
+        self.assertEqual(lobby.state_of(self.ada.context.store).members, ())
+
+    def test_busy(self) -> None:
+        """Whoever has said too much is not told, and stays in it; a chat goes on."""
+        self.open()
+        for number in range(MAX_LINES + 5):
+            messages.compose(self.ada.context.store, LOBBY_NAME, f"{number}", now=self.place.now())
+        problem = self.failureResultOf(self.ask(), SecuremsgError).value
+        self.assertEqual((problem.code, problem.status), ("lobby-busy", Exit.REFUSED))
+        state = lobby.state_of(self.ada.context.store)
+        self.assertEqual((state.presence, state.members), (Presence.IN, ("ada",)))
+        self.show()
+        self.assertEqual(self.chat.kept_out, "")
 
 
 class EndTests(LobbyChatCase):
