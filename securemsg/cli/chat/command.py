@@ -102,7 +102,14 @@ class _Piped:
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
         self._conversation = Chat(
-            context, connection, name, write=self._write, notify=self._notify, columns=columns, commands=commands
+            context,
+            connection,
+            name,
+            write=self._write,
+            notify=self._notify,
+            columns=columns,
+            commands=commands,
+            patience=0 if at_terminal else ENDING_TIME,
         )
 
     async def talk(self) -> int:

@@ -92,11 +92,13 @@ class Chat:
         notify: Callable[[str], Awaitable[Any]],
         columns: Callable[[], int],
         commands: bool = True,
+        patience: float = 0,
     ) -> None:
         """
         @param write: puts out a line of data, and is done once it is out.
         @param notify: puts out a line for people, likewise.
         @param commands: whether commands are obeyed; else every line is text.
+        @param patience: how long a command waits for what it asks of a room; nobody waits at a terminal.
         """
         self._context = context
         self._connection = connection
@@ -104,6 +106,7 @@ class Chat:
         self._notify = notify
         self._columns = columns
         self._understand = slash.understand if commands else slash.text_of
+        self._patience = patience
         self._read_locks = ReadLocks(context.folder, context.store)
         self._pending: deque[bytes] = deque()
         self._unrelayed: deque[bytes] = deque()
@@ -300,6 +303,8 @@ class Chat:
     async def _show_members(self) -> None:
         if await self._refuse_no_room():
             return
+        if self._patience:
+            await self._connection.until(lambda: None if self._room.is_entering else True, self._patience)
         rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._room.members]
         await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
 

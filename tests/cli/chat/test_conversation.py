@@ -30,7 +30,7 @@ class ChatCase(PlaceCase):
         self.notes: list[str] = []
         self.chat = self.talk(self.ada, "ben")
 
-    def talk(self, person: Person, name: str) -> Chat:
+    def talk(self, person: Person, name: str, patience: float = 0) -> Chat:
         """Open a chat that records its lines."""
         return Chat(
             person.context,
@@ -39,6 +39,7 @@ class ChatCase(PlaceCase):
             write=lambda text: self.put(self.data, text),
             notify=lambda text: self.put(self.notes, text),
             columns=lambda: 0,
+            patience=patience,
         )
 
     def put(self, lines: list[str], text: str) -> Deferred[None]:

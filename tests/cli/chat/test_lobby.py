@@ -133,6 +133,28 @@ class LobbyChatTests(LobbyChatCase):
         self.take("/members")
         self.assertEqual(self.notes[-1], f"-- ben is not a room; /to {LOBBY_NAME} first")
 
+    def test_members_awaited(self) -> None:
+        """A pipe waits for a while until the room has answered; at a terminal it is said that this is not known yet."""
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.take("/members")
+        self.assertIn("not known yet", self.notes[-1])
+        self.chat = self.talk(self.ada, LOBBY_NAME, patience=5)
+        taken = Deferred.fromCoroutine(self.chat.enter("/members"))
+        self.place.settle(1)
+        self.assertNoResult(taken)
+        self.relay()
+        self.successResultOf(taken)
+        self.assertEqual(self.data, ["ada"])
+
+    def test_members_awaited_in_vain(self) -> None:
+        """It does not wait for ever."""
+        self.chat = self.talk(self.ada, LOBBY_NAME, patience=5)
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        taken = Deferred.fromCoroutine(self.chat.enter("/members"))
+        self.place.settle(6)
+        self.successResultOf(taken)
+        self.assertIn("not known yet", self.notes[-1])
+
     def test_left(self) -> None:
         """Whoever leaves hears nothing more, until the next line enters again."""
         self.open()
