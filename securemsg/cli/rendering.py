@@ -125,6 +125,8 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
+    if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
+        state = ""
     return _text_of(line, own, own, columns, state)
 
 

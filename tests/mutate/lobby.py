@@ -147,6 +147,12 @@ GUARDS: tuple[Guard, ...] = (
         ("if state.members and code not in OUTSIDE:", "if False:", "MembersTests::test_busy"),
     ),
     *guards(
+        "cli/rendering.py",
+        "tests/cli/chat/test_lobby.py",
+        ('and line.status in ("accepted", "delivered"):', "and False:", "LobbyChatTests::test_events_of_ours"),
+        (' and line.status in ("accepted", "delivered"):', ":", "LobbyChatTests::test_events_of_ours"),
+    ),
+    *guards(
         "cli/chat/room.py",
         "tests/cli/chat/test_lobby.py",
         ('state.code if state.presence is Presence.REFUSED else ""', "state.code", "MembersTests::test_busy"),

@@ -155,6 +155,15 @@ class LobbyChatTests(LobbyChatCase):
         self.successResultOf(taken)
         self.assertIn("not known yet", self.notes[-1])
 
+    def test_events_of_ours(self) -> None:
+        """That we entered or left has a mark only if it is not accepted."""
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        [entered] = messages.history(self.ada.context.store, LOBBY_NAME)
+        self.assertTrue(line_text(entered, "ada").endswith("-- ada entered (queued)"), line_text(entered, "ada"))
+        self.relay()
+        [entered] = messages.history(self.ada.context.store, LOBBY_NAME)
+        self.assertTrue(line_text(entered, "ada").endswith("-- ada entered"), line_text(entered, "ada"))
+
     def test_left(self) -> None:
         """Whoever leaves hears nothing more, until the next line enters again."""
         self.open()
