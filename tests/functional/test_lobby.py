@@ -62,6 +62,28 @@ class LobbyTests(PlaceCase):
         self.assertEqual(dan.error("verify", LOBBY, status=2)["code"], "illegal-name")
 
 
+class ChangeTests(PlaceCase):
+    """A lobby that refuses, and one that is closed."""
+
+    options = ("--lobby",)
+
+    def test_refused(self) -> None:
+        """What is refused after the server has accepted it is no success, of a chat or C{send}; a list is not from memory."""
+        gus = self.person("gus")
+        texts = [f"{number}" for number in range(100)]
+        ended = gus.run("chat", LOBBY, text="\n".join(texts) + "\n", status=5)
+        own = [row for row in gus.run("history", LOBBY, "--json").rows if row.get("status") and row["kind"] == "text"]
+        self.assertEqual([row["text"] for row in own], texts)
+        self.assertEqual({(row["status"], row["code"]) for row in own}, {("delivered", ""), ("failed", "lobby-busy")})
+        refused = [row["text"] for row in own if row["status"] == "failed"]
+        said = [line for line in ended.err.splitlines() if "not relayed [lobby-busy]" in line]
+        self.assertEqual([line.rpartition(" ")[2] for line in said], refused)
+        self.daemon.stop()
+        self.daemon.options = ()
+        self.daemon.start()
+        self.assertEqual(gus.error("lobby", status=5)["code"], "no-lobby")
+
+
 class ClosedTests(PlaceCase):
     """A daemon without."""
 
