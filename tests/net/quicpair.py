@@ -124,6 +124,7 @@ class Pair:
 
     @ivar ends: of the server, one for each connection in the order in which they came.
     @ivar events: those of the clients' connections.
+    @ivar common: gets the reasons for which the server's ends ended.
     """
 
     network: Network = field(factory=Network)
@@ -132,6 +133,7 @@ class Pair:
     client: End = field(init=False)
     ends: list[End] = field(factory=list)
     events: list[Any] = field(factory=list)
+    common: End = field(init=False)
     listener: UdpListener = field(init=False)
     wire: QuicWire = field(init=False)
     stream: StreamProtocol = field(init=False)
@@ -150,8 +152,8 @@ class Pair:
     def listen(self) -> None:
         """The server's process begins, or begins again."""
         clock = self.network.clock
-        common = End(Side.SERVER, clock)
-        options = common.options(observe_server)
+        self.common = End(Side.SERVER, clock)
+        options = self.common.options(observe_server)
 
         def make_peer() -> Any:
             """Each connection has an end of its own."""

@@ -515,6 +515,8 @@ class NoiseTests(QuicCase):
         self.network.log.clear()
         self.pair.events.clear()
         del self.pair.ends[1:]
+        for kept in (self.pair.common.reasons, self.pair.common.unopened, self.pair.common.on_hangup):
+            kept.clear()
 
     def held(self) -> int:
         """The memory in use, bytes."""
