@@ -38,6 +38,8 @@ ID_SIZE = 8
 RESET_TOKEN_SIZE = 16
 # Seconds of silence after which either end drops the connection.
 IDLE_TIME = 100
+# Packets that only acknowledge, and whose acknowledgement may still come.
+ACKS_KEPT = 32
 # The group of the key exchange, by OpenSSL's name.
 GROUP = "x25519"
 # With one stream, the limit of the stream is enough.
@@ -172,6 +174,19 @@ class QuicState(QuicConnection):
         is_patchy = sum(len(receiver._ranges) for receiver in receivers) > MAX_GAPS
         if is_patchy or (not self._is_client and any(len(receiver._buffer) > MAX_HANDSHAKE for receiver in handshake)):
             self.close(QuicErrorCode.INTERNAL_ERROR, reason_phrase="too much out of order")
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        """
+        What is to be sent now. Packets that only acknowledge are forgotten after a while: nobody acknowledges them if we say
+        nothing else, and C{aioquic} would keep those of an idle connection until its end.
+        """
+        datagrams = super().datagrams_to_send(now)
+        for space in self._loss.spaces:
+            if len(space.sent_packets) - space.ack_eliciting_in_flight > 2 * ACKS_KEPT:
+                idle = [number for number, packet in space.sent_packets.items() if not packet.in_flight]
+                for number in idle[:-ACKS_KEPT]:
+                    del space.sent_packets[number]
+        return datagrams
 
     def is_reset(self, datagram: bytes) -> bool:
         """Whether a datagram says that the server knows nothing of this connection any more (RFC 9000 10.3.1)."""

@@ -28,6 +28,7 @@ from securemsg.crypto.keys import same
 from securemsg.net.link import is_post_quantum
 from securemsg.net.listener import PortUnavailable
 from securemsg.net.quic import (
+    ACKS_KEPT,
     FIRST_WINDOW,
     ID_SIZE,
     IDLE_TIME,
@@ -312,6 +313,15 @@ class PathTests(QuicCase):
         self.assertEqual((self.pair.client.peer.codes, self.pair.server.peer.codes), (["lost"], ["lost"]))
         self.network.advance(IDLE_TIME)
         self.assertEqual((len(self.pair.listener), self.pair.listener.wires), (0, {}))
+
+    def test_idle_for_long(self) -> None:
+        """A connection that is only kept alive does not grow."""
+        self.log_in()
+        self.network.advance(4 * ACKS_KEPT * KEEP_ALIVE)
+        [wire] = self.pair.listener._open
+        for state in (wire.state, self.pair.wire.state):
+            self.assertLessEqual(sum(len(space.sent_packets) for space in state._loss.spaces), 2 * ACKS_KEPT + 1)
+        self.exchange(1)
 
     def test_kept_alive_by_us(self) -> None:
         """Whoever sends to the client in the server's name does not make it believe that the server has spoken."""
