@@ -46,6 +46,7 @@ RSA_PREFIX = b"\x30\x82"  # DER: a sequence whose length takes two bytes, as tha
 RSA_KEYS_KEPT = 256  # parsed public keys: a new epoch for each device of some contacts; a process has one private key or two
 VERIFIERS_KEPT = 4096  # parsed public keys: logins and deposits of the same devices come again and again
 SEALERS_KEPT = 8  # a process works with one or two store keys
+SIGNERS_KEPT = 8  # likewise: identity and device of one or two accounts, or the identity of a server
 FIELD = 2**255 - 19  # RFC 7748 4.1: of Curve25519, and of Ed25519
 # All points of small order: u on Curve25519 and its twist (RFC 7748, section 7), y on Ed25519 (where x is left out).
 SMALL_U = frozenset({
@@ -178,14 +179,20 @@ def ed25519_generate() -> bytes:
     return random_bytes(KEY_SIZE)
 
 
+@lru_cache(maxsize=SIGNERS_KEPT)
+def _signer(private: bytes) -> Ed25519PrivateKey:
+    """Derive the rest of a private key once, however often it signs: that takes as long as a signature."""
+    return Ed25519PrivateKey.from_private_bytes(private)
+
+
 def ed25519_public(private: bytes) -> bytes:
     """Derive the public key, 32 bytes, of an Ed25519 private key."""
-    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    return _signer(private).public_key().public_bytes_raw()
 
 
 def ed25519_sign(private: bytes, message: bytes) -> bytes:
     """Sign a message (RFC 8032, section 5.1.6): 64 bytes, always the same for the same key and message."""
-    return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+    return _signer(private).sign(message)
 
 
 def is_ed25519_key(public: bytes) -> bool:
