@@ -11,14 +11,14 @@ import enum
 from securemsg.protocol import messages as m
 
 
-class Side(enum.Enum):
+class Side(enum.StrEnum):
     """The two ends of a connection."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
-class Phase(enum.Enum):
+class Phase(enum.StrEnum):
     """How far a connection has come."""
 
     GREETING = "greeting"
