@@ -26,6 +26,7 @@ MAX_RECORD = 4 << 30
 DEFAULT_RECORD = "16M"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
+TLS = ("epoll", "stock")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 
 
@@ -44,6 +45,7 @@ class Setup:
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
     @ivar lobby: whether the contact C{server} relays what is said in the lobby.
+    @ivar tls: what carries connections over TCP.
     """
 
     host: str
@@ -63,6 +65,7 @@ class Setup:
     udp_port: int = 0
     udp_descriptor: int = 0
     lobby: bool = False
+    tls: Literal["epoll", "stock"] = "epoll"
 
 
 class Options(usage.Options):
@@ -88,6 +91,7 @@ class Options(usage.Options):
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
+        ["tls", None, "epoll", "What carries connections: epoll, or stock for Twisted's own TLS, which is slower."],
         [
             "answer",
             None,
@@ -147,6 +151,8 @@ class Options(usage.Options):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
         if self["registration"] not in REGISTRATIONS:
             raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
+        if self["tls"] not in TLS:
+            raise usage.UsageError(f"--tls is one of {', '.join(TLS)}, not {self['tls']!r}")
         for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
             if self[name] == "":
                 raise usage.UsageError(f"--{name} is empty; name a {what}")
@@ -174,6 +180,7 @@ class Options(usage.Options):
             record_size=_size("--record-size", record_size),
             prints=bool(self["print"]),
             lobby=bool(self["lobby"]),
+            tls=cast(Literal["epoll", "stock"], self["tls"]),
         )
 
 

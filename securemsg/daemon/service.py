@@ -226,12 +226,15 @@ class Daemon(Service):
             on_hangup=self._hangups.count,
             idle_time=IDLE_TIME,
         )
-        self._public = PublicFactory(credentials, public, limit, self._reactor)
+        self._public = PublicFactory(public, limit)
         if udp_port is not None:
             self._public.others = self._udp_count
-            count = partial(len, self._public.protocols)
+            count = partial(len, self._public.open)
             self._udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
-        self._ports.append(await listen_public(self._reactor, setup.host, setup.port, self._public))
+        opened = await listen_public(
+            self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock"
+        )
+        self._ports.append(opened)
         self._log.info(
             "securemsg listens on {host}, port {port}{udp}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
@@ -289,7 +292,7 @@ class Daemon(Service):
 
     def _count_open(self) -> int:
         """The number of open connections from the network."""
-        return (0 if self._public is None else len(self._public.protocols)) + self._udp_count()
+        return (0 if self._public is None else len(self._public.open)) + self._udp_count()
 
     def _open_control(self, core: Server, turn: Turn) -> None:
         options = ConnectionOptions(

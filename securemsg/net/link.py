@@ -82,12 +82,16 @@ def unsent(transport: object) -> int:
     raw = innermost(transport)
     if callable(counted := getattr(raw, "unsent", None)):
         return int(counted())
-    waiting = 0
-    handle = getattr(raw, "socket", None)
+    waiting = unsent_in_kernel(getattr(raw, "socket", None))
+    return len(getattr(raw, "dataBuffer", b"")) - int(getattr(raw, "offset", 0)) + waiting
+
+
+def unsent_in_kernel(handle: object) -> int:
+    """How many bytes of a socket the other end has not taken yet; 0 where there is no socket."""
     if isinstance(handle, socket.socket):
         with contextlib.suppress(OSError):
-            waiting = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    return len(getattr(raw, "dataBuffer", b"")) - int(getattr(raw, "offset", 0)) + waiting
+            return int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0
 
 
 def tune(transport: object) -> None:

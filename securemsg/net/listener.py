@@ -7,16 +7,21 @@ import resource
 import socket
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 
-from securemsg.net.stream import ConnectionOptions, StreamFactory
+from securemsg.net.poller import IS_AVAILABLE, Poller
+from securemsg.net.stream import ConnectionOptions, StreamFactory, StreamProtocol
 from securemsg.net.tls import SecureFactory, ServerCredentials
+from securemsg.net.tlsserver import TlsServerEndpoint, bind_socket
+from securemsg.net.turn import Turn
 
 # Connections beyond those of `max_clients` devices: for logins that replace an old connection, and to answer server-full.
 SPARE_FACTOR = 2
@@ -34,40 +39,62 @@ class PortUnavailable(Exception):
     """The daemon cannot listen there; the text says in one line why, and what to do."""
 
 
-class PublicFactory(SecureFactory):
+class PublicFactory(StreamFactory):
     """
     Accepts connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
 
+    @ivar open: the connections that are open.
     @ivar others: how many open connections of other transports share the limit.
     @ivar turned_away: how many were closed.
     """
 
-    def __init__(self, credentials: ServerCredentials, options: ConnectionOptions, limit: int, clock: IReactorTime) -> None:
+    def __init__(self, options: ConnectionOptions, limit: int) -> None:
         """
         @param limit: of open connections.
         """
-        super().__init__(credentials, False, StreamFactory(options), clock)
+        super().__init__(evolve(options, on_end=self._ended))
         self._limit = limit
+        self._on_end = options.on_end
+        self.open: set[StreamProtocol] = set()
         self.others: Callable[[], int] = lambda: 0
         self.turned_away = 0
 
-    def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol | None:  # type: ignore[override]
         """Accept a connection, if there is room."""
-        if len(self.protocols) + self.others() >= self._limit:
+        if len(self.open) + self.others() >= self._limit:
             self.turned_away += 1
             return None
-        return super().buildProtocol(addr)
+        stream = super().buildProtocol(addr)
+        self.open.add(stream)
+        return stream
+
+    def _ended(self, stream: StreamProtocol, reason: Failure) -> None:
+        self.open.discard(stream)
+        self._on_end(stream, reason)
 
 
-async def listen_public(reactor: Any, host: str, port: int, factory: PublicFactory) -> IListeningPort:
+async def listen_public(
+    reactor: Any, turn: Turn, host: str, port: int, credentials: ServerCredentials, factory: PublicFactory, is_stock: bool
+) -> IListeningPort:
     """
     Listen on the network.
 
+    @param turn: in which the streams of C{factory} write.
+    @param is_stock: whether Twisted's own TLS carries the connections; it does in any case where there is no epoll.
     @raise PortUnavailable: the port is in use, or not allowed.
     """
-    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    endpoint: IStreamServerEndpoint
+    wrapped: IProtocolFactory = factory
+    if is_stock or not IS_AVAILABLE:
+        if not is_stock:
+            Logger().info("this system has no epoll: connections use Twisted's own TLS, which costs more")
+        kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        endpoint = kind(reactor, port, BACKLOG, host)
+        wrapped = SecureFactory(credentials, False, factory, reactor)
+    else:
+        endpoint = TlsServerEndpoint(Poller(reactor, turn), credentials, partial(bind_socket, host, port, BACKLOG))
     try:
-        opened: IListeningPort = await kind(reactor, port, BACKLOG, host).listen(factory)
+        opened: IListeningPort = await endpoint.listen(wrapped)
     except CannotListenError as error:
         problem = error.socketError
         raise PortUnavailable(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +24,14 @@ from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
+    ISystemHandle,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from securemsg.net.link import LinkInfo, Wire
+from securemsg.net.records import choose_records
 from securemsg.protocol.auth import ALPN, EXPORTER_LABEL, EXPORTER_SIZE, Binding
 
 # An idle connection gives its record buffers back: 24 kB each, as measured. pyOpenSSL has no name for it (openssl/ssl.h).
@@ -74,11 +77,12 @@ def _select(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
-def _test_handshake(context: SSL.Context) -> None:
+def _test_handshake(context: SSL.Context) -> tuple[SSL.Connection, SSL.Connection]:
     """
     Do a handshake in memory. A private key whose secret part is damaged still fits its certificate by its public part; only a
     signature shows the damage.
 
+    @return: both ends, the client first.
     @raise SSL.Error: no client could connect.
     """
     server, client = SSL.Connection(context, None), SSL.Connection(_context(), None)
@@ -90,6 +94,8 @@ def _test_handshake(context: SSL.Context) -> None:
         with contextlib.suppress(SSL.WantReadError):
             end.do_handshake()
         other.bio_write(end.bio_read(MAX_FLIGHT))
+    server.do_handshake()
+    return client, server
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -99,6 +105,7 @@ class ServerCredentials:
 
     @ivar files: both.
     @ivar spki: SHA-256 of the SubjectPublicKeyInfo.
+    @ivar records: how to read and write on what L{connection_on} gives.
     """
 
     def __init__(self, certificate: Path, key: Path, spki: Spki) -> None:
@@ -115,13 +122,19 @@ class ServerCredentials:
         self._context.use_privatekey_file(str(key))
         self._context.check_privatekey()
         self._context.set_alpn_select_callback(_select)
-        _test_handshake(self._context)
+        self.records = choose_records(SSL, *_test_handshake(self._context))
         self.files = certificate, key
         self.spki = spki(pem)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The server's end of one connection."""
         return SSL.Connection(self._context, None)
+
+    def connection_on(self, handle: socket.socket) -> SSL.Connection:
+        """The server's end of one connection, which reads and writes on a socket by itself."""
+        connection = SSL.Connection(self._context, handle)
+        connection.set_accept_state()
+        return connection
 
     def observe(self, transport: Wire) -> LinkInfo | None:
         """What protects a connection that a client made."""
@@ -186,8 +199,9 @@ class ClientTrust:
 
 def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkInfo | None:
     """What both ends see of a handshake; C{None} if it is not our protocol that was agreed upon."""
-    assert isinstance(transport, TLSMemoryBIOProtocol)
-    connection: SSL.Connection = transport.getHandle()
+    assert ISystemHandle.providedBy(transport), "what carries TLS, here or in Twisted"
+    connection = transport.getHandle()
+    assert isinstance(connection, SSL.Connection), "as above"
     if connection.get_alpn_proto_negotiated() != ALPN:
         return None
     exporter = connection.export_keying_material(EXPORTER_LABEL, EXPORTER_SIZE, b"")

@@ -84,6 +84,11 @@ class GoodTests(SynchronousTestCase):
         for text, size in (("4096", 4096), ("1M", 1 << 20), ("4G", 4 << 30)):
             self.assertEqual(setup_of("--record", "r", "--record-size", text).record_size, size)
 
+    def test_tls(self) -> None:
+        """Twisted's own TLS is used when it is asked for."""
+        found = [setup_of(*arguments).tls for arguments in ((), ("--tls", "stock"), ("--tls", "epoll"))]
+        self.assertEqual(found, ["epoll", "stock", "epoll"])
+
     def test_localhost(self) -> None:
         """C{localhost} is an address, too."""
         self.assertEqual(setup_of("--host", "localhost").host, "127.0.0.1")
@@ -143,6 +148,7 @@ class BadTests(SynchronousTestCase):
     def test_choices(self) -> None:
         """A word that is not known is answered with those that are."""
         self.assertIn("invite, open, closed, not 'some'", self.complaint("--registration", "some"))
+        self.assertIn("epoll, stock, not 'other'", self.complaint("--tls", "other"))
 
     def test_empty_names(self) -> None:
         """An empty name is no folder, and no file."""

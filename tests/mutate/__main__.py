@@ -33,6 +33,7 @@ from tests.mutate import (
     sessions,
     state,
     storage,
+    tls,
 )  # fmt: skip
 from tests.mutate.mutation import Guard, Stale
 
@@ -52,6 +53,7 @@ GUARDS: tuple[Guard, ...] = (
     *mailboxes.GUARDS,
     *storage.GUARDS,
     *network.GUARDS,
+    *tls.GUARDS,
 )
 # Without a guard something may never end, seconds.
 PATIENCE = 300

@@ -30,7 +30,7 @@ class LimitTests(SynchronousTestCase):
         clock = Clock()
         end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
-        factory = PublicFactory(credentials, end.options(credentials.observe), 2, clock)
+        factory = PublicFactory(end.options(credentials.observe), 2)
         taken = [factory.buildProtocol(None) for _ in range(2)]
         for protocol in taken:
             assert protocol is not None
