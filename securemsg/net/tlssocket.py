@@ -406,8 +406,8 @@ class TlsSocket:
             buffer = self._queue[0] if not buffer and len(self._queue) == 1 else b"".join((buffer[offset:], *self._queue))
             offset = 0
             self._queue.clear()
-        size = len(buffer)
-        limit = min(size, offset + WRITE_LIMIT)
+        start, size = offset, len(buffer)
+        limit = min(size, start + WRITE_LIMIT)
         try:
             while offset < limit:
                 # OpenSSL insists on the same bytes, or more, after it was blocked.
@@ -419,7 +419,7 @@ class TlsSocket:
         except SSL.Error as error:
             self._fail(error)
             return
-        self._unsent -= offset - (0 if buffer is not self._buffer else self._offset)
+        self._unsent -= offset - start
         self._buffer, self._offset = (b"", 0) if offset == size else (buffer, offset)
         if self._unsent:
             self._block(True)
@@ -497,7 +497,8 @@ class TlsSocket:
         assert self.socket is not None, "it has not ended"
         with contextlib.suppress(OSError):
             self.socket.recv(LAST_READ)
-        self._end(error)
+        # Its traceback would keep everything that was known of the connection.
+        self._end(error.with_traceback(None))
 
     def _end(self, reason: Exception) -> None:
         """End the connection; the protocol is told when nobody is in the middle of anything."""

@@ -11,7 +11,8 @@ GUARDS: tuple[Guard, ...] = (
         "net/turn.py",
         "tests/net/test_turn.py",
         ("        if self._calls:\n            self.expect()\n", "", "TurnTests::test_endless"),
-        ("for _ in range(ROUNDS):", "while self._calls:", "TurnTests::test_failure"),
+        ("for _ in range(ROUNDS):", "for _ in range(9):", "TurnTests::test_endless"),
+        ("for _ in range(ROUNDS):", "for _ in range(1):", "TurnTests::test_answers"),
         ("                except Exception:", "                except KeyError:", "TurnTests::test_failure"),
         ("        self._is_due = False\n        if", "        if", "TurnTests::test_begun"),
     ),
@@ -41,7 +42,7 @@ GUARDS: tuple[Guard, ...] = (
         "net/tlssocket.py",
         "tests/net/test_tlssocket.py",
         ("            data = memoryview(data).tobytes()\n", "            pass\n", "ContractTests::test_types"),
-        ("limit = min(size, offset + WRITE_LIMIT)", "limit = size", "TurnTests::test_write_limit"),
+        ("limit = min(size, start + WRITE_LIMIT)", "limit = size", "TurnTests::test_write_limit"),
         ("        elif self._has_said_end and self.disconnecting and", "        elif False and", "EndTests::test_no_answer"),
         ("self._close_timer.cancel()", "pass", "EndTests::test_answer"),
         (
@@ -65,7 +66,7 @@ GUARDS: tuple[Guard, ...] = (
             '            self._log.failure("a producer failed")\n',
             "TurnTests::test_failing_producer",
         ),
-        ("            self.socket.recv(LAST_READ)\n", "            pass\n", f"{DIFFERENCES}::test_garbage_first"),
+        ("            self.socket.recv(LAST_READ)\n", "            pass\n", "EndTests::test_alert"),
         (
             "if self._unsent > BUFFER_SIZE or not self._is_secure:",
             "if self._unsent > BUFFER_SIZE:",
@@ -75,7 +76,7 @@ GUARDS: tuple[Guard, ...] = (
         (
             "        if self.disconnecting and producer is None:\n            return\n",
             "",
-            f"{DIFFERENCES}::test_last_words_in_callback",
+            f"{DIFFERENCES}::test_server_closes",
         ),
         ("or self._has_seen_end or self._is_write_closed:\n", "or self._has_seen_end:\n", f"{DIFFERENCES}::test_half_close"),
         (
@@ -91,7 +92,7 @@ GUARDS: tuple[Guard, ...] = (
         (
             "                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,",
             "                (socket.SOL_SOCKET, socket.SO_LINGER,",
-            f"{DIFFERENCES}::test_abort",
+            f"{DIFFERENCES}::test_close_in_callback",
         ),
         (
             "    if isinstance(error, SSL.SysCallError):\n        return True\n",

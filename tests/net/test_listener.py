@@ -41,6 +41,8 @@ class LimitTests(SynchronousTestCase):
         taken[0].connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(factory.buildProtocol(None))
         # Those over UDP count as well.
+        assert taken[1] is not None
+        taken[1].connectionLost(Failure(ConnectionDone()))
         factory.others = lambda: 1
         self.assertIsNone(factory.buildProtocol(None))
 

@@ -71,6 +71,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIs(choose(SSL_write=lambda ssl, data, size: 0), PLAIN)
         self.assertIs(choose(SSL_write=lambda ssl, data, size: size), PLAIN)
         self.assertIs(choose(SSL_write=lambda ssl, data, size: lib.SSL_write(ssl, data, size) - 1), PLAIN)
+        self.assertIs(choose(SSL_write=lambda ssl, data, size: lib.SSL_write(ssl, data, size) + 1), PLAIN)
         self.assertIs(choose(SSL_read=lambda ssl, buffer, size: size), PLAIN)
         self.assertIs(choose(SSL_read=lambda ssl, buffer, size: lib.SSL_read(ssl, buffer, size) - 1), PLAIN)
         self.assertIs(choose(SSL_read=lambda ssl, buffer, size: max(lib.SSL_read(ssl, buffer, size), 1)), PLAIN)

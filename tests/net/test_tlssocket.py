@@ -188,11 +188,10 @@ class TurnTests(PairCase):
         """What a protocol logs names it, and not its address; afterwards the name is gone."""
         seen: list[str] = []
         self.protocol.hooks["data"] = lambda protocol: seen.append(context.get(ILogContext)["system"])
-        before = context.get(ILogContext)["system"]
         self.pair.tls.send(b"x")
         self.pair.poller.doRead()
         self.assertEqual(seen, ["Recorder (TLS,7)"])
-        self.assertEqual(context.get(ILogContext)["system"], before)
+        self.assertEqual(context.get(ILogContext)["system"], "-")
 
 
 class EndTests(PairCase):
@@ -228,18 +227,34 @@ class EndTests(PairCase):
 
     def test_blocked_notice(self) -> None:
         """A close_notify waits for room in the socket."""
-        self.transport.write(bytes(1 << 20))
+        connection = self.transport._connection
+        assert connection is not None
+        shutdown, answers = connection.shutdown, [SSL.WantWriteError()]
+
+        def shut_down() -> bool:
+            """There is no room at first."""
+            if answers:
+                raise answers.pop()
+            return shutdown()
+
+        connection.shutdown = shut_down  # type: ignore[method-assign]
         self.transport.loseConnection()
+        self.assertEqual(answers, [])
         self.pair.settle()
-        size = 0
-        while size < 1 << 20:
-            size += sum(map(len, self.pair.read()))
-            self.pair.settle()
         self.pair.read()
         self.assertEqual(self.pair.end, "ZeroReturnError")
         self.pair.tls.shutdown()
         self.pair.settle()
         self.assertEqual(self.protocol.calls[-1], DONE)
+
+    def test_alert(self) -> None:
+        """What is left unread of somebody who sends garbage does not take the alert with it."""
+        pair = SocketPair(self)
+        pair.socket.send(b"\x16\x03\x01\x00\x05hello" * 100)
+        pair.settle()
+        self.assertEqual(pair.protocol.calls[-1], ("lost", "Failure Error"))
+        self.assertEqual(pair.socket.recv(1000)[:1], b"\x15")
+        self.assertEqual(pair.socket.recv(1000), b"")
 
     def test_paused(self) -> None:
         """A paused connection whose client has gone does not keep the reactor busy; its end is seen when it goes on."""
@@ -252,15 +267,17 @@ class EndTests(PairCase):
         self.assertEqual(self.protocol.calls[-1], LOST)
 
     def test_ended_in_turn(self) -> None:
-        """Who ends in a turn gets nothing more in it."""
+        """Who ends in a turn gets nothing more in it, nor does its producer."""
         self.pair.tls.send(b"never read")
+        self.transport.registerProducer(Push(self.protocol), True)
+        self.transport.write(bytes(100_000))
         self.pair.turn.later(self.transport.abortConnection)
         self.transport.abortConnection()
         self.pair.poller.doRead()
         self.transport.serve(poller.READ)
         self.transport.flush()
         self.pair.reactor.advance(0)
-        self.assertEqual(self.protocol.calls[-2:], [("handshake", ""), LOST])
+        self.assertEqual(self.protocol.calls[-3:], [("pause", ""), ("stop", ""), LOST])
 
     def test_reactor_stops(self) -> None:
         """At the end of the reactor every protocol is told, at once."""
