@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import time
 from functools import partial
@@ -23,6 +25,7 @@ from securemsg.net import listener
 from securemsg.net.link import innermost, unsent
 from securemsg.net.listener import PortUnavailable, PublicFactory, listen_public
 from securemsg.net.poller import Poller
+from securemsg.net.records import PLAIN
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME, STALL_TIME
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
@@ -31,11 +34,19 @@ from securemsg.net.tlssocket import TlsSocket
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.states import Side
+from tests.functional.support import PlaceCase
 from tests.functional.tlsends import CALM, PATIENCE, Ends
 from tests.net.fakes import End, key_files
 from tests.net.test_transports import MUCH, TransportTests, delivery
 
 LIMIT = 3
+
+
+def _lowest_free() -> int:
+    """The descriptor that is given out next."""
+    number = os.dup(0)
+    os.close(number)
+    return number
 
 
 class StreamTests(TransportTests):
@@ -261,10 +272,33 @@ class EpollTests(StreamTests, SynchronousTestCase):
         self.assertNotIsInstance(self.server_stream.transport, TlsSocket)
 
 
+class PlainTests(StreamTests, SynchronousTestCase):
+    """Ours, with none of pyOpenSSL's private names."""
+
+    kind = "epoll"
+
+    def listen(self, credentials: ServerCredentials, port: int = 0) -> Deferred[IListeningPort]:
+        """See L{StreamTests}."""
+        credentials.records = PLAIN
+        return super().listen(credentials, port)
+
+
 class StockTests(StreamTests, SynchronousTestCase):
     """Twisted's."""
 
     kind = "stock"
+
+
+class StockDaemonTests(PlaceCase):
+    """A daemon that was told to use Twisted's."""
+
+    options = ("--tls", "stock")
+
+    def test_talk(self) -> None:
+        """People notice no difference."""
+        eve, sam = self.person("eve"), self.person("sam")
+        eve.send("sam", "hello")
+        self.assertEqual(sam.texts(1), ["hello"])
 
 
 class AddressTests(SynchronousTestCase):
@@ -300,6 +334,21 @@ class AddressTests(SynchronousTestCase):
         self.assertTrue(any(isinstance(reader, Poller) for reader in ends.reactor.getReaders()))
         ends.port.stopListening()
         self.assertFalse(any(isinstance(reader, Poller) for reader in ends.reactor.getReaders()))
+
+    def test_few_files(self) -> None:
+        """A process that has no file left accepts nobody for a while, and then those who have waited."""
+        ends = Ends(self, "epoll")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as waiting, capturedLogs() as events:
+            waiting.connect(ends.address)
+            # Descriptors are given out from the lowest that is free.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free(), limits[1]))
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            ends.settle()
+            self.assertEqual(ends.protocols, [])
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            ends.until(lambda: len(ends.protocols) == 1)
+        self.assertEqual(["Too many open files" in str(formatEvent(event)) for event in events], [True])
 
     def test_failing_factory(self) -> None:
         """A factory that fails costs that connection, and the next one is accepted."""
