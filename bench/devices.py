@@ -1,17 +1,19 @@
-"""Load for the daemon: as many devices as wanted, each an account of its own."""
+"""The daemon with load on Twisted, over UDP or TCP: as many devices as wanted, each an account of its own."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from attrs import define, field
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
-from bench.device import Credentials, LoadDevice, Parts, text_parts, total_parts
+from bench.accounts import Credentials
+from bench.device import LoadDevice
 from bench.flows import Flow
+from bench.jobs import LOGIN_ACCOUNTS, TALKERS
 from bench.served import HOST, Served
+from bench.sizes import PARTS
 from bench.target import Waiting
 from securemsg.crypto.keys import same, spki_digest
 from securemsg.net.dialer import Route, tcp_route
@@ -21,9 +23,6 @@ from securemsg.net.tls import SecureFactory
 from securemsg.net.turn import Turn
 from securemsg.protocol.states import Side
 
-MESSAGE_SIZE = 200
-PARTS: dict[str, Parts] = {"text": text_parts(MESSAGE_SIZE), "total": total_parts(MESSAGE_SIZE)}
-
 
 @define
 class Daemon:
@@ -31,15 +30,13 @@ class Daemon:
     The daemon as a target.
 
     @ivar way: gives the route to a port; see L{over_tcp} and L{over_udp}.
-    @ivar accounts: who is registered.
-    @ivar prefix: what their names begin with.
+    @ivar base: the first of the accounts that it uses.
     """
 
     served: Served
     way: Callable[[int], Route]
     _waiting: Waiting
-    accounts: list[Credentials] = field(factory=list)
-    prefix: str = "load"
+    base: int = TALKERS
     name: str = "daemon"
     _route: Route = field(init=False)
     _turn: Turn = field(init=False)
@@ -50,41 +47,23 @@ class Daemon:
         self._turn = Turn(self._waiting.reactor)
         self._route = self.way(self.served.port)
 
-    def move(self, served: Served) -> None:
-        """Go on with another process, which has the state of the last one."""
-        self.served = served
-        self._route = self.way(served.port)
-
-    async def register(self, count: int) -> None:
-        """Make accounts until there are so many."""
-        names = [f"{self.prefix}-{number}" for number in range(len(self.accounts), count)]
-        self.accounts += await self._waiting.each([partial(self._register, name) for name in names])
-
     async def flows(self, pairs: int, size: str) -> Sequence[Flow]:
         """Connect so many pairs."""
-        await self.register(2 * pairs)
-        devices = await self.connect(self.accounts[: 2 * pairs])
+        devices = await self.connect(2 * pairs)
         flows = []
         for sender, recipient in zip(devices[::2], devices[1::2], strict=True):
-            flows.append(self.flow(sender, recipient.credentials, size))
-            recipient.source = flows[-1]
+            sender.parts, sender.to = PARTS[size], recipient.credentials
+            sender.flow = recipient.source = Flow(sender.submit, self._waiting.reactor.seconds)
+            flows.append(sender.flow)
         return flows
-
-    def flow(self, sender: LoadDevice, to: Credentials, size: str) -> Flow:
-        """The way from one device to another, whether that is connected or not."""
-        sender.parts, sender.to = PARTS[size], to
-        sender.flow = Flow(sender.submit, self._waiting.reactor.seconds)
-        return sender.flow
 
     async def idle(self, count: int) -> None:
         """Connect so many more, and let them be."""
-        here = len(self._devices)
-        await self.register(here + count)
-        await self.connect(self.accounts[here : here + count])
+        await self.connect(count, len(self._devices))
 
     async def log_in(self, number: int) -> int:
         """Log in one, and hang up."""
-        [device] = await self.connect([self.accounts[number % len(self.accounts)]])
+        [device] = await self.connect(1, number % LOGIN_ACCOUNTS)
         self._devices.remove(device)
         await device.leave()
         return 1
@@ -95,23 +74,13 @@ class Daemon:
         for device in devices:
             await device.leave()
 
-    async def connect(self, who: Sequence[Credentials]) -> list[LoadDevice]:
-        """
-        Log in all of these.
-
-        @return: in the order of C{who}.
-        """
+    async def connect(self, count: int, first: int = 0) -> list[LoadDevice]:
+        """Log in so many."""
+        who = [Credentials(self.base + number) for number in range(first, first + count)]
         devices = [LoadDevice(credentials, self._turn.later, self._waiting.errors.append) for credentials in who]
         await self._waiting.each([partial(self._open, device) for device in devices])
         self._devices += devices
         return devices
-
-    async def _register(self, name: str) -> Credentials:
-        """Make one account, and leave."""
-        device = LoadDevice(Credentials(name, os.urandom(16)), self._turn.later, self._waiting.errors.append, True)
-        await self._open(device)
-        await device.leave()
-        return device.credentials
 
     async def _open(self, device: LoadDevice) -> None:
         """Connect a device, and wait until it is logged in."""

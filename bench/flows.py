@@ -1,7 +1,7 @@
 """
 Load: messages from one end of a pair to the other, as many in flight as wanted or so many a second.
 
-Both the daemon and the yardstick are driven by this one module, so that what differs is theirs.
+The load on Twisted has them, over UDP and TCP alike.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ class Flow:
     """
     One direction of one pair.
 
-    A message is in flight until it has been delivered I{and} accepted, where somebody accepts.
+    A message is in flight until it has been delivered I{and} accepted.
 
     @ivar submit: sends so many messages.
     @ivar clock: seconds, steadily rising.
     @ivar window: keep so many in flight; 0: whoever holds the flow decides when to send.
-    @ivar awaits_accept: whether the server answers the sender.
-    @ivar awaits_delivery: whether the recipient is there.
     """
 
     submit: Callable[[int], None]
     clock: Callable[[], float]
-    awaits_accept: bool = True
-    awaits_delivery: bool = True
     window: int = 0
-    limit: int = -1
     sent: int = 0
     accepted: int = 0
     delivered: int = 0
@@ -42,10 +37,6 @@ class Flow:
     @property
     def done(self) -> int:
         """How many are not in flight any more."""
-        if not self.awaits_accept:
-            return self.delivered
-        if not self.awaits_delivery:
-            return self.accepted
         return min(self.accepted, self.delivered)
 
     def push(self, count: int, stamp: float) -> None:
@@ -70,8 +61,6 @@ class Flow:
     def refill(self) -> None:
         """Fill the window."""
         room = self.window - (self.sent - self.done)
-        if self.limit >= 0:
-            room = min(room, self.limit - self.sent)
         if room > 0:
             self.push(room, self.clock())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from attrs import define, field
 
-from bench.report import Figure
+from bench.report import Figure, figure
 from securemsg.client.receiving import inbox
 from securemsg.client.sessions import pqxdh, prekeys, store, suites
 from securemsg.client.sessions.addresses import Recipient
@@ -150,8 +150,8 @@ def measure(folder: Path) -> list[Figure]:
     cost = max(attack.garbage(0), attack.garbage(MAX_JUMP), attack.garbage(2 * MAX_JUMP - 1, attack.known))
     kept.close()
     return [
-        Figure("garbage", "client CPU for each garbage message after the worst attack", "us", cost * MICRO),
-        Figure("garbage_kept", "bytes that a profile keeps for each byte of that attack", "x", grown),
+        figure("garbage", "client CPU for each garbage message after the worst attack", "us", cost * MICRO),
+        figure("garbage_kept", "bytes that a profile keeps for each byte of that attack", "x", grown),
     ]
 
 

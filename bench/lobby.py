@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import define, field
 
 from bench.garbage import NOW, Client
-from bench.report import Figure
+from bench.report import Figure, figure
 from securemsg.client import lobby, messages
 from securemsg.client.receiving import inbox
 from securemsg.client.relay import Relay
@@ -112,4 +112,4 @@ def measure(folder: Path) -> list[Figure]:
     spent = time.process_time() - began
     kept.close()
     assert copies == LINES * MEMBERS, "everybody else gets every line, and its author the confirmation"
-    return [Figure("lobby", f"copies for the lobby of {MEMBERS}, a second of CPU", "1/s", copies / spent)]
+    return [figure("lobby", f"copies for the lobby of {MEMBERS}, a second of CPU", "1/s", copies / spent)]

@@ -18,11 +18,14 @@ from attrs import asdict, evolve
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
 from bench import machine, served
+from bench.accounts import write_accounts
 from bench.devices import Daemon, over_tcp, over_udp
+from bench.jobs import TALKERS
 from bench.lossy import FAR, LOSS, NEAR
-from bench.parts import Bench, Scale
-from bench.report import Figure
+from bench.parts import Bench
+from bench.report import Figure, figure
 from bench.running import run, say
+from bench.scale import Scale
 from bench.target import Waiting
 from bench.udp import BESIDE
 
@@ -31,16 +34,16 @@ WINDOW = 128
 APART = ["unshare", "--map-root-user", "--net"]
 
 
-async def measure(bench: Bench, folder: Path, cores: machine.Cores) -> list[Figure]:
+def measure(scale: Scale, folder: Path, cores: machine.Cores) -> list[Figure]:
     """
     Measure, where that is possible.
 
     @param folder: for the daemon's state.
     """
     if not is_possible():
-        bench.say("loss: left out, for it needs a network namespace with an interface of its own: run as root on Linux")
+        say("loss: left out, for it needs a network namespace with an interface of its own: run as root on Linux")
         return []
-    argv = [str(folder), str(bench.scale.seconds), str(cores.server), str(cores.load)]
+    argv = [str(folder), str(scale.seconds), str(cores.server), str(cores.load)]
     done = subprocess.run(_apart("bench.loss", *argv), cwd=served.ROOT, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise machine.Unmeasurable("no figure of a network that loses packets: see above")
@@ -66,16 +69,18 @@ async def compare(reactor: IReactorTCP, folder: Path, cores: machine.Cores, seco
     assert IReactorTime.providedBy(reactor)
     waiting = Waiting(reactor)
     bench = Bench(evolve(Scale(), seconds=seconds, pairs=1), waiting, say)
+    served.start_daemon(folder, cores.server, 100, host=NEAR).stop()
+    write_accounts(folder / served.STATE, TALKERS + 4)
     daemon = served.start_daemon(folder, cores.server, 100, host=NEAR)
     rates = []
     try:
-        for name, way in (("daemon over UDP", over_udp), ("daemon over TCP", over_tcp)):
-            target = Daemon(daemon, partial(way, reactor, host=FAR), waiting, prefix=way.__name__, name=name)
+        for base, name, way in ((TALKERS, "daemon over UDP", over_udp), (TALKERS + 2, "daemon over TCP", over_tcp)):
+            target = Daemon(daemon, partial(way, reactor, host=FAR), waiting, base, name)
             rates.append((await bench.closed(target, WINDOW, "text")).rate)
     finally:
         daemon.stop()
     label = f"messages a second over UDP, {LOSS:.0%} of packets lost, one pair"
-    return [Figure("udp_loss", label, "1/s", rates[0], rates[1], beside=BESIDE)]
+    return [figure("udp_loss", label, "1/s", rates[0], rates[1], beside=BESIDE)]
 
 
 def main(folder: Path, seconds: float, cores: machine.Cores) -> None:

@@ -8,6 +8,7 @@ import platform
 import resource
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -71,10 +72,9 @@ def allow_files(connections: int) -> None:
 
 
 def cpu_time(pid: int) -> float:
-    """The processor time that a process has used in all its threads, user and system, in seconds. In steps of 10 ms."""
-    # The name may hold spaces and brackets; what follows the last one is numbers.
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    """The processor time that a process has used in all its threads, user and system, in seconds; to the nanosecond."""
+    # What clock_getcpuclockid(3) gives on Linux.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident(pid: int) -> int:

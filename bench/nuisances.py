@@ -1,39 +1,44 @@
 """
-Bad company for those who are measured: clients that hold a connection and do not keep to the protocol.
+Bad company for those who are measured: clients that hold a connection and do not keep to the protocol. A process of its own,
+C{python -m bench.nuisances PORT}, until its standard input ends.
 
-One of each kind, for as long as they are wanted: whenever the daemon hangs up on one, it comes again.
+Silent in the TLS handshake; dribbling bytes behind TLS; sending garbage there; and one that is logged in and does not read,
+while messages pile up for it. Whenever the daemon hangs up on one of the first three, it comes again. At the end the fourth
+reads: it must get everything.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from attrs import define, field, frozen
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTCP
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall
-from twisted.python.failure import Failure
+from OpenSSL import SSL
 
-from bench.devices import Daemon, over_tcp
-from bench.flows import Flow
+from bench import served
+from bench.depositor import Depositor
+from bench.end import connect
+from bench.jobs import NUISANCES, Job
+from bench.load import Load
 from bench.machine import Unmeasurable
-from bench.served import HOST, Served
-from bench.target import Waiting
-from securemsg.crypto.keys import spki_digest
-from securemsg.net.tls import ClientTrust, SecureFactory
+from bench.tls import Stream, make_context
+from securemsg.protocol.auth import ALPN
 
 # Seconds between two bytes of the dribbler, and before one that was thrown out comes again.
 DRIBBLE = 0.05
 AGAIN = 1.0
+# Seconds between two messages to the one that does not read: its window is full soon.
+PILE = 0.02
 # The length of a frame, announced so that one byte after the other belongs to it.
 ANNOUNCED = (4096).to_bytes(4, "big")
 # A frame that is none of our messages.
 GARBAGE_SIZE = 64
-# Seconds between two messages to the one that does not read: its window is full soon.
-PILE = 0.02
 
 
 @frozen
@@ -51,7 +56,6 @@ class Kind:
     dribbles: bool = False
 
 
-# Silent in its handshake; dribbling bytes behind TLS; sending garbage there.
 KINDS = (
     Kind(False, bytes),
     Kind(True, lambda: ANNOUNCED, True),
@@ -59,132 +63,123 @@ KINDS = (
 )
 
 
-class Nuisance(Protocol):
-    """One connection of one of them."""
+@define
+class Nuisance:
+    """One of the three, whether it is connected or not."""
 
-    def __init__(self, kind: Kind, lost: Callable[[Nuisance], None]) -> None:
+    _kind: Kind
+    _port: int
+    _sock: socket.socket | None = None
+    _stream: Stream | None = None
+    _again: float = 0
+
+    def step(self, now: float) -> bool:
         """
-        @param lost: is told of the end.
+        Come, go on, or notice that one was thrown out.
+
+        @return: whether that has happened.
         """
-        self._kind = kind
-        self._lost = lost
-        self._dribble = LoopingCall(self._say_more)
+        try:
+            if self._sock is None:
+                if now >= self._again:
+                    self._come()
+            elif self._is_over(self._sock):
+                raise ConnectionError
+            elif self._kind.dribbles and self._stream is not None:
+                self._stream.write(b"\0")
+        except (OSError, SSL.Error, Unmeasurable):
+            if self._sock is not None:
+                self._sock.close()
+            self._sock, self._stream, self._again = None, None, now + AGAIN
+            return True
+        return False
 
-    def connectionMade(self) -> None:
-        """Say what there is to say. Behind TLS it waits until the handshake is done."""
-        assert self.transport is not None
-        self.transport.write(self._kind.first())
-        if self._kind.dribbles:
-            self._dribble.start(DRIBBLE, now=False)
+    def _come(self) -> None:
+        self._sock = connect(self._port)
+        if self._kind.secure:
+            self._stream = Stream(make_context(ALPN), self._sock)
+            if first := self._kind.first():
+                self._stream.write(first)
 
-    def leave(self) -> None:
-        """Hang up."""
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It was thrown out, or has left."""
-        if self._dribble.running:
-            self._dribble.stop()
-        self._lost(self)
-
-    def _say_more(self) -> None:
-        """A byte."""
-        assert self.transport is not None
-        self.transport.write(b"\0")
-
-
-class NuisanceFactory(Factory):
-    """Makes those of a kind."""
-
-    noisy = False
-
-    def __init__(self, kind: Kind, arrived: Callable[[Nuisance], None], lost: Callable[[Nuisance], None]) -> None:
-        """
-        @param arrived: is told of each that is made; C{lost} of its end.
-        """
-        self._kind = kind
-        self._arrived = arrived
-        self._lost = lost
-
-    def buildProtocol(self, addr: IAddress | None) -> Nuisance:
-        """One more."""
-        nuisance = Nuisance(self._kind, self._lost)
-        self._arrived(nuisance)
-        return nuisance
+    def _is_over(self, sock: socket.socket) -> bool:
+        """Whether the other end has hung up, whatever it sent before that."""
+        while select.select([sock], [], [], 0)[0]:
+            if not sock.recv(4096):
+                return True
+        return False
 
 
-@define(eq=False)
-class Company:
-    """
-    All four: those three that never log in, and one that has, but does not read while messages pile up for it.
+@define
+class Deaf:
+    """One that does not read, and the one that writes to it."""
 
-    @ivar thrown_out: how often the daemon hung up on one of the three.
-    """
-
-    _served: Served
-    _reactor: IReactorTCP
-    _waiting: Waiting
-    thrown_out: int = field(init=False, default=0)
-    # Rises when they come, and when they go: whoever comes too late for one visit is not part of the next.
-    _visit: int = field(init=False, default=0)
-    _strangers: list[Nuisance] = field(init=False, factory=list)
-    _daemon: Daemon = field(init=False)
-    _flow: Flow = field(init=False)
-    _piling: LoopingCall = field(init=False)
+    _job: Job
+    load: Load = field(init=False)
+    _deaf: Depositor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Have accounts of our own, for what piles up is not for the others."""
-        self._daemon = Daemon(self._served, partial(over_tcp, self._waiting.reactor), self._waiting, prefix="nuisance")
+        """Log in. The deaf one is not among those that the load reads from."""
+        self.load = Load(self._job)
+        writer = self.load.join(NUISANCES, receives=False)
+        writer.address(NUISANCES + 1, "text")
+        self.load.flow(writer, None)
+        self._deaf = Depositor(self._job.port, NUISANCES + 1)
 
-    async def come(self) -> None:
-        """Be there until told to go."""
-        await self._daemon.register(2)
-        writer, deaf = await self._daemon.connect(self._daemon.accounts)
-        self._flow = flow = self._daemon.flow(writer, deaf.credentials, "text")
-        flow.awaits_delivery = False
-        deaf.deafen()
-        self._piling = LoopingCall(lambda: flow.push(1, 0))
-        self._piling.start(PILE)
-        self._visit += 1
-        for kind in KINDS:
-            self._connect(kind, self._visit)
+    def step(self) -> None:
+        """One more message."""
+        for end in self.load.ends:
+            assert end.outgoing is not None
+            end.outgoing.push(1, 0)
+        self.load.turn(0)
 
-    async def go(self) -> int:
+    def read_all(self) -> int:
         """
-        Hang up; then the one that did not read comes once more, and takes what waited for it.
+        Come again, and take what has waited.
 
         @return: how much that was.
-        @raise Unmeasurable: it did not get everything.
+        @raise Unmeasurable: it was not everything.
         """
-        self._visit += 1
-        self._piling.stop()
-        for nuisance in list(self._strangers):
-            nuisance.leave()
-        flow = self._flow
-        await self._waiting.until(lambda: flow.accepted == flow.sent, "messages for one that does not read")
-        await self._daemon.hang_up()
-        [reader] = await self._daemon.connect(self._daemon.accounts[1:])
-        await self._waiting.until(lambda: reader.drained and reader.received_count >= flow.sent, "what piled up")
-        await self._daemon.hang_up()
-        if reader.received_count != flow.sent:
-            raise Unmeasurable(f"{flow.sent} messages had piled up for one client, and it got {reader.received_count}")
-        return flow.sent
+        flows = [end.outgoing for end in self.load.ends if end.outgoing is not None]
+        self.load.until(lambda: all(flow.accepted == flow.sent for flow in flows), "messages for one that does not read")
+        self._deaf.stream.close()
+        sent, reader = sum(flow.sent for flow in flows), self.load.join(NUISANCES + 1)
+        self.load.until(lambda: reader.is_ready and reader.delivered >= sent, "what piled up")
+        if reader.delivered != sent:
+            raise Unmeasurable(f"{sent} messages had piled up for one client, and it got {reader.delivered}")
+        self.load.leave()
+        return sent
 
-    def _connect(self, kind: Kind, visit: int) -> None:
-        """One stranger comes, and comes again."""
 
-        def lost(nuisance: Nuisance) -> None:
-            """It is out."""
-            self._strangers.remove(nuisance)
-            if visit == self._visit:
-                self.thrown_out += 1
-                self._waiting.reactor.callLater(AGAIN, self._connect, kind, visit)
+@contextmanager
+def company(port: int, pid: int, say: Callable[[str], None]) -> Iterator[None]:
+    """Have them there for a while."""
+    argv = [sys.executable, "-m", "bench.nuisances", str(port), str(pid)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=served.ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        said, _ = process.communicate()
+    if process.returncode:
+        raise Unmeasurable("the nuisances failed: see above")
+    say(f"daemon: {said.decode().strip()}")
 
-        if visit == self._visit:
-            factory: IProtocolFactory = NuisanceFactory(kind, self._strangers.append, lost)
-            if kind.secure:
-                trust = ClientTrust(HOST, spki_digest)
-                factory = SecureFactory(trust, True, factory)
-            connecting = TCP4ClientEndpoint(self._reactor, HOST, self._served.port).connect(factory)
-            connecting.addErrback(lambda failure: self._waiting.errors.append(f"no way in: {failure.getErrorMessage()}"))
+
+def main() -> None:
+    """Be a nuisance until standard input ends."""
+    port, pid = int(sys.argv[1]), int(sys.argv[2])
+    deaf, others = Deaf(Job("securemsg", "talk", port, pid)), [Nuisance(kind, port) for kind in KINDS]
+    print("there", flush=True)
+    thrown_out, piled, dribbled = 0, 0.0, 0.0
+    while not select.select([sys.stdin], [], [], PILE / 2)[0]:
+        now = time.monotonic()
+        if now - piled >= PILE:
+            piled = now
+            deaf.step()
+        if now - dribbled >= DRIBBLE:
+            dribbled = now
+            thrown_out += sum(nuisance.step(now) for nuisance in others)
+    print(f"nuisances thrown out {thrown_out} times; {deaf.read_all():,} messages piled up")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,130 +1,161 @@
 """
-C{make bench}: what the relay costs, beside a stock Twisted TLS relay measured in the same run.
+C{make bench}: what the relay costs, beside a stock Twisted TLS relay, a bare path and the peers that are installed, measured in
+the same run, in turn.
 
-The server has one core, the load another. The table goes to standard output, progress to standard error, and everything to a
-JSON file. What the figures mean, and how they came out, is in C{docs/performance.md}.
+The servers have one core, the load another. The table goes to standard output, progress to standard error, and everything to a
+JSON file, with two plots beside it. What the figures mean, and how they came out, is in C{docs/performance.md}.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import click
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
-from bench import machine, report, served
+from bench import clients, garbage, lobby, loss, machine, plots, report, served, suites
 from bench.ancestors import Ancestors
-from bench.devices import Daemon, over_tcp
-from bench.loss import measure as measure_loss
-from bench.parts import WARM_UP, Bench, Scale, sizes
+from bench.parts import Bench
+from bench.peers import BARE, PEERS, STOCK, Peer, start_installed, start_own
 from bench.report import Figure
+from bench.rows import Rows
 from bench.running import run, say
-from bench.strings import Yardstick
+from bench.scale import QUICK, Scale
+from bench.sizes import SIZES
 from bench.target import Waiting
 from bench.udp import Udp
 
 DEFAULT_JSON = served.ROOT / "build" / "bench.json"
-PARTS = ("cost", "latency", "idle", "logins", "mailbox", "growth", "udp", "loss", "garbage", "lobby", "suites", "ancestors")
+# In the order in which they are measured: memory first, in fresh processes.
+OVER_TCP = ("idle", "cost", "latency", "logins", "mailbox", "queue", "growth", "ancestors")
+# Those that need the peers.
+BESIDE_PEERS = ("cost", "latency", "logins")
+PARTS = (*OVER_TCP, "clients", "udp", "loss", "garbage", "lobby", "suites")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
 A_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
-QUICK = Scale(seconds=1, connections=200, messages=4000, pairs=20)
 
 
-async def measure(
-    reactor: IReactorTCP, folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], profile: Path | None
-) -> list[Figure]:
+def measure(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], peers: Collection[str]) -> list[Figure]:
     """Every part that is wanted, in the order of the table."""
-    assert IReactorTime.providedBy(reactor)
-    waiting = Waiting(reactor)
-    bench = Bench(scale, waiting, say)
-    # Sockets that were just closed still count for a moment.
-    clients = 2 * scale.connections
     figures: list[Figure] = []
-
-    daemon = Daemon(served.start_daemon(folder, cores.server, clients), partial(over_tcp, reactor), waiting)
-    yardstick = Yardstick(served.start_yardstick(folder, cores.server), reactor, waiting)
-
-    def restart() -> None:
-        """Memory is asked of a fresh process: what an older one has freed would hide what is taken."""
-        daemon.served.stop()
-        daemon.move(served.start_daemon(folder, cores.server, clients, profile))
-
-    try:
-        if {"idle", "udp"} & set(parts):
-            say(f"daemon: registering {scale.connections} accounts")
-            await daemon.register(scale.connections + WARM_UP)
-        if "idle" in parts or profile is not None:
-            restart()
-        runs: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
-            "idle": lambda: bench.idle(daemon, yardstick),
-            "cost": lambda: bench.cost(daemon, yardstick),
-            "latency": lambda: bench.latency(daemon, yardstick),
-            "logins": lambda: bench.logins(daemon, yardstick),
-            "mailbox": lambda: bench.mailbox(daemon),
-            "growth": lambda: bench.growth(daemon, yardstick),
-            "udp": lambda: Udp(bench, reactor).measure(daemon, restart),
-            "loss": lambda: measure_loss(bench, folder, cores),
-            "garbage": lambda: bench.garbage(folder),
-            "lobby": lambda: bench.lobby(folder),
-            "suites": bench.suites,
-            "ancestors": lambda: Ancestors(bench, reactor).measure(daemon, yardstick),
-        }
-        found = {part: await run() for part, run in runs.items() if part in parts}
-        for part in PARTS:
-            figures += found.get(part, [])
-    finally:
-        daemon.served.stop()
-        yardstick.served.stop()
+    if {*OVER_TCP, "udp"} & set(parts):
+        figures += relayed(folder, cores, scale, parts, peers)
+    alone: dict[str, Callable[[], list[Figure]]] = {
+        "clients": lambda: clients.Clients(made(folder / "people"), cores.server, scale.lines).measure(scale.rounds, say),
+        "loss": lambda: loss.measure(scale, folder, cores),
+        "garbage": lambda: garbage.measure(folder / "victim"),
+        "lobby": lambda: lobby.measure(folder / "contact"),
+        "suites": suites.measure,
+    }
+    with machine.pinned(cores.load):
+        for part, run_part in alone.items():
+            if part in parts:
+                say(f"measuring {part}")
+                figures += run_part()
     return figures
 
 
+def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], peers: Collection[str]) -> list[Figure]:
+    """What needs a running daemon with accounts."""
+    figures: list[Figure] = []
+    running: list[Peer] = []
+    rows = Rows(scale, running, say, folder, cores)
+    try:
+        running += [start_own(name, folder, cores.server) for name in (STOCK, BARE)]
+        if set(BESIDE_PEERS) & set(parts):
+            running += start_installed(folder, cores.server, peers, say)
+        runs: dict[str, Callable[[], list[Figure]]] = {
+            "idle": rows.idle,
+            "cost": rows.cost,
+            "latency": rows.latency,
+            "logins": rows.logins,
+            "mailbox": rows.mailbox,
+            "queue": rows.queue,
+            "growth": rows.growth,
+            "ancestors": Ancestors(rows).measure,
+        }
+        for part, run_part in runs.items():
+            if part in parts:
+                figures += run_part()
+        if "udp" in parts:
+            figures += over_udp(rows, cores)
+    finally:
+        rows.stop()
+        for peer in running:
+            peer.served.stop()
+    return figures
+
+
+def over_udp(rows: Rows, cores: machine.Cores) -> list[Figure]:
+    """Here the load is on Twisted, for QUIC is; over TCP as well, so that both have the same."""
+
+    async def compare(reactor: IReactorTCP) -> list[Figure]:
+        """With the reactor running."""
+        assert IReactorTime.providedBy(reactor)
+        return await Udp(Bench(rows.scale, Waiting(reactor), say), reactor).measure(rows.restart)
+
+    with machine.pinned(cores.load):
+        return run(compare)
+
+
+def made(folder: Path) -> Path:
+    """A folder that is there."""
+    folder.mkdir()
+    return folder
+
+
+def counts(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """
+    Numbers with commas between them.
+
+    @raise click.BadParameter: they are none.
+    """
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) >= 20 for word in words):
+        raise click.BadParameter("numbers from 20 on, with commas between them")
+    return tuple(int(word) for word in words)
+
+
 @click.command()
-@click.option("--quick", is_flag=True, help="A minute in all; the figures are rough.")
+@click.option("--quick", is_flag=True, help="Two minutes in all; the figures are rough.")
 @click.option("--parts", default=",".join(PARTS), show_default=True, help="What to measure.")
+@click.option("--peers", default=",".join(PEERS), show_default=True, help="Which programs stand beside it, if installed.")
 @click.option("--seconds", type=click.FloatRange(0.1), help=f"Of each measurement.  [default: {Scale().seconds:g}]")
-@click.option("--connections", type=click.IntRange(20), help=f"How many are many.  [default: {Scale().connections}]")
+@click.option("--rounds", type=click.IntRange(1), help=f"How often each is made, in turn.  [default: {Scale().rounds}]")
+@click.option("--connections", callback=counts, help="Idle ones.  [default: 1000,10000]")
+@click.option("--growth", type=click.IntRange(20), help=f"Connections that are many.  [default: {Scale().growth}]")
 @click.option("--messages", type=click.IntRange(16), help=f"Through the mailboxes.  [default: {Scale().messages}]")
+@click.option("--queue", type=click.IntRange(16), help=f"In one mailbox, 1.1 kB each.  [default: {Scale().queue}]")
+@click.option("--lines", type=click.IntRange(1), help=f"That one profile sends.  [default: {Scale().lines}]")
 @click.option("--pairs", type=click.IntRange(1), help=f"That talk at once.  [default: {Scale().pairs}]")
 @click.option("--json", "path", type=A_FILE, default=DEFAULT_JSON, help="For the figures.  [default: build/bench.json]")
 @click.option("--folder", type=A_FOLDER, help="For state that passes.  [default: the temporary folder]")
-@click.option("--profile", type=A_FILE, help="Where to keep what cProfile sees of the daemon; it spoils the figures.")
-def main(
-    quick: bool,
-    parts: str,
-    seconds: float | None,
-    connections: int | None,
-    messages: int | None,
-    pairs: int | None,
-    path: Path,
-    folder: Path | None,
-    profile: Path | None,
-) -> None:
-    """Measure what the relay costs, beside a stock relay."""
+def main(quick: bool, parts: str, peers: str, path: Path, folder: Path | None, **sizes: Any) -> None:
+    """Measure what the relay costs, beside others."""
     wanted = tuple(parts.split(","))
     if set(wanted) - set(PARTS):
         raise click.UsageError(f"--parts takes some of {','.join(PARTS)}")
-    plain = QUICK if quick else Scale()
-    scale = Scale(
-        seconds or plain.seconds, connections or plain.connections, messages or plain.messages, pairs or plain.pairs
-    )
+    given = {name: size for name, size in sizes.items() if size is not None}
+    scale = evolve(QUICK if quick else Scale(), **given)
     cores = machine.choose_cores()
     if not cores.apart:
         say("there is one core only: server and load disturb each other")
     try:
-        machine.allow_files(2 * scale.connections)
+        machine.allow_files(scale.most)
         # A short path, for the daemon keeps a socket in it.
         with tempfile.TemporaryDirectory(prefix="securemsg-bench-", dir=folder) as home:
             about = machine.describe(Path(home))
             began, own, everybody = time.monotonic(), machine.own_time(), machine.all_time()
-            with machine.pinned(cores.load):
-                figures = run(lambda reactor: measure(reactor, Path(home), cores, scale, wanted, profile))
+            figures = measure(Path(home), cores, scale, wanted, peers.split(","))
             others = (machine.all_time() - everybody - machine.own_time() + own) / (time.monotonic() - began)
     except machine.Unmeasurable as problem:
         raise click.ClickException(str(problem)) from problem
@@ -132,15 +163,16 @@ def main(
         **asdict(scale),
         "parts": list(wanted),
         "quick": quick,
-        "message_sizes": sizes(),
+        "message_sizes": SIZES,
         "apart": cores.apart,
         "others": round(others, 3),
     }
     report.write_json(path, report.as_json(figures, about, options))
-    report.print_tables(figures)
+    report.print_table(figures)
     if others > DISTURBED:
         say(f"others used {others:.0%} of a core meanwhile: rates and delays would be better without them")
-    say(f"kept in {path}")
+    for kept in (path, *plots.write(path.parent, figures)):
+        say(f"kept in {kept}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import define
 
+from bench.accounts import write_accounts
 from bench.machine import Unmeasurable, cpu_time, pinned, resident
 
 HOST = "127.0.0.1"
@@ -40,6 +41,11 @@ class Served:
     port: int
     log: Path
     _process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def cpu(self) -> float:
         """Processor time used so far, seconds."""
@@ -81,29 +87,34 @@ class Served:
             self._process.wait()
 
 
-def start_daemon(folder: Path, core: int, max_clients: int, profile: Path | None = None, host: str = HOST) -> Served:
+def start_daemon(
+    folder: Path, core: int, max_clients: int, profile: Path | None = None, host: str = HOST, mailbox: int = 0
+) -> Served:
     """
     Start the daemon, with its state in C{folder} and open to everybody.
 
     @param profile: where to write what cProfile saw of it; measured times are then useless.
     @param host: where it listens, with one number for TCP and UDP.
+    @param mailbox: lets a mailbox hold so many messages, which is more than any option allows; 0: the usual number.
     """
     port = free_port()
-    argv = [sys.executable, "-c", TWISTD, "-n"]
+    argv = [sys.executable, "-m", "bench.roomy", str(mailbox)] if mailbox else [sys.executable, "-c", TWISTD]
+    argv.append("-n")
     if profile is not None:
         argv += ["--profile", str(profile), "--profiler=cprofile", "--savestats"]
     argv += ["securemsg", "--host", host, "--port", str(port), "--udp-port", str(port), "--state", str(folder / STATE)]
     argv += ["--registration", "open", "--max-clients", str(max_clients), "--answer", "none"]
-    return _start("daemon", argv, host, port, folder, core)
+    return start("daemon", argv, host, port, folder, core)
 
 
-def start_yardstick(folder: Path, core: int) -> Served:
-    """Start the stock relay."""
-    port = free_port()
-    return _start("yardstick", [sys.executable, "-m", "bench.yardstick", str(port)], HOST, port, folder, core)
+def start_with_accounts(folder: Path, core: int, accounts: int, max_clients: int) -> Served:
+    """Start the daemon for the first time, have these accounts written, and start it for good."""
+    start_daemon(folder, core, max_clients).stop()
+    write_accounts(folder / STATE, accounts)
+    return start_daemon(folder, core, max_clients)
 
 
-def _start(name: str, argv: list[str], host: str, port: int, folder: Path, core: int) -> Served:
+def start(name: str, argv: list[str], host: str, port: int, folder: Path, core: int) -> Served:
     """Start a program on its core, and wait until it listens."""
     log = folder / f"{name}.log"
     with log.open("ab") as output, pinned(core):

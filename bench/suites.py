@@ -6,7 +6,7 @@ import statistics
 import time
 
 from bench.garbage import MICRO, NOW, Client
-from bench.report import Figure
+from bench.report import Figure, figure
 from securemsg.client.sessions import pins, pqxdh, prekeys, rsa, suites
 from securemsg.client.sessions.addresses import Recipient
 from securemsg.client.state.contacts import Contact
@@ -55,9 +55,9 @@ def measure() -> list[Figure]:
         rounds["epoch"].append(anew / MESSAGES - rounds[RSA][-1])
     cost = {name: statistics.median(times) * MICRO for name, times in rounds.items()}
     return [
-        Figure("suite_pqxdh", "clients' CPU a message, sealed and opened, suite pqxdh", "µs", cost[PQXDH]),
-        Figure("suite_rsa", "clients' CPU a message, sealed and opened, suite rsa", "µs", cost[RSA]),
-        Figure("suite_rsa_epoch", "clients' CPU that a new epoch adds, RSA-2048", "µs", cost["epoch"]),
+        figure("suite_pqxdh", "clients' CPU a message, sealed and opened, suite pqxdh", "µs", cost[PQXDH]),
+        figure("suite_rsa", "clients' CPU a message, sealed and opened, suite rsa", "µs", cost[RSA]),
+        figure("suite_rsa_epoch", "clients' CPU that a new epoch adds, RSA-2048", "µs", cost["epoch"]),
     ]
 
 

@@ -1,18 +1,16 @@
-"""What can be put under load, alike for daemon and yardstick; and how a measurement waits."""
+"""How a measurement on Twisted waits."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet import task
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from bench.flows import Flow
 from bench.machine import Unmeasurable
-from bench.served import Served
 
 T = TypeVar("T")
 # Seconds between two looks at a condition.
@@ -69,34 +67,3 @@ class Waiting:
         except Exception as error:
             raise getattr(getattr(error, "subFailure", None), "value", error) from error
         return results
-
-
-class Target(Protocol):
-    """
-    A server under load.
-
-    @ivar name: for people.
-    """
-
-    name: str
-    served: Served
-
-    async def flows(self, pairs: int, size: str) -> Sequence[Flow]:
-        """
-        Connect so many pairs, and give the way from one end of each to the other.
-
-        @param size: C{text} for the envelope of a 200-byte text, C{total} for 200 bytes in all.
-        """
-
-    async def idle(self, count: int) -> None:
-        """Connect so many more, and let them be."""
-
-    async def log_in(self, number: int) -> int:
-        """
-        Connect, up to the moment at which one could send, and hang up.
-
-        @return: how many were connected.
-        """
-
-    async def hang_up(self) -> None:
-        """Disconnect everybody."""

@@ -1,0 +1,113 @@
+"""What one profile sends and receives in a second: through the command line, and in a program with C{securemsg.bot}."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import react
+
+from bench.jobs import Reading
+from bench.machine import Unmeasurable
+from bench.report import Figure
+from bench.rows import MICRO, Seen, made
+from bench.served import ROOT, STATE, start_daemon
+from bench.sizes import MESSAGE_SIZE
+from securemsg.bot import open_bot
+
+COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'securemsg'; from securemsg.cli.start import main; main()")
+BOT = (sys.executable, "-m", "bench.clients")
+TEXT = "x" * MESSAGE_SIZE
+AIM = "3,000"
+CLI, PROGRAM = "command line", "bot"
+LIMIT = 1800
+
+
+@define
+class Clients:
+    """Two people with profiles on disk, and a daemon of their own, which has the other core."""
+
+    _folder: Path
+    _core: int
+    _lines: int
+    _port: int = field(init=False, default=0)
+
+    def measure(self, rounds: int, say: Callable[[str], None]) -> list[Figure]:
+        """Through the command line, then through a program, in turn."""
+        daemon = start_daemon(self._folder, self._core, 100)
+        self._port = daemon.port
+        try:
+            invite = (self._folder / STATE / "first-invite").read_text("utf-8").strip()
+            for name in ("alice", "bob"):
+                self._run([*COMMAND, "--profile", str(self._folder / name), "join", invite, name])
+            seen: Seen = {CLI: [], PROGRAM: []}
+            for _ in range(rounds):
+                seen[CLI].append([self._timed(self._command("alice", "chat", "bob"), "\n".join([TEXT] * self._lines))])
+                seen[CLI][-1].append(self._timed(self._command("bob", "recv", "--count", str(self._lines))))
+                seen[PROGRAM].append([self._timed([*BOT, "send", str(self._folder / "alice"), str(self._lines)])])
+                seen[PROGRAM][-1].append(self._timed([*BOT, "receive", str(self._folder / "bob"), str(self._lines)]))
+                say(f"one profile: {[[round(one.rate) for one in readings[-1]] for readings in seen.values()]} a second")
+        finally:
+            daemon.stop()
+        figures = []
+        for phase, what in enumerate(("sends", "receives")):
+            label = f"messages a second that one profile {what}"
+            figures.append(made(f"profile_{what}", label, "1/s", seen, lambda one: one.rate, AIM, phase))
+            label = f"CPU a message that one profile {what}"
+            figures.append(made(f"profile_{what}_cpu", label, "us", seen, lambda one: one.cost, "", phase))
+        return figures
+
+    def _command(self, name: str, *words: str) -> list[str]:
+        return [*COMMAND, "--profile", str(self._folder / name), *words]
+
+    def _timed(self, argv: list[str], text: str = "") -> Reading:
+        """Run it: all of it counts, the start as well."""
+        began, before = time.monotonic(), _children()
+        self._run(argv, text)
+        return Reading((_children() - before) / self._lines * MICRO, self._lines / (time.monotonic() - began))
+
+    def _run(self, argv: list[str], text: str = "") -> None:
+        """
+        Run a command to its end.
+
+        @raise Unmeasurable: it failed.
+        """
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
+        environment = {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
+        done = subprocess.run(
+            argv, input=text, text=True, env=environment, cwd=self._folder, capture_output=True, timeout=LIMIT, check=False
+        )
+        if done.returncode:
+            raise Unmeasurable(f"{' '.join(argv[2:])[-80:]}: {done.stderr.strip()[-300:]}")
+
+
+def _children() -> float:
+    """Processor time of the children that have ended, seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+async def bot(reactor: Any, what: str, folder: str, count: str) -> None:
+    """A program that sends or receives so many messages."""
+    async with open_bot(reactor, folder) as account:
+        if what == "send":
+            for number in range(int(count)):
+                last = number == int(count) - 1
+                await account.send("bob", TEXT, wait="accepted" if last else "none")
+            return
+        left = int(count)
+        async for _ in account.messages():
+            left -= 1
+            if not left:
+                return
+
+
+if __name__ == "__main__":
+    react(bot, sys.argv[1:])
