@@ -103,7 +103,9 @@ async def bot(reactor: Any, what: str, folder: str, count: str) -> None:
                 await account.send("bob", TEXT, wait="accepted" if last else "none")
             return
         left = int(count)
-        async for _ in account.messages():
+        async for message in account.messages():
+            # Else the last one would come again.
+            account.done(message)
             left -= 1
             if not left:
                 return
