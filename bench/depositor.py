@@ -44,6 +44,11 @@ class Depositor(End):
     is_ordered = True
     __slots__ = ("_head", "_last", "_n", "_prefix", "_tail", "pongs")
 
+    def __init__(self, port: int, number: int, receives: bool = True) -> None:
+        """See L{End.__init__}."""
+        self._prefix, self._n, self._last, self.pongs = os.urandom(8), FIRST, 0, 0
+        super().__init__(port, number, receives)
+
     def log_in(self, port: int, receives: bool) -> Stream:
         """See L{End.log_in}: TLS, challenge, proof, welcome. The server's signature is not checked: its work is what counts."""
         stream = Stream(_context, connect(port))
@@ -54,7 +59,6 @@ class Depositor(End):
         connection = Connection(Side.CLIENT)
         connection.send(m.Hello([VERSION], list(FEATURES), "device", "tcp", nonce()))
         stream.write(connection.data_to_send())
-        self._prefix, self._n, self._last, self.pongs = os.urandom(8), FIRST, 0, 0
         welcomed, self.is_ready = False, not receives
         data = b""
         while not welcomed:

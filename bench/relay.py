@@ -52,7 +52,8 @@ def measure(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
         "loss": lambda: loss.measure(scale, folder, cores),
         "garbage": lambda: garbage.measure(folder / "victim"),
         "lobby": lambda: lobby.measure(folder / "contact"),
-        "suites": suites.measure,
+        # Of a run that is short in all, the rounds as well.
+        "suites": lambda: suites.measure(suites.ROUNDS if scale.seconds >= 1 else scale.rounds),
     }
     with machine.pinned(cores.load):
         for part, run_part in alone.items():

@@ -26,7 +26,7 @@ CONTENT = bytes(400)
 MESSAGES, ROUNDS = 50, 20
 
 
-def measure() -> list[Figure]:
+def measure(rounds: int = ROUNDS) -> list[Figure]:
     """Let one client write to another, in memory: nothing is stored on a disk."""
     link = InviteLink("example.net", 8443, SigningKey.generate().public, b"")
     alice, bob = (Client.make(name, link, MemoryProfile()) for name in ("alice", "bob"))
@@ -41,19 +41,19 @@ def measure() -> list[Figure]:
     with alice.store.writing() as records:
         bundle = Bundle(0, upload.signed, upload.last_resort, True, None)
         pqxdh.begin(records, alice.profile, contact, bob.profile.device_id, bundle, NOW)
-    rounds: dict[str, list[float]] = {PQXDH: [], RSA: [], "epoch": []}
+    times: dict[str, list[float]] = {PQXDH: [], RSA: [], "epoch": []}
     for suite in (PQXDH, RSA):
         send(alice, bob, contact, suite)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for suite in (PQXDH, RSA):
-            rounds[suite].append(sum(send(alice, bob, contact, suite) for _ in range(MESSAGES)) / MESSAGES)
+            times[suite].append(sum(send(alice, bob, contact, suite) for _ in range(MESSAGES)) / MESSAGES)
         anew = 0.0
         for _ in range(MESSAGES):
             with alice.store.writing() as records:
                 rsa.archive(records, contact.name, bob.profile.device_id)
             anew += send(alice, bob, contact, RSA)
-        rounds["epoch"].append(anew / MESSAGES - rounds[RSA][-1])
-    cost = {name: statistics.median(times) * MICRO for name, times in rounds.items()}
+        times["epoch"].append(anew / MESSAGES - times[RSA][-1])
+    cost = {name: statistics.median(each) * MICRO for name, each in times.items()}
     return [
         figure("suite_pqxdh", "clients' CPU a message, sealed and opened, suite pqxdh", "µs", cost[PQXDH]),
         figure("suite_rsa", "clients' CPU a message, sealed and opened, suite rsa", "µs", cost[RSA]),
