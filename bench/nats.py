@@ -21,6 +21,8 @@ max_connections: 20000
 # Of INFO, before TLS.
 _GREETING = 4096
 _STREAM = "bench"
+# It deletes what is older. Deleting what all have acknowledged costs it more for each consumer there is.
+_KEPT = 1 << 30
 _context = make_context()
 
 
@@ -120,7 +122,7 @@ class JetStream(Core):
         """Subscribe to the answers, make the stream if it is not there, and the consumer of this recipient."""
         inbox = f"inbox.{self.number}"
         stream.write(f"SUB {inbox} 2\r\n".encode())
-        settings = {"name": _STREAM, "subjects": ["js.*"], "retention": "interest", "storage": "file"}
+        settings = {"name": _STREAM, "subjects": ["js.*"], "storage": "file", "max_bytes": _KEPT}
         self._ask(stream, f"STREAM.CREATE.{_STREAM}", settings)
         if receives:
             stream.write(f"SUB push.{self.number} 1\r\n".encode())

@@ -110,7 +110,9 @@ class Rows:
         """Let so many pairs talk."""
         if self._base + 2 * pairs > TALKERS + self._talkers:
             self._base = TALKERS
-        job = {"base": self._base, "pairs": pairs, "phases": phases, "size": size, "aside": aside, "aside_base": ASIDE}
+        # Peers have no limits, but one that keeps something for each recipient would pay for new ones.
+        base = self._base if peer.speaks == self.ours.speaks else TALKERS
+        job = {"base": base, "pairs": pairs, "phases": phases, "size": size, "aside": aside, "aside_base": ASIDE}
         self._base += 2 * pairs
         return self.ask(peer, "talk", job)
 
