@@ -84,7 +84,7 @@ def routes(reactor: Any, server: ServerAddress) -> list[Route]:
             from securemsg.net.quicendpoint import quic_route
         except ImportError:
             if not found:
-                hint = "install it in the checkout: pipx install '.[udp]'"
+                hint = "install it in the checkout: pipx install --force '.[udp]'"
                 raise error_for("no-udp", text="UDP needs the library aioquic", hint=hint) from None
         else:
             found.append(quic_route(reactor, server.host, server.udp_port, spki_digest, same, HEAD_START if found else 0))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from securemsg.net.udp import UdpListener
 
 
-NO_LIBRARY = "--udp-port needs the library aioquic; install it in the checkout: pipx install '.[udp]'"
+NO_LIBRARY = "--udp-port needs the library aioquic; install it in the checkout: pipx install --force '.[udp]'"
 
 
 class UdpPort:

@@ -118,7 +118,7 @@ class Dialer:
     _codes: list[str] = field(factory=list, init=False)
     # Routes that are tried if the one that may log in does not; and how it ended then.
     _spare: list[Route] = field(factory=list, init=False)
-    _spared: str | None = field(default=None, init=False)
+    _first_code: str | None = field(default=None, init=False)
     _deciding: IDelayedCall | None = field(default=None, init=False)
     _waiting: IDelayedCall | None = field(default=None, init=False)
     _active: bool = field(default=False, init=False)
@@ -154,7 +154,7 @@ class Dialer:
 
     def _connect(self) -> None:
         self._waiting = None
-        self._codes, self._spared = [], None
+        self._codes, self._first_code = [], None
         self._try([_Attempt(route) for route in self._routes])
 
     def _try(self, attempts: list[_Attempt]) -> None:
@@ -221,7 +221,7 @@ class Dialer:
     def _ended(self, winner: _Attempt, code: str) -> None:
         """The end of a connection: the peer is not told if it never logged in and there are other routes."""
         if self._spare and self._active:
-            self._spared = code
+            self._first_code = code
         else:
             self._peer.closed(code)
 
@@ -236,7 +236,7 @@ class Dialer:
     def _ready(self, attempt: _Attempt) -> None:
         """Logged in: the next delay is a short one again."""
         self._decide()
-        self._failures, self._spared = 0, None
+        self._failures, self._first_code = 0, None
 
     def _refused(self, attempt: _Attempt, reason: Failure) -> None:
         attempt.connecting = None
@@ -272,8 +272,8 @@ class Dialer:
                 self._cancel(other)
                 self._begin(other)
         if not self._attempts and self._active:
-            if code and self._spared is not None:
-                self._peer.closed(self._spared)
+            if code and self._first_code is not None:
+                self._peer.closed(self._first_code)
             elif code:
                 # That nobody answered says least.
                 self._failed(min(self._codes, key=lambda one: one in ("timeout", "not-connected")))

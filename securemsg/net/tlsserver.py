@@ -146,14 +146,14 @@ class TlsPort:
                     return
                 continue
             try:
-                self._take(handle, name)
+                self._open(handle, name)
             except Exception:  # noqa: BLE001 - a bug, or a client that is gone: the next may be well
                 self._log.failure("a connection could not be taken")
                 handle.close()
             if not self._is_open:
                 return
 
-    def _take(self, handle: socket.socket, name: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    def _open(self, handle: socket.socket, name: tuple[str, int] | tuple[str, int, int, int]) -> None:
         """Give a new connection its protocol, unless the factory has none."""
         peer = socket_address(name)
         protocol: IProtocol | None = self._factory.buildProtocol(peer)

@@ -131,7 +131,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("            winner.stream.expire(False)\n", "            pass\n", "LoginTests::test_silent"),
         ("        if self._spare and self._active:\n", "        if False:\n", "LoginTests::test_silent"),
-        ("            if code and self._spared is not None:\n", "            if False:\n", "LoginTests::test_no_better"),
+        ("            if code and self._first_code is not None:\n", "            if False:\n", "LoginTests::test_no_better"),
         (
             "        self._active = False\n        self._decide()\n",
             "        self._active = False\n",
