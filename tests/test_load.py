@@ -85,7 +85,7 @@ class DepositorTests(SynchronousTestCase):
         """A deposit that a mailbox did not take is no figure."""
         missed = [m.Missed("load-7", bytes(16), "mailbox-full")]
         for lost, fails in (([], False), (missed, True)):
-            frame = encode_frame(m.encode_message(m.Accepted(0, [m.Acceptance(bytes(16), lost)])))
+            frame = encode_frame(m.encode_message(m.Accepted(0, [m.Acceptance(bytes(16), lost, stored=True)])))
             if fails:
                 self.assertRaises(Unmeasurable, self.end.take, frame)
             else:

@@ -207,6 +207,7 @@ class Daemon(Service):
             now=time.time,
             seconds=self._reactor.seconds,
             soon=turn.later,
+            later=self._reactor.callLater,
             spawn=spawn,
             free_space=partial(free_space, state),
             key_file=known,

@@ -116,10 +116,16 @@ class Missed(Record, frozen=True):
 
 
 class Acceptance(Record, frozen=True):
-    """The server answers for a deposit; C{missed} names the mailboxes that it could not be put into."""
+    """
+    The server answers for a deposit.
+
+    @ivar missed: the mailboxes that it could not be put into.
+    @ivar stored: whether the server has committed it; else all other devices have acknowledged it, and it keeps nothing.
+    """
 
     deposit_id: Id
     missed: list[Missed]
+    stored: bool
 
 
 class PrekeyStock(Record, frozen=True):
@@ -246,8 +252,8 @@ class Deposit(Record, tag=10, frozen=True):
 
 class Accepted(Record, tag=11, frozen=True):
     """
-    Server: these deposits are stored; to a guest: and the contact C{server} has committed them. Answers of one moment are sent
-    together.
+    Server: these deposits are stored, or acknowledged by all their devices; to a guest: the contact C{server} has committed
+    them. Answers of one moment are sent together.
 
     @ivar now: the server's clock.
     """

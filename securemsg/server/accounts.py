@@ -14,7 +14,7 @@ from typing import Any
 from attrs import Factory, define, field
 from zope.interface import Interface
 
-from securemsg.interfaces import DepositRow, IDirectoryStore, MailboxRow, StoredAccount, StoredDevice
+from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
 from securemsg.protocol.messages import ID_SIZE, AccountRecord, Message, SignedDeviceList
 
 # How many pinned accounts are skipped at most when one is evicted.
@@ -24,8 +24,18 @@ EVICTION_TRIES = 8
 class IReader(Interface):
     """The connection that is logged in as a device, as the device's mailbox needs it."""
 
-    def committed(deposit: DepositRow, row: MailboxRow) -> None:
-        """Deliver a message that was just committed; to be called before C{device.committed} is advanced."""
+    def deliver_now(
+        position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+    ) -> bool:
+        """Deliver a message before it is committed, if all messages before it were delivered and there is room."""
+
+    def committed(
+        position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+    ) -> None:
+        """
+        Deliver a message that was just committed, unless it was delivered already; to be called before C{device.committed} is
+        advanced.
+        """
 
     def run(work: Coroutine[Any, Any, Message | None]) -> None:
         """Run a coroutine as part of the connection, and send the message that it returns, if any."""
@@ -44,7 +54,10 @@ class DeviceState:
     @ivar messages: messages in the mailbox or on their way there; like C{size} for quotas, and exact when the mailbox is empty.
     @ivar last_position: the newest position that was assigned.
     @ivar committed: the newest position that was committed.
-    @ivar acknowledged: everything up to this position is, or is about to be, deleted.
+    @ivar written: the newest position that was given to the store.
+    @ivar acknowledged: everything up to this position is, or is about to be, deleted, or was never written.
+    @ivar unsettled: by position, the deposits that are neither committed nor acknowledged by this device, each a
+        L{securemsg.server.deposits.PendingDeposit}.
     @ivar pins: how many batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
@@ -62,7 +75,9 @@ class DeviceState:
     size: int
     last_position: int
     committed: int
+    written: int
     acknowledged: int = 0
+    unsettled: dict[int, Any] = field(factory=dict, repr=False)
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
@@ -115,6 +130,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         size=stored.size,
         last_position=stored.last_position,
         committed=stored.last_position,
+        written=stored.last_position,
         logins=tuple(stored.logins[at : at + ID_SIZE] for at in range(0, len(stored.logins), ID_SIZE)),
     )
 

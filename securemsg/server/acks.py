@@ -84,6 +84,10 @@ class PendingAcks:
             for device, position in wait.places:
                 self._drop(device, position)
 
+    def __bool__(self) -> bool:
+        """Whether any deposit waits."""
+        return bool(self._by_connection)
+
     def __len__(self) -> int:
         """The number of deposits that wait."""
         return sum(len(waits) for waits in self._by_connection.values())

@@ -1,73 +1,38 @@
 """
-Group commit: while one batch is being committed, the next one fills.
+Group commit, and what spares it: a message that all its devices acknowledge soon is never written.
 
-A batch has deposits, acknowledgements and the highest C{n} of senders. Nobody is answered, and nothing is delivered, before the
-commit has returned.
+A batch has deposits, acknowledgements, the highest C{n} of senders, and logins. While one batch is being committed, the next
+one fills. If all its deposits were delivered, it is held for a moment, in which their acknowledgements may come; otherwise it
+is committed as soon as possible. No deposit is accepted before it is either committed or acknowledged by all its devices.
+
+Source: C{docs/protocol.md}, section "Server: order of durable steps".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 
-from securemsg.interfaces import DepositRow, IMailboxStore, WriteBatch, WriteOutcome
-from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused, Missed
+from securemsg.interfaces import IMailboxStore, WriteBatch, WriteOutcome
+from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import CROWDED, UNANSWERED, ClientConnection
+from securemsg.server.deposits import DIGEST_SIZE, OPEN, RUNNING, SETTLED, PendingDeposit, digest_of, missed_in
+from securemsg.server.hold import Hold
 from securemsg.server.limits import Settings
+from securemsg.server.relayed import RelayedDeposits
 
-DIGEST_SIZE = 32
 # Acceptances are sent together in frames of about this many bytes; there is room for the largest one more.
 ANSWER_SIZE = 32 * 1024
 ACCEPTANCE_SIZE = 24
 MISSED_SIZE = 72
-# Memory for a deposit, or a part of one, besides its bytes.
-OVERHEAD = 512
-
-_encode_missed = msgspec.msgpack.Encoder().encode
-_decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
-
-
-def stored_answer(digest: bytes, missed: list[Missed]) -> bytes:
-    """What is stored to answer a repeated deposit alike: the digest, and the mailboxes that missed it, if any did."""
-    return digest + _encode_missed(missed) if missed else digest
-
-
-def missed_in(stored: bytes) -> list[Missed]:
-    """The mailboxes that missed the deposit with this receipt."""
-    return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
+# Seconds that the highest C{n} of a sender may stay unwritten when nothing else has to be written.
+HIGHEST_DELAY = 1.0
 
 
 @define(eq=False)
-class PendingDeposit:
-    """
-    A deposit of a device, on its way to the store.
-
-    @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
-    @ivar recipients: the devices, in the order of the rows.
-    """
-
-    connection: ClientConnection
-    sender: DeviceState
-    row: DepositRow
-    recipients: list[DeviceState]
-    missed: list[Missed]
-    size: int = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Estimate the memory that it takes."""
-        row = self.row
-        self.size = len(row.common) + sum([len(part.own) for part in row.rows]) + OVERHEAD * (1 + len(row.rows))
-
-    def answer(self) -> Acceptance | None:
-        """The answer once the deposit is committed; C{None}: the deposit is answered later."""
-        return Acceptance(self.row.deposit_id, self.missed)
-
-
-@frozen
 class Batch:
     """
     What one commit writes.
@@ -82,60 +47,94 @@ class Batch:
     senders: dict[int, DeviceState] = field(factory=dict)
     logins: dict[int, DeviceState] = field(factory=dict)
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self.deposits or self.acknowledged or self.senders or self.logins)
-
 
 @define(eq=False)
 class GroupCommit:
     """
     The batch that fills and the one that is being committed.
 
-    @ivar acks: deposits that are answered when their readers acknowledge them.
+    @ivar _later: calls a function after so many seconds.
+    @ivar acks: deposits that are answered when their readers acknowledge them, however long after the commit.
+    @ivar relayed: deposits that were never written.
     @ivar pending: all deposits in the two batches, by sender's mailbox and deposit id.
     @ivar size: the memory that they take, bytes.
+    @ivar _old: how many of the deposits in the open batch were there at the last tick already: these are written at the next.
+    @ivar _answers: answers that go out at the end of this turn.
     """
 
     _store: IMailboxStore
     _settings: Settings
     _now: Callable[[], float]
+    _seconds: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
+    _later: Callable[[float, Callable[[], None]], object]
     acks: PendingAcks = field(init=False, factory=PendingAcks, repr=False)
+    relayed: RelayedDeposits = field(init=False, factory=RelayedDeposits, repr=False)
     pending: dict[tuple[int, bytes], PendingDeposit] = field(init=False, factory=dict, repr=False)
     size: int = field(init=False, default=0)
     _open: Batch = field(init=False, factory=Batch, repr=False)
     _running: Batch | None = field(init=False, default=None, repr=False)
+    _hold: Hold = field(init=False, factory=Hold, repr=False)
+    _old: int = field(init=False, default=0)
+    _expects_tick: bool = field(init=False, default=False)
+    _expects_highest: bool = field(init=False, default=False)
+    _urgent: bool = field(init=False, default=False)
     _scheduled: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
+    _answers: dict[ClientConnection, list[Acceptance]] = field(init=False, factory=dict, repr=False)
     _crowd: set[ClientConnection] = field(init=False, factory=set, repr=False)
 
-    def add(self, pending: PendingDeposit) -> None:
-        """Add a deposit to the batch."""
-        self.pending[pending.sender.mailbox, pending.row.deposit_id] = pending
-        self._open.deposits.append(pending)
-        self.size += pending.size
-        pending.sender.pins += 1
-        for device in pending.recipients:
-            device.pins += 1
-        self._await_answer(pending.connection)
-        if self.size > self._settings.crowded_size:
-            self._crowd.add(pending.connection)
-            pending.connection.pause(CROWDED)
-        self._schedule()
+    # --- what comes in ----------------------------------------------------------------------------------------------
 
-    def redirect(self, pending: PendingDeposit, connection: ClientConnection) -> None:
+    def add(self, deposit: PendingDeposit) -> None:
+        """Deliver a deposit to the devices that are up to date, and add it to the batch."""
+        self.pending[deposit.key] = deposit
+        self._open.deposits.append(deposit)
+        self.size += deposit.size
+        deposit.sender.pins += 1
+        is_delivered = True
+        message, arrived_at, sender = deposit.message, deposit.arrived_at, deposit.sender
+        account, deposit_id, common = sender.account.name, message.deposit_id, message.common
+        for device, position, own in deposit.places:
+            device.pins += 1
+            device.unsettled[position] = deposit
+            reader = device.reader
+            if reader is not None and reader.deliver_now(
+                position, account, sender.id, deposit_id, arrived_at, common, own
+            ):
+                deposit.was_delivered = True
+            else:
+                is_delivered = False
+        if is_delivered and self._hold.is_due:
+            device, position, _ = deposit.places[0]
+            self._hold.start(device, position, self._seconds())
+        self._await_answer(deposit.connection)
+        if self.size > self._settings.crowded_size:
+            self._crowd.add(deposit.connection)
+            deposit.connection.pause(CROWDED)
+            is_delivered = False
+        if is_delivered:
+            self._expect_tick()
+        else:
+            self.hurry()
+
+    def redirect(self, deposit: PendingDeposit, connection: ClientConnection) -> None:
         """Answer a pending deposit over the connection that has repeated it."""
-        if pending.connection is not connection:
-            pending.connection = connection
+        if deposit.answered:
+            self._answer_soon(connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
+            connection.unanswered += 1
+        elif deposit.connection is not connection:
+            deposit.connection = connection
             self._await_answer(connection)
 
     def keep_highest(self, sender: DeviceState) -> None:
-        """Write the highest C{n} of this device."""
+        """Write the highest C{n} of this device with the next batch, or else soon: a message does not cost a commit."""
         if sender.mailbox not in self._open.senders:
             self._open.senders[sender.mailbox] = sender
             sender.pins += 1
-            self._schedule()
+            if not self._expects_highest:
+                self._expects_highest = True
+                self._later(HIGHEST_DELAY, self._highest_due)
 
     def keep_logins(self, device: DeviceState) -> None:
         """Write the last logins of this device with the next batch: a login does not cost a commit."""
@@ -144,9 +143,51 @@ class GroupCommit:
             device.pins += 1
 
     def acknowledge(self, device: DeviceState, acknowledged: list[tuple[int, int]]) -> None:
-        """Delete what a device has acknowledged, by position and size, and answer the deposits that waited for that."""
-        positions = [position for position, _ in acknowledged]
-        position, messages, size = positions[-1], len(positions), sum([size for _, size in acknowledged])
+        """
+        A device has these messages, by position and size: delete those that were written, write no others, and answer the
+        deposits that waited for that.
+        """
+        position = acknowledged[-1][0]
+        device.acknowledged = position
+        if self._hold.device is device:
+            self._hold.acknowledged(position, self._seconds())
+        written = device.written
+        if acknowledged[0][0] <= written:
+            sizes = [size for at, size in acknowledged if at <= written]
+            self._delete(device, position, len(sizes), sum(sizes))
+        if acknowledged[-1][0] > written:
+            sizes = [size for at, size in acknowledged if at > written]
+            _remove(device, len(sizes), sum(sizes))
+        for at, _ in acknowledged:
+            deposit = device.unsettled.pop(at, None)
+            if deposit is not None:
+                deposit.unacknowledged -= 1
+                if not deposit.unacknowledged:
+                    self._acknowledged_by_all(deposit)
+        if self.acks:
+            self._send_accepted(self.acks.acknowledged(device, [at for at, _ in acknowledged]))
+
+    def hurry(self) -> None:
+        """Commit the open batch at the end of this turn, or, while a commit runs, when that has returned."""
+        self._urgent = True
+        if not self._scheduled and not self._stopped and self._running is None:
+            self._scheduled = True
+            self._soon(self.flush)
+
+    def stop(self) -> None:
+        """Write the batch if that is possible at once, and nothing after it."""
+        self.flush()
+        self._stopped = True
+
+    def _await_answer(self, connection: ClientConnection) -> None:
+        """Count a deposit that waits; a connection with too many is not read from."""
+        connection.unanswered += 1
+        if connection.unanswered >= self._settings.max_unanswered:
+            connection.pause(UNANSWERED)
+            self.hurry()
+
+    def _delete(self, device: DeviceState, position: int, messages: int, size: int) -> None:
+        """Delete what was written for a device up to a position with one of the next batches."""
         known = self._open.acknowledged.get(device.mailbox)
         if known is None:
             device.pins += 1
@@ -154,27 +195,77 @@ class GroupCommit:
             messages += known[2]
             size += known[3]
         self._open.acknowledged[device.mailbox] = (device, position, messages, size)
-        device.acknowledged = position
-        self._schedule()
-        self._send_accepted(self.acks.acknowledged(device, positions))
+        self._expect_tick()
 
-    def _await_answer(self, connection: ClientConnection) -> None:
-        """Count a deposit that waits; a connection with too many is not read from."""
-        connection.unanswered += 1
-        if connection.unanswered >= self._settings.max_unanswered:
-            connection.pause(UNANSWERED)
+    def _acknowledged_by_all(self, deposit: PendingDeposit) -> None:
+        """Answer a deposit, if that was not done yet; and if it is not being written yet, it never will be."""
+        if not deposit.answered:
+            deposit.answered = True
+            self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
+        if deposit.stage == OPEN:
+            self.relayed.remember(deposit.key, deposit.message, deposit.missed)
+            self._settle(deposit)
+            for device, _, _ in deposit.places:
+                device.pins -= 1
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _expect_tick(self) -> None:
+        """Look at the open batch soon."""
+        if not self._expects_tick:
+            self._expects_tick = True
+            self._later(self._hold.seconds, self._tick)
+
+    def _tick(self) -> None:
+        """Write what was there at the last tick already and has not been acknowledged; the rest is held for one tick more."""
+        self._expects_tick = False
+        if self._stopped or self._running is not None:
+            return
+        self._hold.tick(self._seconds())
+        batch, old = self._open, self._old
+        late = [deposit for deposit in batch.deposits[:old] if deposit.stage == OPEN]
+        fresh = [deposit for deposit in batch.deposits[old:] if deposit.stage == OPEN]
+        self._old = len(fresh)
+        batch.deposits = late
+        if late or batch.acknowledged:
+            self._open = Batch(fresh)
+            self._write(batch)
+        else:
+            batch.deposits = fresh
+            if fresh:
+                self._expect_tick()
+
+    def _highest_due(self) -> None:
+        self._expects_highest = False
+        if self._open.senders:
+            self.hurry()
 
     def flush(self) -> None:
         """Write the batch, unless the one before is still being committed."""
         self._scheduled = False
         batch = self._open
-        if self._stopped or self._running is not None or not batch:
+        if self._stopped or self._running is not None:
             return
-        self._open = Batch()
+        self._urgent = False
+        self._old = 0
+        batch.deposits = [deposit for deposit in batch.deposits if deposit.stage == OPEN]
+        if batch.deposits or batch.acknowledged or batch.senders or batch.logins:
+            self._open = Batch()
+            self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
+        """Hand a batch to the store."""
         self._running = batch
+        rows = []
+        for deposit in batch.deposits:
+            deposit.stage = RUNNING
+            rows.append(deposit.row())
+            for device, position, _ in deposit.places:
+                if position > device.acknowledged:
+                    device.written = position
         self._store.write(
             WriteBatch(
-                deposits=tuple([pending.row for pending in batch.deposits]),
+                deposits=tuple(rows),
                 acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
                 highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
                 logins={mailbox: b"".join(device.logins) for mailbox, device in batch.logins.items()},
@@ -182,19 +273,10 @@ class GroupCommit:
             self._committed,
         )
 
-    def stop(self) -> None:
-        """Write the batch if that is possible at once, and nothing after it."""
-        self.flush()
-        self._stopped = True
-
-    def _schedule(self) -> None:
-        """Flush at the end of this turn, or, while a commit runs, when that has returned."""
-        if not self._scheduled and not self._stopped and self._running is None:
-            self._scheduled = True
-            self._soon(self.flush)
+    # --- after the commit -------------------------------------------------------------------------------------------
 
     def _committed(self, outcome: WriteOutcome) -> None:
-        """The batch is durable: answer, deliver, and write the next one."""
+        """The batch is durable: answer, deliver what was not delivered yet, and go on with the next one."""
         batch = self._running
         assert batch is not None, "nothing was on its way"
         self._running = None
@@ -206,29 +288,82 @@ class GroupCommit:
         for device in (*batch.senders.values(), *batch.logins.values()):
             device.pins -= 1
         self._answer(batch, outcome)
-        for index, pending in enumerate(batch.deposits):
-            self._finish(pending, index not in outcome.known)
-        if self._crowd and self.size <= self._settings.crowded_size:
-            for connection in self._crowd:
-                connection.resume(CROWDED)
-            self._crowd.clear()
-        if self._open.deposits or self._open.acknowledged or self._open.senders:
-            self._schedule()
+        for index, deposit in enumerate(batch.deposits):
+            self._finish(deposit, index not in outcome.known)
+        if self._urgent:
+            self.hurry()
+        elif self._open.deposits or self._open.acknowledged:
+            self._expect_tick()
 
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
         """Answer the deposits of a batch, with few frames for each connection."""
         answers: dict[ClientConnection, list[Acceptance]] = {}
-        for index, pending in enumerate(batch.deposits):
+        for index, deposit in enumerate(batch.deposits):
+            answer = None
             if outcome.known and (stored := outcome.known.get(index)) is not None:
-                if stored[:DIGEST_SIZE] != pending.row.digest[:DIGEST_SIZE]:
-                    pending.connection.send(DepositRefused(pending.row.deposit_id, "conflict", []))
-                    self._answered(pending.connection, 1)
-                    continue
-                answer: Acceptance | None = Acceptance(pending.row.deposit_id, missed_in(stored))
-            else:
-                answer = pending.answer()
+                answer = self._answer_known(deposit, stored)
+            elif not deposit.answered:
+                answer = deposit.answer()
             if answer is not None:
-                answers.setdefault(pending.connection, []).append(answer)
+                deposit.answered = True
+                answers.setdefault(deposit.connection, []).append(answer)
+        self._send_accepted(answers)
+
+    def _answer_known(self, deposit: PendingDeposit, stored: bytes) -> Acceptance | None:
+        """The answer to a deposit that the store had already; C{None}: there is none, or it has been given."""
+        if deposit.answered:
+            return None
+        connection, message = deposit.connection, deposit.message
+        if stored[:DIGEST_SIZE] == digest_of(message):
+            return Acceptance(message.deposit_id, missed_in(stored), stored=True)
+        deposit.answered = True
+        self._answered(connection, 1)
+        if deposit.was_delivered:
+            # Nobody may be told that it was refused.
+            connection.end("conflict")
+        else:
+            connection.send(DepositRefused(message.deposit_id, "conflict", []))
+        return None
+
+    def _finish(self, deposit: PendingDeposit, written: bool) -> None:
+        """The commit has returned. Deliver what was written and not delivered; unless the store already had the deposit."""
+        self._settle(deposit)
+        message, sender = deposit.message, deposit.sender
+        for device, position, own in deposit.places:
+            device.pins -= 1
+            if position <= device.acknowledged:
+                continue
+            del device.unsettled[position]
+            if not written:
+                _remove(device, 1, len(message.common) + len(own))
+                continue
+            if device.reader is not None:
+                device.reader.committed(
+                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own
+                )
+            device.committed = position
+
+    def _settle(self, deposit: PendingDeposit) -> None:
+        """Nothing more happens to this deposit."""
+        deposit.stage = SETTLED
+        del self.pending[deposit.key]
+        deposit.sender.pins -= 1
+        self.size -= deposit.size
+        if self._crowd and self.size <= self._settings.crowded_size:
+            for connection in self._crowd:
+                connection.resume(CROWDED)
+            self._crowd.clear()
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def _answer_soon(self, connection: ClientConnection, answer: Acceptance) -> None:
+        """Answer at the end of this turn, together with others."""
+        if not self._answers:
+            self._soon(self._send_answers)
+        self._answers.setdefault(connection, []).append(answer)
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, {}
         self._send_accepted(answers)
 
     def _send_accepted(self, answers: dict[ClientConnection, list[Acceptance]]) -> None:
@@ -242,21 +377,6 @@ class GroupCommit:
         connection.unanswered -= count
         if connection.unanswered <= self._settings.max_unanswered // 2:
             connection.resume(UNANSWERED)
-
-    def _finish(self, pending: PendingDeposit, written: bool) -> None:
-        """A deposit is no longer pending: it was written, or the store already had it. Deliver it in the first case."""
-        row = pending.row
-        del self.pending[pending.sender.mailbox, row.deposit_id]
-        self.size -= pending.size
-        pending.sender.pins -= 1
-        for device, part in zip(pending.recipients, row.rows, strict=True):
-            device.pins -= 1
-            if not written:
-                _remove(device, 1, len(row.common) + len(part.own))
-                continue
-            if device.reader is not None:
-                device.reader.committed(row, part)
-            device.committed = part.position
 
 
 def _remove(device: DeviceState, messages: int, size: int) -> None:

@@ -36,6 +36,7 @@ class Server:
     @ivar now: the wall clock.
     @ivar seconds: monotonic time, for rates.
     @ivar soon: runs a function at the end of this reactor turn.
+    @ivar later: runs a function after so many seconds.
     @ivar spawn: runs a coroutine to its end; an exception from it is a bug.
     @ivar free_space: free bytes on the store's disk.
     @ivar verify: checks the signatures of logins.
@@ -56,6 +57,7 @@ class Server:
     now: Callable[[], float]
     seconds: Callable[[], float]
     soon: Callable[[Callable[[], None]], None]
+    later: Callable[[float, Callable[[], None]], object]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     free_space: Callable[[], int]
     verify: Callable[..., None] = verify
@@ -81,7 +83,7 @@ class Server:
         self.clock = clock = ExpiryClock(now, stores.last_clock())
         self.accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._delivery = delivery = Delivery(stores, settings)
-        self.commits = commits = GroupCommit(stores, settings, now, self.soon)
+        self.commits = commits = GroupCommit(stores, settings, now, self.seconds, self.soon, self.later)
         self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         directory = Directory(accounts, stores, requests, identity)

@@ -1,8 +1,9 @@
 """
 Delivery of messages to the devices that are logged in.
 
-Messages are delivered strictly in order of position. A message that is committed while its reader is up to date and has room is
-sent from memory; all others are read from the store, in pages no larger than the reader's window has room for.
+Messages are delivered strictly in order of position. A message that comes while its reader has got all before it, and has room,
+is sent from memory at once; so is one whose commit returns at such a time. All others are read from the store, in pages no
+larger than the reader's window has room for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from securemsg.errors import RemoteProtocolError
-from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
+from securemsg.interfaces import IMailboxStore
 from securemsg.protocol.messages import Deliver, Drained
 from securemsg.server.accounts import DeviceState, IReader
 from securemsg.server.connection import ClientConnection, ISubscription, Work
@@ -55,14 +56,22 @@ class Subscription:
             self.connection.run(self._deliver_pages())
         self._send_drained()
 
-    def committed(self, deposit: DepositRow, row: MailboxRow) -> None:
+    def deliver_now(
+        self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+    ) -> bool:
+        """See L{IReader.deliver_now}."""
+        if self.cursor != position - 1 or not self.has_room():
+            return False
+        self.deliver(position, account, device, deposit_id, arrived_at, common, own)
+        return True
+
+    def committed(
+        self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+    ) -> None:
         """See L{IReader.committed}."""
-        # Otherwise it was in a page already, or waits in the store until the reader has caught up.
-        if self._is_paging or self.cursor < self.device.committed or row.position <= self.cursor or not self.has_room():
-            return
-        self.deliver(
-            row.position, deposit.account, deposit.device, deposit.deposit_id, deposit.arrived_at, deposit.common, row.own
-        )
+        # Otherwise it was delivered already, or waits in the store until the reader has caught up.
+        if self.device.committed <= self.cursor < position and not self._is_paging and self.has_room():
+            self.deliver(position, account, device, deposit_id, arrived_at, common, own)
 
     def run(self, work: Work) -> None:
         """See L{IReader.run}."""

@@ -15,11 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, field, frozen
-from msgspec.structs import replace
 
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.interfaces import DepositRow
 from securemsg.protocol.auth import KEY_CHALLENGE_LABEL, KEY_PROOF_LABEL, proof_parts
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.messages import (
@@ -38,10 +36,10 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountState, DeviceState
 from securemsg.server.acks import PendingAcks
-from securemsg.server.commits import DIGEST_SIZE, PendingDeposit
 from securemsg.server.connection import ClientConnection, Role, Work
 from securemsg.server.delivery import Delivery, Subscription
-from securemsg.server.mailbox import Mailboxes, digest_of
+from securemsg.server.deposits import PendingDeposit, digest_of
+from securemsg.server.mailbox import Mailboxes
 
 LOGIN_SIZE = 64
 # Guests have no entry in the directory.
@@ -74,19 +72,6 @@ class GuestSubscription(Subscription):
 
 
 @define(eq=False)
-class GuestDeposit(PendingDeposit):
-    """A deposit of a guest: it is answered when the contact has acknowledged it."""
-
-    _acks: PendingAcks
-
-    def answer(self) -> Acceptance | None:
-        """Wait for the contact."""
-        places = [(device, part.position) for device, part in zip(self.recipients, self.row.rows, strict=True)]
-        self._acks.add(self.connection, Acceptance(self.row.deposit_id, self.missed), self.row.digest, places)
-        return None
-
-
-@define(eq=False)
 class GuestMailboxes(Mailboxes):
     """Deposits of guests, which go to the contact only, and acknowledgements of guests, who have no mailbox."""
 
@@ -103,7 +88,7 @@ class GuestMailboxes(Mailboxes):
         digest = self._acks.digest(connection, message.deposit_id)
         if digest is None:
             return super().deposit(connection, message)
-        if digest[:DIGEST_SIZE] != digest_of(message):
+        if digest != digest_of(message):
             raise Refusal("conflict")
         # It was repeated, and is answered when the contact acknowledges it.
         return None
@@ -123,12 +108,14 @@ class GuestMailboxes(Mailboxes):
     def _pending(
         self,
         connection: ClientConnection,
-        sender: DeviceState,
-        row: DepositRow,
-        recipients: list[DeviceState],
+        message: Deposit,
+        places: list[tuple[DeviceState, int, bytes]],
         missed: list[Missed],
+        size: int,
     ) -> PendingDeposit:
-        return GuestDeposit(connection, sender, replace(row, n=0), recipients, missed, self._acks)
+        deposit = super()._pending(connection, message, places, missed, size)
+        deposit.n, deposit.acks = 0, self._acks
+        return deposit
 
 
 @define(eq=False)
@@ -207,7 +194,7 @@ class Guests:
         number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
         return DeviceState(
             self._account, device_id, b"", number,
-            highest=0, messages=0, size=0, last_position=0, committed=0, rate_key=rate_key,
+            highest=0, messages=0, size=0, last_position=0, committed=0, written=0, rate_key=rate_key,
         )  # fmt: skip
 
     def _forget(self, device: DeviceState) -> None:
@@ -244,5 +231,5 @@ class Guests:
                 missed.append(Missed(to.account, part.device, "mailbox-full"))
         if len(missed) == len(to.parts):
             raise Refusal("mailbox-full")
-        connection.send(Accepted(now, [Acceptance(message.deposit_id, missed)]))
+        connection.send(Accepted(now, [Acceptance(message.deposit_id, missed, stored=False)]))
         return True

@@ -134,6 +134,9 @@ class Logins:
         if self._accounts.mailbox(device.mailbox) is not device:
             raise RemoteProtocolError("login-failed")
         self._delivery.check_room(connection, device)
+        if device.unsettled:
+            # What the device has not acknowledged is delivered again, once it is committed.
+            self._commits.hurry()
         subscription = Subscription(device, connection, self._delivery)
         self._delivery.subscribe(subscription)
         connection.become(Role.DEVICE)

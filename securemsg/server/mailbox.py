@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 from attrs import define
 
-from securemsg.crypto import keys
 from securemsg.errors import Refusal
-from securemsg.interfaces import DepositRow, IMailboxStore, MailboxRow
+from securemsg.interfaces import IMailboxStore
 from securemsg.protocol.messages import (
     MAX_N,
     Acceptance,
@@ -30,19 +28,14 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commits import DIGEST_SIZE, GroupCommit, PendingDeposit, missed_in, stored_answer
+from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Work
+from securemsg.server.deposits import DIGEST_SIZE, OVERHEAD, PendingDeposit, digest_of, is_repetition, missed_in
 from securemsg.server.limits import Buckets, DiskGuard, Settings
+from securemsg.server.relayed import fingerprint
 
 # Device lists in one refusal, bytes; the frame has room for the largest one more. The others follow in the next refusal.
 MAX_ATTACHED = 64 * 1024
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def digest_of(deposit: Deposit) -> bytes:
-    """The digest that a repetition must share: of recipients, expiry and contents. 32 bytes."""
-    return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
 
 
 @define(eq=False)
@@ -73,22 +66,21 @@ class Mailboxes:
         @raise Refusal: it is not stored; C{bad-request}: its C{n} is above the bound.
         """
         sender = connection.device
-        digest = digest_of(message)
         pending = self._commits.pending.get((sender.mailbox, message.deposit_id))
         if pending is not None:
-            if pending.row.digest[:DIGEST_SIZE] != digest:
+            if not is_repetition(message, pending.message):
                 raise Refusal("conflict")
             self._commits.redirect(pending, connection)
             return None
         if message.n <= sender.highest:
-            return self._check_repetition(connection, message, digest)
+            return self._check_repetition(connection, message)
         if message.n > MAX_N:
             # Nor kept: the device could never deposit anything above it.
             raise Refusal("bad-request")
         # Higher than any n before: no repetition. The n is kept even if the deposit is refused.
         sender.highest = message.n
         self._keep_highest(sender)
-        return self._find_recipients(connection, message, digest)
+        return self._find_recipients(connection, message)
 
     def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
         """
@@ -109,37 +101,54 @@ class Mailboxes:
     def _pending(
         self,
         connection: ClientConnection,
-        sender: DeviceState,
-        row: DepositRow,
-        recipients: list[DeviceState],
+        message: Deposit,
+        places: list[tuple[DeviceState, int, bytes]],
         missed: list[Missed],
+        size: int,
     ) -> PendingDeposit:
-        return PendingDeposit(connection, sender, row, recipients, missed)
+        sender = connection.device
+        now = int(self._now())
+        clock = self._clock.at(now)
+        expiry = message.expiry
+        forget_at = clock + max(expiry, self._settings.forget_after)
+        return PendingDeposit(
+            connection, sender, message, message.n, now, clock + expiry, forget_at, places, missed, size, len(places)
+        )
 
-    async def _check_repetition(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Message | None:
-        """Look for the same deposit in the store."""
+    def _check_repetition(self, connection: ClientConnection, message: Deposit) -> Work | None:
+        """Look for the same deposit among those that were never written, and then in the store."""
+        relayed = self._commits.relayed.find((connection.device.mailbox, message.deposit_id))
+        if relayed is None:
+            return self._check_stored(connection, message)
+        known, missed = relayed
+        if known != fingerprint(message):
+            raise Refusal("conflict")
+        connection.send(Accepted(int(self._now()), [Acceptance(message.deposit_id, missed, stored=False)]))
+        return None
+
+    async def _check_stored(self, connection: ClientConnection, message: Deposit) -> Message | None:
         stored = await self._store.find_deposit(connection.device.mailbox, message.deposit_id)
         # A device that has logged in again meanwhile will repeat the deposit.
         if not connection.is_open:
             return None
         if stored is not None:
-            if stored[:DIGEST_SIZE] != digest:
+            if stored[:DIGEST_SIZE] != digest_of(message):
                 raise Refusal("conflict")
-            return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored))])
-        work = self._find_recipients(connection, message, digest)
+            return Accepted(int(self._now()), [Acceptance(message.deposit_id, missed_in(stored), stored=True)])
+        work = self._find_recipients(connection, message)
         return await work if work is not None else None
 
-    def _find_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> Work | None:
+    def _find_recipients(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """Find the recipients, at once if all of them are in memory."""
         accounts = [self._accounts.get(destination.account) for destination in message.to]
         if None in accounts:
             if self._deliver_now(connection, message):
                 return None
-            return self._load_recipients(connection, message, digest)
-        self._accept(connection, message, digest, accounts)
+            return self._load_recipients(connection, message)
+        self._accept(connection, message, accounts)
         return None
 
-    async def _load_recipients(self, connection: ClientConnection, message: Deposit, digest: bytes) -> None:
+    async def _load_recipients(self, connection: ClientConnection, message: Deposit) -> None:
         held: list[AccountState] = []
         try:
             for destination in message.to:
@@ -150,13 +159,13 @@ class Mailboxes:
                     held.append(account)
             # An account that was removed meanwhile is not found any more.
             if connection.is_open:
-                self._accept(connection, message, digest, [self._accounts.get(to.account) for to in message.to])
+                self._accept(connection, message, [self._accounts.get(to.account) for to in message.to])
         finally:
             for account in held:
                 account.pins -= 1
 
     def _accept(
-        self, connection: ClientConnection, message: Deposit, digest: bytes, accounts: Sequence[AccountState | None]
+        self, connection: ClientConnection, message: Deposit, accounts: Sequence[AccountState | None]
     ) -> None:
         """
         Check a new deposit, and add it to the batch.
@@ -176,10 +185,10 @@ class Mailboxes:
                 raise Refusal("rate-limited")
             connection.send(refusal)
             return
-        recipients: list[DeviceState] = []
-        rows: list[MailboxRow] = []
+        places: list[tuple[DeviceState, int, bytes]] = []
         missed: list[Missed] = []
         common_size = len(message.common)
+        memory = common_size + OVERHEAD
         for account, destination in zip(accounts, message.to, strict=True):
             assert account is not None, "compared above"
             for part in destination.parts:
@@ -188,32 +197,17 @@ class Mailboxes:
                 if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
-                    recipients.append(device)
-                    rows.append(MailboxRow(device.mailbox, device.last_position + 1, part.own))
-        if not recipients:
+                    places.append((device, device.last_position + 1, part.own))
+                    memory += len(part.own) + OVERHEAD
+        if not places:
             raise Refusal("mailbox-full")
         if not self._deposits.consume(sender.rate_key, 1 + len(missed)):
             raise Refusal("rate-limited")
-        for device, row in zip(recipients, rows, strict=True):
-            device.last_position = row.position
+        for device, position, own in places:
+            device.last_position = position
             device.messages += 1
-            device.size += common_size + len(row.own)
-        now = int(self._now())
-        clock = self._clock.at(now)
-        deposit = DepositRow(
-            sender=sender.mailbox,
-            deposit_id=message.deposit_id,
-            digest=stored_answer(digest, missed),
-            n=message.n,
-            account=sender.account.name,
-            device=sender.id,
-            arrived_at=now,
-            expires_at=clock + message.expiry,
-            forget_at=clock + max(message.expiry, settings.forget_after),
-            common=message.common,
-            rows=tuple(rows),
-        )
-        self._commits.add(self._pending(connection, sender, deposit, recipients, missed))
+            device.size += common_size + len(own)
+        self._commits.add(self._pending(connection, message, places, missed, memory))
 
 
 def _check_devices(

@@ -110,6 +110,7 @@ class Place:
             self.now,
             self.clock.seconds,
             self.turn.later,
+            self.clock.callLater,
             spawn,
             lambda: 2**40,
             key_file=None if self.key is None else KeyFile(self.key.name, self.key.login),

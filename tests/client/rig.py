@@ -448,6 +448,7 @@ class World:
     failure: Failure | None = None
     after_send: Callable[[User], None] = lambda user: None
     _calls: deque[tuple[object, Callable[[], None]]] = field(factory=deque, init=False)
+    _delayed: deque[Callable[[], None]] = field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the server."""
@@ -469,6 +470,11 @@ class World:
     def later(self, call: Callable[[], None]) -> None:
         """Make a call at the end of this turn."""
         self._calls.append((getattr(call, "__self__", None), call))
+
+    def delay(self, seconds: float, call: Callable[[], None]) -> None:
+        """Make a call of the server's a moment later: when nothing else happens."""
+        assert seconds <= 1, "no more than a moment"
+        self._delayed.append(call)
 
     @property
     def is_quiet(self) -> bool:
@@ -523,6 +529,9 @@ class World:
                 return True
             if wire.client.code is not None and wire.server.code is not None:
                 self.wires.remove(wire)
+        if self._delayed:
+            self._delayed.popleft()()
+            return True
         return False
 
     def settle(self) -> None:
@@ -577,6 +586,7 @@ class World:
 
     def _start(self) -> None:
         """A new server process."""
+        self._delayed.clear()
         self.server = Server(
             self.store,
             self.settings,
@@ -584,6 +594,7 @@ class World:
             now=self.now,
             seconds=self.seconds,
             soon=self.later,
+            later=self.delay,
             spawn=self._spawn,
             free_space=lambda: 10**12,
             key_file=self.key_file,

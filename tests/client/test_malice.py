@@ -522,7 +522,7 @@ class DeliveryTests(MaliceCase):
         wire = self.wire(self.alice)
 
         def accept(deposit: m.Deposit) -> None:
-            wire.inject(Side.SERVER, m.Accepted(1, [m.Acceptance(deposit.deposit_id, [])]))
+            wire.inject(Side.SERVER, m.Accepted(1, [m.Acceptance(deposit.deposit_id, [], stored=True)]))
 
         wire.to_server = replacing(m.Deposit, accept)
         self.assertEqual(self.alice.sent(self.alice.send("bob", "never")).status, "accepted")
@@ -607,7 +607,7 @@ class DeliveryTests(MaliceCase):
         self.bob.disconnect()
         self.world.settle()
         message_id = self.alice.send("bob", "hello", wants_receipt=True)
-        self.wire(self.alice).inject(Side.SERVER, m.Accepted(1, [m.Acceptance(message_id, [])]))
+        self.wire(self.alice).inject(Side.SERVER, m.Accepted(1, [m.Acceptance(message_id, [], stored=True)]))
         self.world.settle()
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 

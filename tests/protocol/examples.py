@@ -27,7 +27,7 @@ EXAMPLES: dict[type, Message] = {
         m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4), [ID, KEY[16:]]),
         m.Failed("stopping"),
         m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])]),
-        m.Accepted(1_800_000_000, [m.Acceptance(ID, [m.Missed("bob", ID, "mailbox-full")])]),
+        m.Accepted(1_800_000_000, [m.Acceptance(ID, [m.Missed("bob", ID, "mailbox-full")], stored=True)]),
         m.DepositRefused(ID, "stale-devices", [RECORD]),
         m.Deliver(1, "alice", ID, ID, 1_800_000_000, b"common", b"own"),
         m.Acknowledge(1),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from attrs import define, field
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -53,6 +54,8 @@ DAY = 86400
 ROOMY = 10**12
 # What arrives in one turn, at most, bytes: as a socket is read.
 READ_SIZE = 64 * 1024
+# What is held back from a commit is written after this time, seconds.
+HELD = 1.0
 # More turns than any exchange takes: a rig that does not come to rest is a bug.
 ROUNDS = 10_000
 
@@ -260,6 +263,7 @@ class Rig:
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
     notes: list[tuple[str, str]] = field(factory=list)
+    timers: Clock = field(factory=Clock)
     _clients: list[Client] = field(factory=list)
     _later: list[Callable[[], None]] = field(factory=list)
 
@@ -271,6 +275,7 @@ class Rig:
         """A new process over the same store."""
         self._clients = []
         self._later = []
+        self.timers = Clock()
         self.server = Server(
             stores=self.store,
             settings=self.settings,
@@ -278,6 +283,7 @@ class Rig:
             now=lambda: self.time,
             seconds=lambda: self.time - self.leaps,
             soon=self._later.append,
+            later=self.timers.callLater,
             spawn=self._spawn,
             free_space=lambda: self.space,
             verify=self.verify,
@@ -338,11 +344,19 @@ class Rig:
         raise AssertionError("it does not come to rest")
 
     def commit(self) -> None:
-        """Let a manual store do what it holds back, until nothing happens any more."""
+        """Let all that is held back be written, and a manual store do it, until nothing happens any more."""
         self.run()
-        while self.store.held:
-            self.store.flush()
+        while self.store.held or self.timers.getDelayedCalls():
+            if self.store.held:
+                self.store.flush()
+            else:
+                self.timers.advance(HELD)
             self.run()
+
+    def hurry(self) -> None:
+        """Have a commit on its way with all that is held back, so that whatever asks the store waits."""
+        self.server.commits.hurry()
+        self.run()
 
     def lose(self, client: Client) -> None:
         """The network drops a connection."""

@@ -8,6 +8,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.rsa import RsaKey
 from securemsg.protocol.messages import (
     MAX_N,
+    Acceptance,
     Accepted,
     Deliver,
     DepositRefused,
@@ -27,16 +28,27 @@ from tests.server.rig import DAY, START, User
 class DepositTests(TwoPeople):
     """Alice writes to Bob. The store holds commits back until it is told."""
 
-    def test_accepted_after_commit(self) -> None:
-        """Nobody hears anything before the commit has returned; then both do."""
+    def test_delivered_at_once(self) -> None:
+        """A reader who is up to date gets a message at once; it is accepted after the commit."""
         deposit = self.sender.deposit(self.bob, text=b"hello")
         self.sender.ask(deposit)
-        self.assertEqual((self.sender.inbox, self.reader.inbox), ([], []))
-        self.rig.commit()
-        self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
+        self.assertEqual(self.sender.inbox, [])
         delivery = self.reader.one(Deliver)
         expected = Deliver(1, "alice", self.alice.device_id, deposit.deposit_id, START, b"hello", b"own")
         self.assertEqual(delivery, expected)
+        self.rig.commit()
+        self.assertEqual(self.sender.one(Accepted).deposits, [Acceptance(deposit.deposit_id, [], stored=True)])
+        self.assertEqual(self.reader.inbox, [])
+
+    def test_accepted_after_commit(self) -> None:
+        """Where the reader is away nobody hears anything before the commit has returned."""
+        self.rig.lose(self.reader)
+        deposit = self.sender.deposit(self.bob)
+        self.sender.ask(deposit)
+        self.assertEqual(self.rig.store.held, 1)
+        self.assertEqual(self.sender.inbox, [])
+        self.rig.commit()
+        self.assertEqual(self.sender.one(Accepted).deposits, [Acceptance(deposit.deposit_id, [], stored=True)])
 
     def test_answers_together(self) -> None:
         """Answers of one commit travel in one frame."""
@@ -49,6 +61,7 @@ class DepositTests(TwoPeople):
 
     def test_one_batch_at_a_time(self) -> None:
         """While one commit runs the next batch fills; it goes out as one."""
+        self.rig.lose(self.reader)
         for _ in range(4):
             self.sender.ask(self.sender.deposit(self.bob))
             self.assertEqual(self.rig.store.held, 1)
@@ -58,7 +71,7 @@ class DepositTests(TwoPeople):
         self.rig.store.flush()
         self.rig.run()
         self.assertEqual(len(self.sender.accepted()), 3)
-        self.assertEqual([one.tag for one in self.reader.pop(Deliver)], [1, 2, 3, 4])
+        self.assertEqual(len(self.rig.login(self.bob).delivered()), 4)
 
     def test_repeated_after_commit(self) -> None:
         """The same deposit again is accepted again, and delivered once."""
@@ -136,6 +149,7 @@ class DepositTests(TwoPeople):
 
     def test_repeated_under_higher_n(self) -> None:
         """The store recognises a repetition even where n says there can be none."""
+        self.rig.lose(self.reader)
         deposit = self.sender.deposit(self.bob)
         self.sender.send(deposit)
         self.rig.commit()
@@ -144,10 +158,32 @@ class DepositTests(TwoPeople):
         self.rig.commit()
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
         self.assertEqual(self.refused(changed(deposit, n=8, common=b"other")), "conflict")
+        self.reader = self.rig.login(self.bob)
         self.assertEqual(len(self.reader.delivered()), 1)
+        self.reader.acknowledge(1)
         self.sender.send(self.sender.deposit(self.bob, text=b"goes on"))
         self.rig.commit()
         self.assertEqual(self.reader.delivered(), [b"goes on"])
+
+    def test_delivered_and_not_refused(self) -> None:
+        """
+        What was delivered before the commit found it to be in conflict is not refused any more: the connection ends, and the
+        reader goes on.
+        """
+        deposit = self.sender.deposit(self.bob)
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.sender.send(changed(deposit, n=8, common=b"other"))
+        self.rig.commit()
+        self.assertEqual(self.sender.failed(), "conflict")
+        self.assertEqual(self.sender.pop(DepositRefused), [])
+        self.assertEqual(self.reader.delivered(), [b"common", b"other"])
+        self.reader.acknowledge(2)
+        self.sender = self.rig.login(self.alice)
+        for text in (b"goes", b"on"):
+            self.sender.send(self.sender.deposit(self.bob, text=text))
+            self.rig.commit()
+        self.assertEqual(self.reader.delivered(), [b"goes", b"on"])
 
     def test_dedupe_before_lists(self) -> None:
         """A repetition is accepted though the recipient's devices have changed since."""

@@ -256,6 +256,7 @@ class PrekeyTests(SynchronousTestCase):
         self.other.ask(upload(self.bob, count=9))
         first = self.claim()
         self.client.ask(self.client.deposit(self.bob))
+        self.rig.commit()
         self.assertEqual(len(self.client.accepted()), 1)
         client = self.rig.greet()
         client.ask(self.rig.proof(client, self.alice, 1))

@@ -310,6 +310,7 @@ class LoginTests(SynchronousTestCase):
         self.rig.store.writer.manual = True
         bob, other = self.rig.register("bob")
         other.ask(other.deposit(self.alice))
+        self.rig.hurry()
         client = self.rig.greet()
         client.ask(self.rig.proof(client, self.alice))
         self.rig.lose(client)
@@ -323,6 +324,7 @@ class LoginTests(SynchronousTestCase):
         self.operator = self.rig.operator()
         self.rig.store.writer.manual = True
         self.other.ask(self.other.deposit(self.alice))
+        self.rig.hurry()
         client = self.rig.greet()
         client.ask(self.rig.proof(client, self.alice))
         return client
@@ -333,6 +335,7 @@ class LoginTests(SynchronousTestCase):
         # The key is looked up, then the account; with deposits in between, so that something is always held back.
         for _ in range(4):
             self.other.ask(self.other.deposit(self.alice))
+            self.rig.hurry()
             self.rig.store.flush(1)
             self.rig.run()
         self.assertEqual(client.inbox, [])

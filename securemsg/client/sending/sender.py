@@ -19,7 +19,6 @@ from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.conversations import ConversationKind
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -95,14 +94,16 @@ class Sender:
     def accepted(self, message: m.Accepted) -> None:
         """The server has accepted deposits."""
         self._context.note_server_time(message.now)
-        answered = [found for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None]
+        answered = [
+            (*found, item.stored) for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None
+        ]
         if not answered:
             return
         with self._context.store.writing() as records:
-            for queue, seq, n in answered:
+            for queue, seq, n, is_stored in answered:
                 queue.failures = 0
-                # What a guest gets is handed over from memory: the server may forget that it was sent.
-                stored = 0 if queue.conversation.kind is ConversationKind.GUEST else n
+                # What was not stored, the server may forget that it was sent.
+                stored = n if is_stored else 0
                 if results.accepted(records, seq, stored, message.now):
                     self._context.notify(Changed())
                 results.note_stored(records, stored)

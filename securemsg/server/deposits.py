@@ -1,0 +1,114 @@
+"""A deposit between its arrival and the end of what the server has to do with it."""
+
+from __future__ import annotations
+
+import msgspec
+from attrs import define, field
+
+from securemsg.crypto import keys
+from securemsg.interfaces import DepositRow, MailboxRow
+from securemsg.protocol.messages import Acceptance, Deposit, Missed
+from securemsg.server.accounts import DeviceState
+from securemsg.server.acks import PendingAcks
+from securemsg.server.connection import ClientConnection
+
+DIGEST_SIZE = 32
+# Memory for a deposit, or a part of one, besides its bytes.
+OVERHEAD = 512
+
+# The stages of a deposit.
+OPEN = 0     # in the batch that fills
+RUNNING = 1  # in the commit that runs
+SETTLED = 2  # committed, or acknowledged by all before it had to be
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
+
+
+def digest_of(deposit: Deposit) -> bytes:
+    """The digest that a repetition must share: of recipients, expiry and contents. 32 bytes."""
+    return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
+
+
+def missed_in(stored: bytes) -> list[Missed]:
+    """The mailboxes that missed the deposit with this receipt, which is its digest with those mailboxes behind it."""
+    return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
+
+
+def is_repetition(deposit: Deposit, other: Deposit) -> bool:
+    """Whether these two with the same deposit id are the same deposit."""
+    return deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
+
+
+@define(eq=False)
+class PendingDeposit:
+    """
+    A deposit of a device. Rows for the store, and the digest, are made only if it has to be written.
+
+    @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
+    @ivar n: its C{n}; a guest's is not kept, and 0.
+    @ivar arrived_at: by the wall clock; C{expires_at} and C{forget_at}: by the expiry clock.
+    @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
+    @ivar missed: the devices whose mailboxes were full.
+    @ivar size: the memory that it takes, bytes.
+    @ivar unacknowledged: how many of its devices have not acknowledged it.
+    @ivar acks: for a guest's: where it waits for the acknowledgement after the commit.
+    @ivar was_delivered: whether anybody may have got it before the commit.
+    @ivar answered: whether the answer has been given; nobody is answered twice.
+    """
+
+    connection: ClientConnection
+    sender: DeviceState
+    message: Deposit
+    n: int
+    arrived_at: int
+    expires_at: int
+    forget_at: int
+    places: list[tuple[DeviceState, int, bytes]]
+    missed: list[Missed]
+    size: int
+    unacknowledged: int
+    acks: PendingAcks | None = None
+    stage: int = field(init=False, default=OPEN)
+    was_delivered: bool = field(init=False, default=False)
+    answered: bool = field(init=False, default=False)
+
+    @property
+    def key(self) -> tuple[int, bytes]:
+        """What a repetition is recognised by: the mailbox of the sender, and the deposit id."""
+        return self.sender.mailbox, self.message.deposit_id
+
+    def row(self) -> DepositRow:
+        """What is written of it: all that its devices have not acknowledged."""
+        message = self.message
+        receipt = digest_of(message)
+        if self.missed:
+            receipt += _encode(self.missed)
+        return DepositRow(
+            sender=self.sender.mailbox,
+            deposit_id=message.deposit_id,
+            digest=receipt,
+            n=self.n,
+            account=self.sender.account.name,
+            device=self.sender.id,
+            arrived_at=self.arrived_at,
+            expires_at=self.expires_at,
+            forget_at=self.forget_at,
+            common=message.common,
+            rows=tuple(
+                [
+                    MailboxRow(device.mailbox, position, own)
+                    for device, position, own in self.places
+                    if position > device.acknowledged
+                ]
+            ),
+        )
+
+    def answer(self) -> Acceptance | None:
+        """The answer when the deposit is committed; C{None}: it is answered when it is acknowledged."""
+        acceptance = Acceptance(self.message.deposit_id, self.missed, stored=True)
+        if self.acks is None:
+            return acceptance
+        waiting = [(device, position) for device, position, _ in self.places if position > device.acknowledged]
+        self.acks.add(self.connection, acceptance, digest_of(self.message), waiting)
+        return None

@@ -1,0 +1,45 @@
+"""Deposits that nobody had to write, because all their devices acknowledged them first: how a repetition is recognised."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from securemsg.protocol.messages import Deposit, Missed
+
+# Deposits in one generation. A client repeats what was not answered before its connection broke, so the last few seconds count.
+GENERATION = 16_384
+
+
+def fingerprint(deposit: Deposit) -> int:
+    """
+    A number that a repetition shares: of recipients, expiry and contents. It holds within this process. Another deposit has
+    another one, except by chance, which would mislead nobody but the sender.
+    """
+    parts = tuple([(to.account, part.device, part.own) for to in deposit.to for part in to.parts])
+    return hash((deposit.expiry, deposit.common, parts))
+
+
+@define(eq=False)
+class RelayedDeposits:
+    """
+    The last ones, between one and two generations of them.
+
+    What is forgotten, or was lost with the process, is delivered again if it is repeated; its reader recognises the message.
+    """
+
+    _new: dict[tuple[int, bytes], tuple[int, list[Missed]]] = field(init=False, factory=dict, repr=False)
+    _old: dict[tuple[int, bytes], tuple[int, list[Missed]]] = field(init=False, factory=dict, repr=False)
+
+    def remember(self, key: tuple[int, bytes], deposit: Deposit, missed: list[Missed]) -> None:
+        """Remember a deposit, and which mailboxes missed it, by its sender's mailbox and its id."""
+        if len(self._new) >= GENERATION:
+            self._old, self._new = self._new, {}
+        self._new[key] = fingerprint(deposit), missed
+
+    def find(self, key: tuple[int, bytes]) -> tuple[int, list[Missed]] | None:
+        """The fingerprint of a deposit, and the mailboxes that missed it; C{None}: it is not known."""
+        return self._new.get(key) or self._old.get(key)
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._new) + len(self._old)
