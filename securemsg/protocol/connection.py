@@ -14,7 +14,7 @@ from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.protocol import framing
 from securemsg.protocol.framing import FrameDecoder
 from securemsg.protocol.messages import Challenge, Hello, Message, Unknown, decode_message, encode_message
-from securemsg.protocol.states import TRANSITIONS, Phase, Side
+from securemsg.protocol.states import READY_KINDS, TRANSITIONS, Phase, Side
 
 
 @define
@@ -37,9 +37,12 @@ class Connection:
     _decoder: FrameDecoder = field(init=False, factory=lambda: FrameDecoder(framing.MAX_GREETING_FRAME), repr=False)
     _out: list[bytes] = field(init=False, factory=list, repr=False)
     _peer: Side = field(init=False, repr=False)
+    _may_say: frozenset[type] = field(init=False, repr=False)
+    _may_hear: frozenset[type] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._peer = Side.SERVER if self.side is Side.CLIENT else Side.CLIENT
+        self._may_say, self._may_hear = READY_KINDS[self.side], READY_KINDS[self._peer]
 
     def receive(self, data: bytes) -> Iterator[Message | Unknown]:
         """Add bytes from the network, and return L{messages}. Late bytes after the end are dropped."""
@@ -60,10 +63,11 @@ class Connection:
         try:
             for payload in self._decoder.payloads():
                 message = decode_message(payload)
-                if not isinstance(message, Unknown):
-                    self._advance(self._peer, message, payload)
-                elif self.phase is not Phase.READY:
-                    raise RemoteProtocolError("unknown-message")
+                if self.phase is not Phase.READY or type(message) not in self._may_hear:
+                    if not isinstance(message, Unknown):
+                        self._advance(self._peer, message, payload)
+                    elif self.phase is not Phase.READY:
+                        raise RemoteProtocolError("unknown-message")
                 yield message
                 # The caller may have hung up, or the peer has sent Failed: what follows is dropped.
                 if self.phase is Phase.CLOSED:  # type: ignore[comparison-overlap]  # mypy cannot see the handler
@@ -90,7 +94,8 @@ class Connection:
         """
         payload = encode_message(message)
         frame = framing.encode_frame(payload)
-        self._advance(self.side, message, payload)
+        if self.phase is not Phase.READY or type(message) not in self._may_say:
+            self._advance(self.side, message, payload)
         self._out.append(frame)
         self.queued += len(frame)
 

@@ -7,6 +7,7 @@ seconds. Source: C{docs/protocol.md}, section "Messages".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -520,6 +521,8 @@ Message = (
 KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46)])
 
 _encode = msgspec.msgpack.Encoder().encode
+# Makes the payload of a frame.
+encode_message: Callable[[Message], bytes] = _encode
 _decode = msgspec.msgpack.Decoder(Message).decode
 
 
@@ -535,11 +538,6 @@ def check_canonical(value: Struct, data: bytes) -> None:
         raise msgspec.DecodeError("not the canonical encoding")
 
 
-def encode_message(message: Message) -> bytes:
-    """The payload of a frame."""
-    return _encode(message)
-
-
 def decode_message(payload: bytes) -> Message | Unknown:
     """
     Read and validate the payload of a frame.
@@ -549,8 +547,9 @@ def decode_message(payload: bytes) -> Message | Unknown:
     """
     try:
         message: Message = _decode(payload)
-        check_canonical(message, payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _unknown(payload)
+    if _encode(message) != payload and isinstance(message, Record):
         return _unknown(payload)
     return message
 

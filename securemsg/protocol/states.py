@@ -69,3 +69,6 @@ TRANSITIONS: dict[Phase, dict[tuple[Side, type], Phase]] = {
 }
 # A server may also give up on a stranger that has said nothing sensible yet.
 TRANSITIONS[Phase.GREETING][SERVER, m.Failed] = Phase.CLOSED
+
+# After the login nearly everything leaves the phase as it is: what each side may say then.
+READY_KINDS: dict[Side, frozenset[type]] = {CLIENT: frozenset(_FROM_CLIENT), SERVER: frozenset(_FROM_SERVER)}

@@ -51,6 +51,7 @@ class DeviceState:
 
     @ivar mailbox: its number in the store; a guest has no mailbox, and a number below 0, which identifies it as a sender.
     @ivar highest: the highest C{n} seen in deposits of this device.
+    @ivar is_highest_kept: whether that is to be written with the next batch; a guest's never is, which looks the same.
     @ivar messages: messages in the mailbox or on their way there; like C{size} for quotas, and exact when the mailbox is empty.
     @ivar last_position: the newest position that was assigned.
     @ivar committed: the newest position that was committed.
@@ -78,6 +79,7 @@ class DeviceState:
     written: int
     acknowledged: int = 0
     unsettled: dict[int, Any] = field(factory=dict, repr=False)
+    is_highest_kept: bool = False
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
@@ -150,10 +152,7 @@ class AccountCache:
 
     def get(self, name: str) -> AccountState | None:
         """The account with this name, if it is in memory."""
-        account = self._by_name.get(name)
-        if account is not None:
-            self._by_name.move_to_end(name)
-        return account
+        return self._by_name.get(name)
 
     def mailbox(self, number: int) -> DeviceState | None:
         """The device with this mailbox, if it is in memory."""

@@ -128,13 +128,13 @@ class GroupCommit:
             self._await_answer(connection)
 
     def keep_highest(self, sender: DeviceState) -> None:
-        """Write the highest C{n} of this device with the next batch, or else soon: a message does not cost a commit."""
-        if sender.mailbox not in self._open.senders:
-            self._open.senders[sender.mailbox] = sender
-            sender.pins += 1
-            if not self._expects_highest:
-                self._expects_highest = True
-                self._later(HIGHEST_DELAY, self._highest_due)
+        """Write the highest C{n} of this device with the next batch, or else soon, unless it is to be written already."""
+        self._open.senders[sender.mailbox] = sender
+        sender.is_highest_kept = True
+        sender.pins += 1
+        if not self._expects_highest:
+            self._expects_highest = True
+            self._later(HIGHEST_DELAY, self._highest_due)
 
     def keep_logins(self, device: DeviceState) -> None:
         """Write the last logins of this device with the next batch: a login does not cost a commit."""
@@ -256,10 +256,12 @@ class GroupCommit:
     def _write(self, batch: Batch) -> None:
         """Hand a batch to the store."""
         self._running = batch
+        for sender in batch.senders.values():
+            sender.is_highest_kept = False
         rows = []
         for deposit in batch.deposits:
             deposit.stage = RUNNING
-            rows.append(deposit.row())
+            rows.append(deposit.row(self._settings.forget_after))
             for device, position, _ in deposit.places:
                 if position > device.acknowledged:
                     device.written = position

@@ -70,7 +70,9 @@ class ClientConnection:
 
     @ivar operator: whether it came through the operator's socket.
     @ivar hello: the greeting, until the login is done.
-    @ivar subscription: the delivery to its device, once it is logged in as one.
+    @ivar channel: the channel to the client, once it was opened.
+    @ivar device: the device that it is logged in as, once it is.
+    @ivar subscription: the delivery to that device.
     @ivar is_open: whether it has begun and not ended.
     @ivar is_full: whether the client does not read what was written.
     @ivar unanswered: the number of deposits that wait for an answer.
@@ -85,12 +87,13 @@ class ClientConnection:
     operator: bool
     role: Role = field(default=Role.STRANGER, init=False)
     hello: Hello | None = field(default=None, init=False, repr=False)
+    channel: IChannel = field(init=False, repr=False)
+    device: DeviceState = field(init=False, repr=False)
     subscription: ISubscription | None = field(default=None, init=False, repr=False)
     is_open: bool = field(default=False, init=False)
     is_full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
     _commands: Mapping[type, Command] = field(init=False, repr=False)
-    _channel: IChannel | None = field(default=None, init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
     _is_busy: bool = field(default=False, init=False)
     _paused: int = field(default=0, init=False)
@@ -102,7 +105,7 @@ class ClientConnection:
 
     def opened(self, channel: IChannel) -> None:
         """See L{IPeer.opened}."""
-        self._channel = channel
+        self.channel = channel
         self._connection = channel.connection
         self.is_open = True
         self._on_open(self)
@@ -115,11 +118,20 @@ class ClientConnection:
         """
         if not self.is_open:
             return
+        work = None
         try:
-            self._dispatch(message)
+            try:
+                command = self._commands.get(type(message))
+                if command is None:
+                    raise Refusal("unknown-message" if type(message) is Unknown else "forbidden")
+                work = command(self, message)
+            except Refusal as refusal:
+                self._refuse(message, refusal.code)
         except RemoteProtocolError:
             self._stop()
             raise
+        if work is not None:
+            self._wait_for(work, message)
         if self._connection.queued >= self._max_queued:
             self.pause(UNWRITTEN)
             self._soon(self._written)
@@ -139,18 +151,6 @@ class ClientConnection:
         self._stop()
 
     # --- for the server ---------------------------------------------------------------------------------------------
-
-    @property
-    def channel(self) -> IChannel:
-        """The channel to the client."""
-        assert self._channel is not None, "it was opened"
-        return self._channel
-
-    @property
-    def device(self) -> DeviceState:
-        """The device that it is logged in as."""
-        assert self.subscription is not None, "it is logged in"
-        return self.subscription.device
 
     @property
     def is_local(self) -> bool:
@@ -192,22 +192,13 @@ class ClientConnection:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, message: Message | Unknown) -> None:
-        command = self._commands.get(type(message))
-        if command is None:
-            self._refuse(message, "unknown-message" if type(message) is Unknown else "forbidden")
-            return
-        try:
-            work = command(self, message)
-        except Refusal as refusal:
-            self._refuse(message, refusal.code)
-            return
-        if work is not None:
-            self._is_busy = True
-            self._spawn(self._guarded(self._finish(work, message)))
-            # Before the login nothing may come behind a command: it is out of turn, and must be seen to be.
-            if self._is_busy and self.role is not Role.STRANGER:
-                self.pause(BUSY)
+    def _wait_for(self, work: Work, message: Message | Unknown) -> None:
+        """Run the rest of a command; the next one waits."""
+        self._is_busy = True
+        self._spawn(self._guarded(self._finish(work, message)))
+        # Before the login nothing may come behind a command: it is out of turn, and must be seen to be.
+        if self._is_busy and self.role is not Role.STRANGER:
+            self.pause(BUSY)
 
     async def _finish(self, work: Work, message: Message | Unknown) -> None:
         """Run the rest of a command, send the answer, and go on with the next command."""

@@ -9,13 +9,14 @@ larger than the reader's window has room for.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from attrs import define, field
 from zope.interface import implementer
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IMailboxStore
-from securemsg.protocol.messages import Deliver, Drained
+from securemsg.protocol.messages import Deliver, Drained, Message
 from securemsg.server.accounts import DeviceState, IReader
 from securemsg.server.connection import ClientConnection, ISubscription, Work
 from securemsg.server.limits import Settings
@@ -36,6 +37,7 @@ class Subscription:
     device: DeviceState
     connection: ClientConnection
     _delivery: Delivery = field(repr=False)
+    _send: Callable[[Message], None] = field(init=False, repr=False)
     cursor: int = field(init=False)
     _drained_at: int | None = field(init=False)
     _tag: int = field(init=False, default=0)
@@ -46,6 +48,7 @@ class Subscription:
 
     def __attrs_post_init__(self) -> None:
         """Start after what was acknowledged before."""
+        self._send = self.connection.channel.send
         self.cursor = self.device.acknowledged
         self._drained_at = self.device.committed
 
@@ -151,7 +154,7 @@ class Subscription:
         size = len(common) + len(own)
         self._size += size
         self._in_flight.append((position, size))
-        self.connection.send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own))
+        self._send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own))
         return size
 
     def _send_drained(self) -> None:
@@ -198,6 +201,7 @@ class Delivery:
         if device.reader is not None:
             device.reader.end("replaced")
         device.reader = connection.subscription = subscription
+        connection.device = device
         device.low_stock_sent = False
         self.count(subscription, 1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from attrs import define, field
 
 from securemsg.crypto import keys
 from securemsg.interfaces import DepositRow, MailboxRow
@@ -40,68 +39,81 @@ def is_repetition(deposit: Deposit, other: Deposit) -> bool:
     return deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
 
 
-@define(eq=False)
 class PendingDeposit:
     """
     A deposit of a device. Rows for the store, and the digest, are made only if it has to be written.
 
     @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
-    @ivar n: its C{n}; a guest's is not kept, and 0.
-    @ivar arrived_at: by the wall clock; C{expires_at} and C{forget_at}: by the expiry clock.
+    @ivar arrived_at: by the wall clock.
+    @ivar clock: the expiry clock at that time.
     @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
     @ivar missed: the devices whose mailboxes were full.
     @ivar size: the memory that it takes, bytes.
+    @ivar acks: where it waits for the acknowledgement after the commit; C{None}: it is answered when it is committed.
     @ivar unacknowledged: how many of its devices have not acknowledged it.
-    @ivar acks: for a guest's: where it waits for the acknowledgement after the commit.
     @ivar was_delivered: whether anybody may have got it before the commit.
     @ivar answered: whether the answer has been given; nobody is answered twice.
     """
 
-    connection: ClientConnection
-    sender: DeviceState
-    message: Deposit
-    n: int
-    arrived_at: int
-    expires_at: int
-    forget_at: int
-    places: list[tuple[DeviceState, int, bytes]]
-    missed: list[Missed]
-    size: int
-    unacknowledged: int
-    acks: PendingAcks | None = None
-    stage: int = field(init=False, default=OPEN)
-    was_delivered: bool = field(init=False, default=False)
-    answered: bool = field(init=False, default=False)
+    stage = OPEN
+    was_delivered = False
+    answered = False
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        sender: DeviceState,
+        message: Deposit,
+        arrived_at: int,
+        clock: int,
+        places: list[tuple[DeviceState, int, bytes]],
+        missed: list[Missed],
+        size: int,
+        acks: PendingAcks | None,
+    ) -> None:
+        """Nothing has happened to it yet."""
+        self.connection = connection
+        self.sender = sender
+        self.message = message
+        self.arrived_at = arrived_at
+        self.clock = clock
+        self.places = places
+        self.missed = missed
+        self.size = size
+        self.acks = acks
+        self.unacknowledged = len(places)
 
     @property
     def key(self) -> tuple[int, bytes]:
         """What a repetition is recognised by: the mailbox of the sender, and the deposit id."""
         return self.sender.mailbox, self.message.deposit_id
 
-    def row(self) -> DepositRow:
-        """What is written of it: all that its devices have not acknowledged."""
-        message = self.message
+    def row(self, forget_after: int) -> DepositRow:
+        """
+        What is written of it: all that its devices have not acknowledged.
+
+        @param forget_after: how long a repetition is to be recognised, seconds.
+        """
+        message, sender = self.message, self.sender
         receipt = digest_of(message)
         if self.missed:
             receipt += _encode(self.missed)
+        rows = [
+            MailboxRow(device.mailbox, position, own) for device, position, own in self.places if position > device.acknowledged
+        ]
         return DepositRow(
-            sender=self.sender.mailbox,
+            sender=sender.mailbox,
             deposit_id=message.deposit_id,
             digest=receipt,
-            n=self.n,
-            account=self.sender.account.name,
-            device=self.sender.id,
+            # A guest's ends with the connection.
+            n=message.n if self.acks is None else 0,
+            account=sender.account.name,
+            device=sender.id,
             arrived_at=self.arrived_at,
-            expires_at=self.expires_at,
-            forget_at=self.forget_at,
+            expires_at=self.clock + message.expiry,
+            forget_at=self.clock + max(message.expiry, forget_after),
             common=message.common,
-            rows=tuple(
-                [
-                    MailboxRow(device.mailbox, position, own)
-                    for device, position, own in self.places
-                    if position > device.acknowledged
-                ]
-            ),
+            rows=tuple(rows),
         )
 
     def answer(self) -> Acceptance | None:

@@ -38,7 +38,7 @@ from securemsg.server.accounts import AccountState, DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import ClientConnection, Role, Work
 from securemsg.server.delivery import Delivery, Subscription
-from securemsg.server.deposits import PendingDeposit, digest_of
+from securemsg.server.deposits import digest_of
 from securemsg.server.mailbox import Mailboxes
 
 LOGIN_SIZE = 64
@@ -75,8 +75,6 @@ class GuestSubscription(Subscription):
 class GuestMailboxes(Mailboxes):
     """Deposits of guests, which go to the contact only, and acknowledgements of guests, who have no mailbox."""
 
-    _acks: PendingAcks
-
     def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """
         Store a message for the contact C{server}.
@@ -85,6 +83,7 @@ class GuestMailboxes(Mailboxes):
         """
         if [destination.account for destination in message.to] != [SERVER_NAME]:
             raise Refusal("forbidden")
+        assert self._acks is not None, "the answers of guests wait"
         digest = self._acks.digest(connection, message.deposit_id)
         if digest is None:
             return super().deposit(connection, message)
@@ -101,21 +100,6 @@ class GuestMailboxes(Mailboxes):
         """
         assert connection.subscription is not None, "the command table asks for a guest"
         connection.subscription.acknowledge(message.tag)
-
-    def _keep_highest(self, sender: DeviceState) -> None:
-        """Do nothing: the count ends with the connection."""
-
-    def _pending(
-        self,
-        connection: ClientConnection,
-        message: Deposit,
-        places: list[tuple[DeviceState, int, bytes]],
-        missed: list[Missed],
-        size: int,
-    ) -> PendingDeposit:
-        deposit = super()._pending(connection, message, places, missed, size)
-        deposit.n, deposit.acks = 0, self._acks
-        return deposit
 
 
 @define(eq=False)
@@ -195,6 +179,7 @@ class Guests:
         return DeviceState(
             self._account, device_id, b"", number,
             highest=0, messages=0, size=0, last_position=0, committed=0, written=0, rate_key=rate_key,
+            is_highest_kept=True,
         )  # fmt: skip
 
     def _forget(self, device: DeviceState) -> None:

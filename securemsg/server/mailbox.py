@@ -27,6 +27,7 @@ from securemsg.protocol.messages import (
     SignedDeviceList,
 )
 from securemsg.server.accounts import AccountCache, AccountState, DeviceState
+from securemsg.server.acks import PendingAcks
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Work
@@ -43,6 +44,7 @@ class Mailboxes:
     """
     Deposits and acknowledgements of devices.
 
+    @ivar _acks: where deposits wait that are answered only when they are acknowledged; C{None}: none are.
     @ivar _deliver_now: delivers a deposit to recipients that are in no directory; C{False}: they are not there.
     @ivar _requests: limits refusals that contain device lists.
     @ivar _deposits: limits deposits, which leave rows in the store.
@@ -58,6 +60,7 @@ class Mailboxes:
     _clock: ExpiryClock
     _deliver_now: Callable[[ClientConnection, Deposit], bool]
     _now: Callable[[], float]
+    _acks: PendingAcks | None = None
 
     def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """
@@ -72,14 +75,16 @@ class Mailboxes:
                 raise Refusal("conflict")
             self._commits.redirect(pending, connection)
             return None
-        if message.n <= sender.highest:
+        n = message.n
+        if n <= sender.highest:
             return self._check_repetition(connection, message)
-        if message.n > MAX_N:
+        if n > MAX_N:
             # Nor kept: the device could never deposit anything above it.
             raise Refusal("bad-request")
         # Higher than any n before: no repetition. The n is kept even if the deposit is refused.
-        sender.highest = message.n
-        self._keep_highest(sender)
+        sender.highest = n
+        if not sender.is_highest_kept:
+            self._commits.keep_highest(sender)
         return self._find_recipients(connection, message)
 
     def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
@@ -94,26 +99,6 @@ class Mailboxes:
         if acknowledged:
             self._commits.acknowledge(subscription.device, acknowledged)
             subscription.deliver_pending()
-
-    def _keep_highest(self, sender: DeviceState) -> None:
-        self._commits.keep_highest(sender)
-
-    def _pending(
-        self,
-        connection: ClientConnection,
-        message: Deposit,
-        places: list[tuple[DeviceState, int, bytes]],
-        missed: list[Missed],
-        size: int,
-    ) -> PendingDeposit:
-        sender = connection.device
-        now = int(self._now())
-        clock = self._clock.at(now)
-        expiry = message.expiry
-        forget_at = clock + max(expiry, self._settings.forget_after)
-        return PendingDeposit(
-            connection, sender, message, message.n, now, clock + expiry, forget_at, places, missed, size, len(places)
-        )
 
     def _check_repetition(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """Look for the same deposit among those that were never written, and then in the store."""
@@ -140,12 +125,12 @@ class Mailboxes:
 
     def _find_recipients(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """Find the recipients, at once if all of them are in memory."""
-        accounts = [self._accounts.get(destination.account) for destination in message.to]
-        if None in accounts:
-            if self._deliver_now(connection, message):
-                return None
+        get, to = self._accounts.get, message.to
+        accounts = [get(to[0].account)] if len(to) == 1 else [get(destination.account) for destination in to]
+        if None not in accounts:
+            self._accept(connection, message, accounts)
+        elif not self._deliver_now(connection, message):
             return self._load_recipients(connection, message)
-        self._accept(connection, message, accounts)
         return None
 
     async def _load_recipients(self, connection: ClientConnection, message: Deposit) -> None:
@@ -178,27 +163,26 @@ class Mailboxes:
         if self._commits.size > settings.max_pending_size or not self._disk.has_room():
             raise Refusal("retry-later")
         sender = connection.device
-        refusal = _check_devices(message, accounts, sender)
-        if refusal is not None:
+        if not _are_current(message, accounts, sender):
             # The refusal is much longer than the deposit.
             if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
-            connection.send(refusal)
+            connection.send(_refusal(message, accounts, sender))
             return
         places: list[tuple[DeviceState, int, bytes]] = []
         missed: list[Missed] = []
         common_size = len(message.common)
-        memory = common_size + OVERHEAD
+        size = common_size + OVERHEAD
         for account, destination in zip(accounts, message.to, strict=True):
-            assert account is not None, "compared above"
+            assert account is not None, "all are current"
             for part in destination.parts:
-                device = account.devices[part.device]
-                size = common_size + len(part.own)
-                if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
+                device, own = account.devices[part.device], part.own
+                room = settings.mailbox_size - common_size - len(own)
+                if device.messages >= settings.mailbox_messages or device.size > room:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
-                    places.append((device, device.last_position + 1, part.own))
-                    memory += len(part.own) + OVERHEAD
+                    places.append((device, device.last_position + 1, own))
+                    size += len(own) + OVERHEAD
         if not places:
             raise Refusal("mailbox-full")
         if not self._deposits.consume(sender.rate_key, 1 + len(missed)):
@@ -207,19 +191,30 @@ class Mailboxes:
             device.last_position = position
             device.messages += 1
             device.size += common_size + len(own)
-        self._commits.add(self._pending(connection, message, places, missed, memory))
+        now = int(self._now())
+        self._commits.add(
+            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, size, self._acks)
+        )
 
 
-def _check_devices(
-    message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState
-) -> DepositRefused | None:
+def _are_current(message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState) -> bool:
     """
-    Check that the deposit names exactly the devices of its recipients.
+    Whether the deposit names exactly the devices of its recipients.
 
     @raise Refusal: C{bad-request}: an account or device is named twice.
     """
-    if len(message.to) > 1 and len({destination.account for destination in message.to}) != len(message.to):
+    to = message.to
+    if len(to) > 1 and len({destination.account for destination in to}) != len(to):
         raise Refusal("bad-request")
+    are_current = True
+    for account, destination in zip(accounts, to, strict=True):
+        if account is None or not _names_all(account, destination, sender):
+            are_current = False
+    return are_current
+
+
+def _refusal(message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState) -> DepositRefused:
+    """The refusal of a deposit that names other devices, with the lists as they are now."""
     gone: list[AccountRecord] = []
     stale: list[AccountRecord] = []
     for account, destination in zip(accounts, message.to, strict=True):
@@ -229,8 +224,6 @@ def _check_devices(
             stale.append(account.record)
     if gone:
         return DepositRefused(message.deposit_id, "no-such-account", gone)
-    if not stale:
-        return None
     attached: list[AccountRecord] = []
     size = 0
     for record in stale:
@@ -247,8 +240,10 @@ def _names_all(account: AccountState, destination: Destination, sender: DeviceSt
 
     @raise Refusal: C{bad-request}: a device is named twice.
     """
-    named = {part.device for part in destination.parts}
-    if len(named) != len(destination.parts):
+    parts, own = destination.parts, account is sender.account
+    if len(parts) == 1 and not own:
+        return len(account.devices) == 1 and parts[0].device in account.devices
+    named = {part.device for part in parts}
+    if len(named) != len(parts):
         raise Refusal("bad-request")
-    own = account is sender.account
     return len(named) == len(account.devices) - own and named <= account.devices.keys() and not (own and sender.id in named)

@@ -256,7 +256,9 @@ class TalkTests(LobbyCase):
         self.enter(self.alice, self.bob)
         self.say(self.alice, "before")
         self.contact.is_held = True
+        self.contact.user.disconnect()
         number = self.say(self.alice, "once")
+        self.contact.user.connect()
         wire = self.alice.connect(settle=False)
         wire.to_client = replacing(Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=1))
         self.world.settle()

@@ -254,11 +254,17 @@ class RestoredServerTests(WorldCase):
         self.world.settle()
         return [notice.code for notice in messages.notices(self.alice.store)[before:]]
 
+    def say(self, *texts: str, **options: bool) -> None:
+        """Alice writes this to Bob, and the server stores it, because Bob is away; then he comes."""
+        self.bob.disconnect()
+        for text in texts:
+            self.alice.send("bob", text, **options)
+        self.bob.connect()
+
     def test_told_once(self) -> None:
-        """A server that has lost something it had accepted is found out, once for each loss."""
+        """A server that has lost something it had stored is found out, once for each loss."""
         self.bob.confirm_to(Policy.EVERYBODY)
-        for text in ("one", "two"):
-            self.alice.send("bob", text, wants_receipt=True)
+        self.say("one", "two", wants_receipt=True)
         self.world.advance(2, ticks=2)
         self.assertEqual(self.connect(highest=1), ["server-behind"])
         self.assertEqual(self.connect(highest=1), [])
@@ -267,16 +273,22 @@ class RestoredServerTests(WorldCase):
 
     def test_told_of_each_loss(self) -> None:
         """Each further loss is told, however soon it follows, and though it be down to the same count."""
-        for text in ("one", "two"):
-            self.alice.send("bob", text)
+        self.say("one", "two")
         self.assertEqual(self.connect(highest=1), ["server-behind"])
         self.assertEqual(self.connect(highest=0), ["server-behind"])
-        self.alice.send("bob", "three")
+        self.say("three")
         self.assertEqual(self.connect(highest=0), ["server-behind"])
+
+    def test_relayed(self) -> None:
+        """What was never stored, because Bob acknowledged it first, may be forgotten: it is not lost, and not sent again."""
+        self.alice.send("bob", "one")
+        self.assertEqual(self.connect(highest=0), [])
+        self.assertEqual(self.deposits(), 0)
+        self.assertEqual(self.bob.read(), ["one"])
 
     def test_goes_on(self) -> None:
         """No number is given twice, and what is sent afterwards arrives."""
-        self.alice.send("bob", "one")
+        self.say("one")
         wires = [self.alice.wire]
         self.connect(highest=0)
         self.alice.send("bob", "two")
@@ -386,6 +398,7 @@ class RestoredServerTests(WorldCase):
 
     def test_lies_bounded(self) -> None:
         """A server that says again and again that it lost something costs a bounded amount a day, and nobody reads twice."""
+        self.bob.disconnect()
         for number in range(40):
             self.alice.send("bob", f"{number}")
         with self.alice.store.writing() as records:
@@ -397,6 +410,7 @@ class RestoredServerTests(WorldCase):
         self.assertEqual(resent, 100)
         self.world.advance(DAY, ticks=2)
         self.assertEqual(self.deposits(), 40)
+        self.bob.connect()
         self.assertEqual(self.bob.read(), [f"{number}" for number in range(40)])
 
     def deposits(self) -> int:
