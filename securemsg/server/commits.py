@@ -198,10 +198,9 @@ class GroupCommit:
         self._expect_tick()
 
     def _acknowledged_by_all(self, deposit: PendingDeposit) -> None:
-        """Answer a deposit, if that was not done yet; and if it is not being written yet, it never will be."""
-        if not deposit.answered:
-            deposit.answered = True
-            self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
+        """Answer a deposit; and if it is not being written yet, it never will be."""
+        deposit.answered = True
+        self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
         if deposit.stage == OPEN:
             self.relayed.remember(deposit.key, deposit.message, deposit.missed)
             self._settle(deposit)

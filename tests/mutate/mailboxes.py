@@ -53,9 +53,11 @@ GUARDS: tuple[Guard, ...] = (
             "DepositTests::test_account_twice",
         ),
         ("    if len(named) != len(parts):\n", "    if False:\n", "DepositTests::test_account_twice"),
-        (" and named <= account.devices.keys()", "", "DepositTests::test_added_device"),
+        (" and named <= account.devices.keys()", "", "DepositTests::test_wrong_two"),
         (" and not (own and sender.id in named)", "", "DepositTests::test_own_devices"),
-        ("return len(named) == len(account.devices) - own and", "return", "DepositTests::test_missing_device"),
+        ("return len(named) == len(account.devices) - own and", "return", "DepositTests::test_wrong_two"),
+        ("return len(account.devices) == 1 and", "return", "DepositTests::test_missing_device"),
+        (" and parts[0].device in account.devices", "", "DepositTests::test_added_device"),
         ("        if size > MAX_ATTACHED:\n            break\n", "", "DepositTests::test_lists_fit"),
     ),
     *guards(
@@ -110,11 +112,6 @@ GUARDS: tuple[Guard, ...] = (
             "FastPathTests::test_acknowledged_during_commit",
         ),
         ("            if not deposit.unacknowledged:\n", "            if True:\n", "FastPathTests::test_all_acknowledge"),
-        (
-            "        if not deposit.answered:\n            deposit.answered = True\n            self._answer_soon",
-            "        if True:\n            deposit.answered = True\n            self._answer_soon",
-            "tests/server/test_crashes.py::TestMailboxes::runTest",
-        ),
         ("            elif not deposit.answered:\n", "            else:\n", "FastPathTests::test_acknowledged_during_commit"),
         (
             "        if deposit.stage == OPEN:\n            self.relayed",

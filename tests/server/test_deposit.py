@@ -142,8 +142,10 @@ class DepositTests(TwoPeople):
         """So it is before the commit returned."""
         deposit = self.sender.deposit(self.bob)
         self.sender.ask(deposit)
-        self.sender.ask(changed(deposit, common=b"other"))
-        self.assertEqual(self.sender.one(DepositRefused).code, "conflict")
+        to = [Destination("bob", [Part(self.bob.device_id, b"other")])]
+        for items in ({"common": b"other"}, {"expiry": deposit.expiry + 1}, {"to": to}):
+            self.sender.ask(changed(deposit, **items))
+            self.assertEqual(self.sender.one(DepositRefused).code, "conflict")
         self.rig.commit()
         self.assertEqual(self.sender.accepted(), [deposit.deposit_id])
 
@@ -337,6 +339,21 @@ class DepositTests(TwoPeople):
         [record] = refusal.accounts
         self.assertEqual((record.name, record.identity), ("bob", self.bob.identity.public))
         self.assertEqual(record.devices, self.bob.device_list())
+
+    def test_wrong_two(self) -> None:
+        """So is one that names two devices where there are three, or one that is not on the list in the place of another."""
+        self.two_devices()
+        parts = self.sender.deposit(self.bob).to[0].parts
+        to = [Destination("bob", [parts[0], Part(keys.random_id(), b"")])]
+        self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), to=to)), "stale-devices")
+        self.bob.body = self.bob.device_list().body
+        self.bob.sibling()
+        self.bob.version = 3
+        self.reader.send(Publish(2, self.bob.device_list()))
+        self.rig.commit()
+        self.reader.one(Done)
+        to = [Destination("bob", parts)]
+        self.assertEqual(self.refused(changed(self.sender.deposit(self.bob), to=to)), "stale-devices")
 
     def test_lists_counted(self) -> None:
         """A refusal that brings lists counts as a question to the directory; one that brings none does not."""

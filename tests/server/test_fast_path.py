@@ -69,6 +69,7 @@ class FastPathTests(TwoPeople):
         self.rig.store.flush()
         self.rig.run()
         self.assertEqual([answer.stored for answer in self.answers()], [True])
+        self.assertEqual(self.reader.delivered(), [b"first", b"second"])
         self.reader.acknowledge(2)
         self.assertEqual([answer.stored for answer in self.answers()], [False])
         self.rig.commit()
