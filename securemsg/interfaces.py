@@ -122,6 +122,13 @@ class StoredStock(StoreRecord, frozen=True):
     kem: int
 
 
+class StoredLogin(StoreRecord, frozen=True):
+    """What a login needs to know: the account, and what prekeys are left for the device."""
+
+    account: StoredAccount
+    stock: StoredStock
+
+
 class ClockReading(StoreRecord, frozen=True):
     """
     The expiry clock, which counts seconds from 0 where a store is new, never goes back and is no date; and the wall clock at
@@ -217,6 +224,9 @@ class IDirectoryStore(Interface):
 
     def find_device(name: str, device: bytes) -> Awaitable[bytes | None]:
         """The signing key of a device of this account. The work is the same whether account and device exist or not."""
+
+    def load_login(name: str, device: bytes) -> Awaitable[StoredLogin | None]:
+        """The account of this name as L{load_account} gives it, and a device's prekeys; C{None}: it has no such device."""
 
     def register(account: NewAccount) -> Awaitable[None]:
         """

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import Factory, define, field
 from zope.interface import Interface
 
-from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice
+from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice, StoredStock
 from securemsg.protocol.messages import ID_SIZE, AccountRecord, Message, SignedDeviceList
 
 # How many pinned accounts are skipped at most when one is evicted.
@@ -165,6 +165,14 @@ class AccountCache:
     async def read(self, name: str) -> AccountState | None:
         """The same, always through the store, which may have a newer device list."""
         return self.adopt(await self._store.load_account(name))
+
+    async def load_login(self, name: str, device: bytes) -> tuple[DeviceState, StoredStock] | None:
+        """A device and what prekeys are left for it, through the store as well; C{None}: there is none."""
+        stored = await self._store.load_login(name, device)
+        account = None if stored is None else self.adopt(stored.account)
+        if stored is None or account is None or device not in account.devices:
+            return None
+        return account.devices[device], stored.stock
 
     async def find_device(self, name: str, device: bytes) -> bytes | None:
         """The signing key of a device, always from the store, so that nobody sees what is in memory or exists."""

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from securemsg.crypto import keys
 from securemsg.errors import RemoteProtocolError, Unauthentic
-from securemsg.interfaces import IPrekeyStore
+from securemsg.interfaces import IPrekeyStore, StoredStock
 from securemsg.protocol.auth import (
     CHALLENGE_LABEL,
     FEATURES,
@@ -105,16 +105,18 @@ class Logins:
             self._verify(key or self._decoy, message.signature, PROOF_LABEL, *parts)
         except Unauthentic:
             raise RemoteProtocolError("login-failed") from None
-        account = await self._accounts.read(message.account)
-        device = account.devices.get(message.device) if account is not None else None
-        if device is None or device.signing_key != key:
+        found = await self._accounts.load_login(message.account, message.device)
+        if found is None or found[0].signing_key != key:
             raise RemoteProtocolError("login-failed")
-        await self.welcome(connection, device, message.highest)
+        await self.welcome(connection, *found, message.highest)
 
-    async def welcome(self, connection: ClientConnection, device: DeviceState, highest: int) -> None:
+    async def welcome(
+        self, connection: ClientConnection, device: DeviceState, stock: StoredStock, highest: int
+    ) -> None:
         """
         Log in a connection that has proved to be this device, and deliver what waits for it.
 
+        @param stock: what prekeys are left for it.
         @param highest: the highest C{n} that it knows of. Behind ours, it has come back with an older state, and does not know
             which bundles it has used since.
         @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile.
@@ -122,18 +124,17 @@ class Logins:
         hello = connection.hello
         assert hello is not None, "it has not logged in yet"
         self._delivery.check_room(connection, device)
-        device.account.pins += 1
-        try:
-            if highest < device.highest:
+        if highest < device.highest:
+            device.account.pins += 1
+            try:
                 await self._prekeys.forget_claims(device.mailbox)
-            stock = await self._prekeys.stock(device.mailbox)
-        finally:
-            device.account.pins -= 1
+            finally:
+                device.account.pins -= 1
+            if self._accounts.mailbox(device.mailbox) is not device:
+                raise RemoteProtocolError("login-failed")
+            self._delivery.check_room(connection, device)
         if not connection.is_open:
             return
-        if self._accounts.mailbox(device.mailbox) is not device:
-            raise RemoteProtocolError("login-failed")
-        self._delivery.check_room(connection, device)
         if device.unsettled:
             # What the device has not acknowledged is delivered again, once it is committed.
             self._commits.hurry()

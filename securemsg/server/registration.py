@@ -81,12 +81,11 @@ class Registrations:
                 now=int(self._now()),
             )
         )
-        account = await self._accounts.read(message.account)
-        device = account.devices.get(message.device) if account is not None else None
-        if account is None or device is None or (device.id, device.signing_key) not in device_keys(devices):
+        found = await self._accounts.load_login(message.account, message.device)
+        if found is None or (found[0].id, found[0].signing_key) not in device_keys(devices):
             raise RemoteProtocolError("login-failed")
-        self._log_account("registered", account.name)
-        await self._logins.welcome(connection, device, 0)
+        self._log_account("registered", message.account)
+        await self._logins.welcome(connection, *found, 0)
 
     def _token_of(self, connection: ClientConnection, message: Register) -> bytes:
         """The SHA-256 of the token, as the store has it; empty where none is needed."""

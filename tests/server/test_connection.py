@@ -256,11 +256,10 @@ class OrderTests(TwoPeople):
         deposit = self.sender.deposit(carol)
         self.wait()
         again = self.rig.greet()
-        again.ask(self.rig.proof(again, self.alice))
-        # Behind it, so that the login waits twice more, for its account and then for its prekeys; and the deposit behind that.
-        for request in (1, 2):
-            self.reader.ask(Fetch(request, "nobody"))
-            self.rig.store.flush()
+        again.ask(self.rig.proof(again, self.alice, self.sender.n))
+        # Behind it, so that the login waits once more, for its account; and the deposit behind that.
+        self.reader.ask(Fetch(1, "nobody"))
+        self.rig.store.flush()
         self.sender.ask(deposit)
         self.assertTrue(self.sender.wire.peer.is_open)
         self.rig.commit()

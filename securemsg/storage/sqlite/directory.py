@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, NewAccount, StoredAccount, StoredDevice
+from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, NewAccount, StoredAccount, StoredDevice, StoredLogin
 from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
-from securemsg.storage.sqlite.prekeys import drop_prekeys
+from securemsg.storage.sqlite.prekeys import drop_prekeys, stock
 
 LOAD = "SELECT id, identity, body, signature, version, created_at, coalesce(root, id) FROM accounts WHERE name = ?"
 TREE = "SELECT coalesce(root, id) FROM accounts JOIN tokens ON creator = name WHERE digest = ?"
@@ -50,6 +50,16 @@ def find_device(connection: sqlite3.Connection, name: str, device: bytes) -> byt
     (account,) = connection.execute(FIND_ACCOUNT, (name,)).fetchone()
     found: tuple[bytes | None] = connection.execute(FIND_DEVICE, (account, device)).fetchone()
     return found[0]
+
+
+def load_login(connection: sqlite3.Connection, name: str, device: bytes) -> StoredLogin | None:
+    """See L{securemsg.interfaces.IDirectoryStore.load_login}."""
+    account = load_account(connection, name)
+    if account is not None:
+        for stored in account.devices:
+            if stored.device == device:
+                return StoredLogin(account, stock(connection, stored.mailbox))
+    return None
 
 
 def register(connection: sqlite3.Connection, new: NewAccount) -> None:

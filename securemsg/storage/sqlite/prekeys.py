@@ -12,7 +12,12 @@ SIGNED, LAST_RESORT, ONE_TIME, KEM = 1, 2, 3, 4
 ADD = "INSERT OR IGNORE INTO prekeys VALUES (?, ?, ?, ?, ?)"
 IDS = "SELECT id FROM prekeys WHERE mailbox = ? AND kind = ?"
 COUNT = "SELECT count(*) FROM prekeys WHERE mailbox = ? AND kind = ?"
-HIGHEST = "SELECT coalesce(max(id), 0) FROM prekeys WHERE mailbox = ? AND kind = ?"
+STOCK = (
+    "SELECT (SELECT coalesce(max(id), 0) FROM prekeys WHERE mailbox = ?1 AND kind = ?2),"
+    " (SELECT coalesce(max(id), 0) FROM prekeys WHERE mailbox = ?1 AND kind = ?3),"
+    " (SELECT count(*) FROM prekeys WHERE mailbox = ?1 AND kind = ?4),"
+    " (SELECT count(*) FROM prekeys WHERE mailbox = ?1 AND kind = ?5)"
+)
 SPENT = "SELECT id FROM spent WHERE mailbox = ? AND kind = ?"
 REMOVE = "DELETE FROM prekeys WHERE mailbox = ? AND kind = ? AND id = ?"
 CLEAR = "DELETE FROM prekeys WHERE mailbox = ? AND kind = ?"
@@ -148,9 +153,7 @@ def forget_claims(connection: sqlite3.Connection, requester: int) -> None:
 
 def stock(connection: sqlite3.Connection, mailbox: int) -> StoredStock:
     """See L{securemsg.interfaces.IPrekeyStore.stock}."""
-    statements = ((HIGHEST, SIGNED), (HIGHEST, LAST_RESORT), (COUNT, ONE_TIME), (COUNT, KEM))
-    numbers = [connection.execute(statement, (mailbox, kind)).fetchone()[0] for statement, kind in statements]
-    return StoredStock(*numbers)
+    return StoredStock(*connection.execute(STOCK, (mailbox, SIGNED, LAST_RESORT, ONE_TIME, KEM)).fetchone())
 
 
 def expire_claims(connection: sqlite3.Connection, now: int, forget_before: int) -> None:

@@ -27,6 +27,7 @@ from securemsg.interfaces import (
     NewAccount,
     StoredAccount,
     StoredBundle,
+    StoredLogin,
     StoredMessage,
     StoredPrekey,
     StoredStock,
@@ -194,6 +195,10 @@ class ServerStore:
     def find_device(self, name: str, device: bytes) -> Deferred[bytes | None]:
         """See L{securemsg.interfaces.IDirectoryStore.find_device}."""
         return self._writer.submit(directory.find_device, name, device, writes=False)
+
+    def load_login(self, name: str, device: bytes) -> Deferred[StoredLogin | None]:
+        """See L{securemsg.interfaces.IDirectoryStore.load_login}."""
+        return self._writer.submit(directory.load_login, name, device, writes=False)
 
     def register(self, account: NewAccount) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.register}."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
-from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, IServerStore, StoredAccount, StoredDevice
+from securemsg.interfaces import (
+    MAX_OPEN_INVITES,
+    AccountSummary,
+    IServerStore,
+    StoredAccount,
+    StoredDevice,
+    StoredLogin,
+    StoredPrekey,
+    StoredStock,
+)
 from tests.storage.contract import InMemory, OnDisk, StoreContract
 from tests.storage.stores import DAY, NOW, account, batch, deposit, prekeys
 
@@ -49,6 +58,19 @@ class DirectoryContract(StoreContract):
         asked = (("alice", b"phone"), ("alice", b"desk"), ("alice", b"watch"), ("bob", b"phone"), ("eve", b"phone"))
         found = [self.wait(self.store.find_device(*names)) for names in asked]
         self.assertEqual(found, [b"key of phone", b"key of desk", None, None, None])
+
+    def test_login(self) -> None:
+        """A login finds the account, and the prekeys of its own device; of an account without this device it finds nothing."""
+        phone, desk = self.join("alice", b"phone", b"desk")
+        self.join("bob", b"watch")
+        signed, once = StoredPrekey(7, b"key", b"signature"), StoredPrekey(8, b"key", b"")
+        self.wait(self.store.add_prekeys(desk, signed, None, (once,), (), 9, False))
+        account = self.wait(self.store.load_account("alice"))
+        assert account is not None
+        asked = (("alice", b"phone"), ("alice", b"desk"), ("alice", b"watch"), ("eve", b"phone"))
+        found = [self.wait(self.store.load_login(*names)) for names in asked]
+        stocks = StoredStock(0, 0, 0, 0), StoredStock(7, 0, 1, 0)
+        self.assertEqual(found, [*[StoredLogin(account, stock) for stock in stocks], None, None])
 
     def test_logins(self) -> None:
         """The last logins of a device are kept by the batch that has them, and no other; one that is gone is passed over."""
