@@ -504,7 +504,7 @@ class TlsSocket:
         """End the connection; the protocol is told when nobody is in the middle of anything."""
         if self._reason is None:
             self._stop(reason)
-            self._poller.clock.callLater(0, self._finish)
+            self._poller.turn.later(self._finish)
 
     def _stop(self, reason: Exception) -> None:
         """Neither read nor write any more."""

@@ -85,7 +85,7 @@ GUARDS: tuple[Guard, ...] = (
             f"{DIFFERENCES}::test_close_in_callback",
         ),
         (
-            "            self._poller.clock.callLater(0, self._finish)\n",
+            "            self._poller.turn.later(self._finish)\n",
             "            self._finish()\n",
             f"{DIFFERENCES}::test_close_in_callback",
         ),
