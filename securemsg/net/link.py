@@ -95,9 +95,16 @@ def unsent_in_kernel(handle: object) -> int:
 
 
 def tune(transport: object) -> None:
-    """Have TCP send at once, because we collect ourselves, and notice a dead peer. Other transports need nothing."""
-    handle = getattr(innermost(transport), "socket", None)
-    if not isinstance(handle, socket.socket) or handle.family not in (socket.AF_INET, socket.AF_INET6):
+    """Tune the socket of a transport, if it has one that is not tuned already."""
+    raw = innermost(transport)
+    handle = getattr(raw, "socket", None)
+    if isinstance(handle, socket.socket) and not getattr(raw, "is_tuned", False):
+        tune_socket(handle)
+
+
+def tune_socket(handle: socket.socket) -> None:
+    """Have TCP send at once, because we collect ourselves, and notice a dead peer. Other sockets need nothing."""
+    if handle.family not in (socket.AF_INET, socket.AF_INET6):
         return
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from securemsg.net.link import tune_socket
 from securemsg.net.poller import READ, Poller
 from securemsg.net.tls import ServerCredentials
 from securemsg.net.tlssocket import Address, TlsSocket, socket_address
@@ -101,6 +101,8 @@ class TlsPort:
         @raise CannotListenError: the system has no room for it.
         """
         self._socket.setblocking(False)
+        # Whoever is accepted inherits it, on a system that has epoll.
+        tune_socket(self._socket)
         try:
             self._poller.add(self._socket.fileno(), self, READ)
         except OSError as error:
@@ -161,8 +163,6 @@ class TlsPort:
             handle.close()
             return
         handle.setblocking(False)
-        with contextlib.suppress(OSError):
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._accepted += 1
         connection = self._credentials.connection_on(handle)
         transport = TlsSocket(

@@ -78,6 +78,7 @@ class TlsSocket:
 
     @ivar socket: C{None} once it is closed.
     @ivar protocol: whose transport this is; C{None} after its end.
+    @cvar is_tuned: its options were set where it was accepted; see L{securemsg.net.link.tune}.
     @ivar disconnecting: whether C{loseConnection} was called.
     @ivar log_prefix: names it in the log, without an address.
     """
@@ -113,6 +114,7 @@ class TlsSocket:
         "socket",
     )
 
+    is_tuned = True
     _log = Logger()
 
     def __init__(

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import spki_digest
 from securemsg.net import listener
-from securemsg.net.link import innermost, unsent
+from securemsg.net.link import KEEPALIVE_IDLE, USER_TIMEOUT, innermost, unsent
 from securemsg.net.listener import PortUnavailable, PublicFactory, listen_public
 from securemsg.net.poller import Poller
 from securemsg.net.records import PLAIN
@@ -159,6 +159,9 @@ class StreamTests(TransportTests):
         self.assertIsNone(transport.getPeerCertificate())
         self.assertTrue(transport.getTcpNoDelay())
         self.assertTrue(transport.getTcpKeepAlive())
+        handle = innermost(transport).socket  # type: ignore[attr-defined]
+        for option, value in ((socket.TCP_KEEPIDLE, KEEPALIVE_IDLE), (socket.TCP_USER_TIMEOUT, USER_TIMEOUT * 1000)):
+            self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, option), value)
         link = self.server_stream.link
         assert link is not None
         self.assertEqual((link.version, link.group), ("TLSv1.3", "X25519MLKEM768"))

@@ -32,6 +32,8 @@ class FakeListener:
     @ivar answers: to C{accept}; after them nobody waits.
     """
 
+    family = socket.AF_UNIX
+
     def __init__(self, case: SynchronousTestCase) -> None:
         self._reader, writer = os.pipe()
         os.write(writer, b"x")
