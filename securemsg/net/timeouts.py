@@ -1,8 +1,9 @@
 """
-The time limits of a connection, with one timer for one limit at a time.
+The time limits of a connection, one at a time, with one timer.
 
 Each limit keeps an idle peer from occupying a connection forever. While bytes flow the limits cost
-nothing: only the time of the last byte is stored, and a timer that fires checks whether it still applies.
+nothing: only the time of the last byte is stored, and a timer that fires checks whether it still applies. A limit that ends
+later than the one before it leaves the timer as it is, because most connections are further by then, or gone.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Timeouts:
     """
 
     __slots__ = (
+        "_at_end",
         "_clock",
+        "_end",
         "_idle_time",
         "_login_end",
         "_stream",
@@ -71,6 +74,9 @@ class Timeouts:
         self._clock = clock
         self._idle_time = idle_time
         self._timer: IDelayedCall | None = None
+        # When the limit ends, and what is done then; the timer may fire before.
+        self._end = 0.0
+        self._at_end: Callable[[], object] | None = None
         self._login_end = 0.0
         self._unsent_when_full = self._unsent = 0
         self._taken_at = 0.0
@@ -113,18 +119,16 @@ class Timeouts:
 
     def cancel(self) -> None:
         """Stop the timer."""
-        timer, self._timer = self._timer, None
+        timer, self._timer, self._at_end = self._timer, None, None
         if timer is not None and timer.active():
             timer.cancel()
 
     def _cut_off(self) -> None:
         """The handshake took too long."""
-        self._timer = None
         self._stream.expire(False)
 
     def _check_login(self) -> None:
         """The login may have taken too long."""
-        self._timer = None
         now = self._clock.seconds()
         left = min(self.moved_at() + LOGIN_TIME, self._login_end) - now
         if self._stream.connection.phase is Phase.READY:
@@ -150,7 +154,6 @@ class Timeouts:
 
     def _check_idle(self) -> None:
         """The peer may have been silent for too long."""
-        self._timer = None
         if self._idle_left() <= 0:
             self._stream.expire(True)
         else:
@@ -163,12 +166,26 @@ class Timeouts:
 
     def _check_buffer(self) -> None:
         """The buffer may have stood still for too long."""
-        self._timer = None
         if self.is_full and unsent(self._stream.transport) >= self._unsent_when_full:
             self._stream.expire(False)
         else:
             self._await_next()
 
     def _arm(self, delay: float, call: Callable[[], object]) -> None:
-        self.cancel()
-        self._timer = self._clock.callLater(max(delay, 0), call)
+        """Make this call after so long, and no other any more."""
+        end = self._clock.seconds() + delay
+        if self._timer is not None and self._timer.getTime() > end:
+            self.cancel()
+        self._end, self._at_end = end, call
+        if self._timer is None:
+            self._timer = self._clock.callLater(max(delay, 0), self._look)
+
+    def _look(self) -> None:
+        """The time of a limit is over, or that of an earlier one."""
+        self._timer = None
+        left = self._end - self._clock.seconds()
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._look)
+        else:
+            assert self._at_end is not None, "whatever stops the timer, too"
+            self._at_end()

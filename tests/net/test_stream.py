@@ -368,6 +368,16 @@ class TimeTests(StreamCase):
         self.assertEqual(self.said(), [])
         self.assertEqual(self.end.on_hangup, ["timeout"])
 
+    def test_timer_of_login(self) -> None:
+        """The timer that was set for the login does not shorten the thirty seconds."""
+        self.log_in()
+        self.stream.pauseProducing()
+        for seconds in (LOGIN_TIME, STALL_TIME - LOGIN_TIME - 1):
+            self.clock.advance(seconds)
+            self.assertFalse(self.transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(self.transport.disconnected)
+
     def test_stalled_while_more_waits(self) -> None:
         """What is added to a full buffer is no sign of a reader."""
         self.log_in()
