@@ -371,8 +371,8 @@ class TlsSocket:
             self._block(True)
         except SSL.ZeroReturnError:
             self._has_seen_end = True
-            self._watch()
             self._close_if_drained()
+            self._watch()
         except SSL.Error as error:
             self._fail(error)
         else:
