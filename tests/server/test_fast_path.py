@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
-from securemsg.interfaces import WriteBatch
+from securemsg.interfaces import WriteBatch, WriteOutcome
 from securemsg.protocol.messages import Acceptance, Accepted, Deliver, Deposit, DepositRefused, Destination, Part
 from securemsg.server import relayed
 from securemsg.server.accounts import DeviceState
@@ -24,13 +26,20 @@ class FastPathTests(TwoPeople):
         self.rig.commit()
         self.written: list[WriteBatch] = []
         write = self.rig.store.write
-        self.patch(self.rig.store, "write", lambda batch, done: (self.written.append(batch), write(batch, done)))
+
+        def note(batch: WriteBatch, done: Callable[[WriteOutcome], None]) -> None:
+            self.written.append(batch)
+            write(batch, done)
+
+        self.patch(self.rig.store, "write", note)
 
     def deposit(self, text: bytes = b"text") -> Deposit:
         """Alice deposits something for Bob, which is delivered at once."""
         deposit = self.sender.deposit(self.bob, text=text)
         self.sender.ask(deposit)
-        self.assertEqual(self.reader.inbox[-1].common, text)
+        delivery = self.reader.inbox[-1]
+        assert isinstance(delivery, Deliver), delivery
+        self.assertEqual(delivery.common, text)
         return deposit
 
     def answers(self) -> list[Acceptance]:
