@@ -7,12 +7,14 @@ Source: C{docs/protocol.md}, section "Frames".
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 
 from attrs import define, field
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 
 LENGTH_SIZE = 4
+_LENGTH = Struct(">I")
 # Before login nobody is known, so nobody may make us remember more than this.
 MAX_GREETING_FRAME = 4 * 1024
 # A registration carries two signatures, a device list and a token.
@@ -28,9 +30,10 @@ def encode_frame(payload: bytes) -> bytes:
 
     @raise LocalProtocolError: the payload is larger than any peer accepts.
     """
-    if len(payload) > MAX_FRAME:
-        raise LocalProtocolError(f"a frame of {len(payload)} bytes")
-    return len(payload).to_bytes(LENGTH_SIZE, "big") + payload
+    size = len(payload)
+    if size > MAX_FRAME:
+        raise LocalProtocolError(f"a frame of {size} bytes")
+    return _LENGTH.pack(size) + payload
 
 
 @define
@@ -61,16 +64,17 @@ class FrameDecoder:
         """
         while True:
             data, start = self._data, self._start
-            body = start + LENGTH_SIZE
-            if len(data) < body:
+            body, available = start + LENGTH_SIZE, len(data)
+            if available < body:
                 break
-            size = int.from_bytes(data[start:body], "big")
+            (size,) = _LENGTH.unpack_from(data, start)
             if size > self.max_size:
                 raise RemoteProtocolError("frame-too-large")
-            if len(data) - body < size:
+            end = body + size
+            if available < end:
                 break
-            self._start = body + size
-            yield data[body : body + size]
+            self._start = end
+            yield data[body:end]
         self._data = self._data[self._start :]
         self._start = 0
 

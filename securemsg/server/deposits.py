@@ -43,6 +43,7 @@ class PendingDeposit:
     """
     A deposit of a device. Rows for the store, and the digest, are made only if it has to be written.
 
+    @ivar key: what a repetition is recognised by: the mailbox of the sender, and the deposit id.
     @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
     @ivar arrived_at: by the wall clock.
     @ivar clock: the expiry clock at that time.
@@ -82,11 +83,7 @@ class PendingDeposit:
         self.size = size
         self.acks = acks
         self.unacknowledged = len(places)
-
-    @property
-    def key(self) -> tuple[int, bytes]:
-        """What a repetition is recognised by: the mailbox of the sender, and the deposit id."""
-        return self.sender.mailbox, self.message.deposit_id
+        self.key = sender.mailbox, message.deposit_id
 
     def row(self, forget_after: int) -> DepositRow:
         """

@@ -125,18 +125,26 @@ class Buckets:
     _rate: Rate
     _seconds: Callable[[], float]
     _capacity: int
-    _levels: OrderedDict[Hashable, tuple[float, float]] = field(init=False, factory=OrderedDict)
+    # By key: how many tokens there were, and when.
+    _levels: OrderedDict[Hashable, list[float]] = field(init=False, factory=OrderedDict)
 
     def consume(self, key: Hashable, count: int = 1) -> bool:
         """Consume tokens; C{False}: there are not that many, and none was consumed."""
-        now = self._seconds()
-        level, then = self._levels.pop(key, (float(self._rate.burst), now))
-        level = min(float(self._rate.burst), level + (now - then) / self._rate.seconds)
-        taken = level >= count
-        self._levels[key] = (level - count if taken else level, now)
-        if len(self._levels) > self._capacity:
-            self._levels.popitem(last=False)
-        return taken
+        now, rate, levels = self._seconds(), self._rate, self._levels
+        entry = levels.get(key)
+        if entry is None:
+            entry = levels[key] = [float(rate.burst), now]
+            if len(levels) > self._capacity:
+                levels.popitem(last=False)
+        else:
+            levels.move_to_end(key)
+            level = entry[0] + (now - entry[1]) / rate.seconds
+            entry[0] = level if level < rate.burst else float(rate.burst)
+            entry[1] = now
+        if entry[0] < count:
+            return False
+        entry[0] -= count
+        return True
 
     def has_room(self, key: Hashable) -> bool:
         """Whether there is a token to consume."""

@@ -7,7 +7,8 @@ Both commands are plain calls as long as everything they need is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TypeAlias
 
 from attrs import define
 
@@ -37,6 +38,10 @@ from securemsg.server.relayed import fingerprint
 
 # Device lists in one refusal, bytes; the frame has room for the largest one more. The others follow in the next refusal.
 MAX_ATTACHED = 64 * 1024
+
+
+# Whom a deposit is for; C{None}: an account that does not exist.
+Recipients: TypeAlias = list[tuple[AccountState | None, Destination]]
 
 
 @define(eq=False)
@@ -125,12 +130,13 @@ class Mailboxes:
 
     def _find_recipients(self, connection: ClientConnection, message: Deposit) -> Work | None:
         """Find the recipients, at once if all of them are in memory."""
-        get, to = self._accounts.get, message.to
-        accounts = [get(to[0].account)] if len(to) == 1 else [get(destination.account) for destination in to]
-        if None not in accounts:
-            self._accept(connection, message, accounts)
-        elif not self._deliver_now(connection, message):
-            return self._load_recipients(connection, message)
+        recipients: Recipients = []
+        for destination in message.to:
+            account = self._accounts.get(destination.account)
+            if account is None:
+                return None if self._deliver_now(connection, message) else self._load_recipients(connection, message)
+            recipients.append((account, destination))
+        self._accept(connection, message, recipients)
         return None
 
     async def _load_recipients(self, connection: ClientConnection, message: Deposit) -> None:
@@ -144,14 +150,12 @@ class Mailboxes:
                     held.append(account)
             # An account that was removed meanwhile is not found any more.
             if connection.is_open:
-                self._accept(connection, message, [self._accounts.get(to.account) for to in message.to])
+                self._accept(connection, message, [(self._accounts.get(to.account), to) for to in message.to])
         finally:
             for account in held:
                 account.pins -= 1
 
-    def _accept(
-        self, connection: ClientConnection, message: Deposit, accounts: Sequence[AccountState | None]
-    ) -> None:
+    def _accept(self, connection: ClientConnection, message: Deposit, recipients: Recipients) -> None:
         """
         Check a new deposit, and add it to the batch.
 
@@ -163,26 +167,26 @@ class Mailboxes:
         if self._commits.size > settings.max_pending_size or not self._disk.has_room():
             raise Refusal("retry-later")
         sender = connection.device
-        if not _are_current(message, accounts, sender):
+        if not _are_current(recipients, sender):
             # The refusal is much longer than the deposit.
             if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
-            connection.send(_refusal(message, accounts, sender))
+            connection.send(_refusal(message, recipients, sender))
             return
         places: list[tuple[DeviceState, int, bytes]] = []
         missed: list[Missed] = []
         common_size = len(message.common)
-        size = common_size + OVERHEAD
-        for account, destination in zip(accounts, message.to, strict=True):
+        memory = common_size + OVERHEAD
+        for account, destination in recipients:
             assert account is not None, "all are current"
             for part in destination.parts:
                 device, own = account.devices[part.device], part.own
-                room = settings.mailbox_size - common_size - len(own)
-                if device.messages >= settings.mailbox_messages or device.size > room:
+                size = common_size + len(own)
+                if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
                     places.append((device, device.last_position + 1, own))
-                    size += len(own) + OVERHEAD
+                    memory += size - common_size + OVERHEAD
         if not places:
             raise Refusal("mailbox-full")
         if not self._deposits.consume(sender.rate_key, 1 + len(missed)):
@@ -193,31 +197,30 @@ class Mailboxes:
             device.size += common_size + len(own)
         now = int(self._now())
         self._commits.add(
-            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, size, self._acks)
+            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, memory, self._acks)
         )
 
 
-def _are_current(message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState) -> bool:
+def _are_current(recipients: Recipients, sender: DeviceState) -> bool:
     """
     Whether the deposit names exactly the devices of its recipients.
 
     @raise Refusal: C{bad-request}: an account or device is named twice.
     """
-    to = message.to
-    if len(to) > 1 and len({destination.account for destination in to}) != len(to):
+    if len(recipients) > 1 and len({destination.account for _, destination in recipients}) != len(recipients):
         raise Refusal("bad-request")
     are_current = True
-    for account, destination in zip(accounts, to, strict=True):
+    for account, destination in recipients:
         if account is None or not _names_all(account, destination, sender):
             are_current = False
     return are_current
 
 
-def _refusal(message: Deposit, accounts: Sequence[AccountState | None], sender: DeviceState) -> DepositRefused:
+def _refusal(message: Deposit, recipients: Recipients, sender: DeviceState) -> DepositRefused:
     """The refusal of a deposit that names other devices, with the lists as they are now."""
     gone: list[AccountRecord] = []
     stale: list[AccountRecord] = []
-    for account, destination in zip(accounts, message.to, strict=True):
+    for account, destination in recipients:
         if account is None:
             gone.append(AccountRecord(destination.account, bytes(32), SignedDeviceList(b"", bytes(64))))
         elif not _names_all(account, destination, sender):

@@ -15,8 +15,12 @@ def fingerprint(deposit: Deposit) -> int:
     A number that a repetition shares: of recipients, expiry and contents. It holds within this process. Another deposit has
     another one, except by chance, which would mislead nobody but the sender.
     """
-    parts = tuple([(to.account, part.device, part.own) for to in deposit.to for part in to.parts])
-    return hash((deposit.expiry, deposit.common, parts))
+    parts: list[object] = [deposit.expiry, deposit.common]
+    for destination in deposit.to:
+        parts.append(destination.account)
+        for part in destination.parts:
+            parts += part.device, part.own
+    return hash(tuple(parts))
 
 
 @define(eq=False)

@@ -261,8 +261,8 @@ GUARDS: tuple[Guard, ...] = (
             "return self.max_clients",
             "tests/server/test_login.py::TreeTests::test_one_tree",
         ),
-        ("if len(self._levels) > self._capacity:", "if False:", "BucketTests::test_bounded"),
-        ("level = min(float(self._rate.burst), level +", "level = (level +", "BucketTests::test_refilled"),
+        ("if len(levels) > self._capacity:", "if False:", "BucketTests::test_bounded"),
+        ("level if level < rate.burst else float(rate.burst)", "level", "BucketTests::test_refilled"),
         (
             "self._free_space() >= max(MIN_FREE_SPACE, WAL_FACTOR * self._wal_size())",
             "self._free_space() >= MIN_FREE_SPACE",
