@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 
 from zope.interface import implementer
@@ -27,13 +28,14 @@ from securemsg.storage.errors import (
 )
 from securemsg.storage.files import make_private_file, make_private_folder
 from securemsg.storage.sealed import SCHEMA as RECORDS
-from securemsg.storage.sealed import Records
+from securemsg.storage.sealed import Records, place_of
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 
 PROFILE_FILE = "profile.db"
 APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite file
 # Format 1 was never released.
 VERSION = 3
+PLACES_KEPT = 1024  # of buckets: those that the next message needs again are among them
 BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
 # A record that every profile can open with its own key: it distinguishes a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"
@@ -98,6 +100,8 @@ class ProfileStore:
     def __init__(self, path: Path, sealer: ISealer, *, create: bool, timeout: float) -> None:
         self._path = path
         self._sealer = sealer
+        # A place depends on the key and the names alone, and not on what the file holds.
+        self._place = lru_cache(PLACES_KEPT)(partial(place_of, sealer))
         self._busy = False
         try:
             self._connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
@@ -139,10 +143,11 @@ class ProfileStore:
         if self._busy:
             raise LocalProtocolError("transactions do not nest")
         self._busy = True
-        records = Records(self._connection, self._sealer, self._path, writable)
+        records = Records(self._connection, self._sealer, self._place, self._path, writable)
         try:
             self._connection.execute(begin)
             yield records
+            records.flush()
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise explained(error, self._path) from error

@@ -7,8 +7,10 @@ Visible in the file are the table of a record, its order, its size, and which re
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
+from attrs import field, frozen
 from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, Unauthentic
@@ -62,6 +64,9 @@ SCAN_TABLE = (
 COUNT = "SELECT count(*) FROM records WHERE tab = ? AND tag = ?"
 LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
+# Records that a transaction keeps in memory: those of a few dozen messages.
+CACHED = 1024
+
 
 def bound(*parts: bytes) -> bytes:
     """Put byte strings into one that can be read in one way only."""
@@ -80,19 +85,70 @@ def number_of(table: str) -> int:
         raise LocalProtocolError(f"no table is called {table!r}") from None
 
 
+@frozen
+class Place:
+    """
+    Where the records of a bucket lie in the file.
+
+    @ivar number: of the table; C{tag}: of the bucket.
+    @ivar binding: what binds a sealed value to the bucket; C{head}: what is sealed before each value.
+    """
+
+    number: int
+    tag: bytes
+    binding: bytes = field(repr=False)
+    head: bytes = field(repr=False)
+
+
+def place_of(sealer: ISealer, table: str, bucket: bytes) -> Place:
+    """
+    Derive the place of a bucket.
+
+    @raise LocalProtocolError: no such table is named in L{TABLES}.
+    """
+    number, tag = number_of(table), sealer.tag(bound(table.encode(), bucket))
+    return Place(number, tag, _binding(table, tag), bound(bucket))
+
+
 @implementer(IRecords)
 class Records:
-    """The records as one transaction sees them. See L{IRecords}."""
+    """
+    The records as one transaction sees them. See L{IRecords}.
 
-    def __init__(self, connection: sqlite3.Connection, sealer: ISealer, path: Path, writable: bool) -> None:
+    What was read or written is kept in memory, so that a record that many messages change is opened and sealed once for all of
+    them.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        sealer: ISealer,
+        place: Callable[[str, bytes], Place],
+        path: Path,
+        writable: bool,
+    ) -> None:
+        """
+        @param place: see L{place_of}; it may remember places, which never change.
+        """
         self._connection: sqlite3.Connection | None = connection
         self._sealer = sealer
+        self._place = place
         self._path = path
         self._writable = writable
+        # By table, bucket and order; C{None}: there is no such record.
+        self._known: dict[tuple[str, bytes, int], bytes | None] = {}
+        # What of it is not in the file yet, in the order in which it was written first; and the highest orders that were used.
+        self._unwritten: dict[str, dict[tuple[bytes, int], None]] = {}
+        self._highest: dict[tuple[str, bytes], int] = {}
 
     def end(self) -> None:
         """The transaction is over: the records cannot be used any more."""
         self._connection = None
+
+    def flush(self) -> None:
+        """Write what was changed into the file, where the transaction ends or needs it there."""
+        for table in list(self._unwritten):
+            self._flush_table(table)
 
     def get(self, table: str, bucket: bytes, order: int = 0) -> bytes | None:
         """
@@ -100,9 +156,14 @@ class Records:
 
         @raise ProfileDamaged: the record does not open.
         """
-        number, tag = self._key(table, bucket)
-        row = self._run(GET, (number, tag, order)).fetchone()
-        return None if row is None else self._open(table, tag, order, row[0])[1]
+        key = table, bucket, order
+        if key in self._known and self._connection is not None:
+            return self._known[key]
+        place = self._place(table, bucket)
+        row = self._run(GET, (place.number, place.tag, order)).fetchone()
+        value = None if row is None else self._open(table, place.binding, order, row[0])[1]
+        self._know(key, value)
+        return value
 
     def put(self, table: str, bucket: bytes, value: bytes, order: int = 0) -> None:
         """
@@ -110,11 +171,9 @@ class Records:
 
         @raise LocalProtocolError: this is a transaction for reading.
         """
-        number, tag = self._key(table, bucket, write=True)
-        sealed = self._sealer.seal(bound(bucket) + value, _associated(table, tag, order))
-        self._run(PUT, (number, tag, order, sealed))
-        if order > 0:  # no row in the sequences means 0
-            self._run(RAISE, (number, tag, order))
+        self._change(table, bucket, order, value)
+        if order > self._highest.get((table, bucket), 0):  # no row in the sequences means 0
+            self._highest[table, bucket] = order
 
     def delete(self, table: str, bucket: bytes, order: int = 0) -> None:
         """
@@ -122,8 +181,7 @@ class Records:
 
         @raise LocalProtocolError: this is a transaction for reading.
         """
-        number, tag = self._key(table, bucket, write=True)
-        self._run(DELETE, (number, tag, order))
+        self._change(table, bucket, order, None)
 
     def scan(self, table: str, bucket: bytes | None = None, after: int = -1, limit: int = -1) -> list[tuple[bytes, int, bytes]]:
         """
@@ -131,41 +189,84 @@ class Records:
 
         @raise ProfileDamaged: a record does not open.
         """
+        self._flush_table(table)
         if bucket is None:
             rows = self._run(SCAN_TABLE, (number_of(table), after, limit))
         else:
-            rows = self._run(SCAN_BUCKET, (*self._key(table, bucket), after, limit))
+            place = self._place(table, bucket)
+            rows = self._run(SCAN_BUCKET, (place.number, place.tag, after, limit))
         found = []
         for tag, order, sealed in rows:
-            name, value = self._open(table, tag, order, sealed)
+            name, value = self._open(table, _binding(table, tag), order, sealed)
             found.append((name, order, value))
         return found
 
     def count(self, table: str, bucket: bytes) -> int:
         """See L{IRecords.count}."""
-        return int(self._run(COUNT, self._key(table, bucket)).fetchone()[0])
+        self._flush_table(table)
+        place = self._place(table, bucket)
+        return int(self._run(COUNT, (place.number, place.tag)).fetchone()[0])
 
     def last(self, table: str, bucket: bytes) -> int:
         """See L{IRecords.last}."""
-        row = self._run(LAST, self._key(table, bucket)).fetchone()
-        return 0 if row is None else int(row[0])
+        place = self._place(table, bucket)
+        row = self._run(LAST, (place.number, place.tag)).fetchone()
+        return max(0 if row is None else int(row[0]), self._highest.get((table, bucket), 0))
 
-    def _key(self, table: str, bucket: bytes, write: bool = False) -> tuple[int, bytes]:
-        """Table and tag of a bucket, by which its records are found."""
-        if write and not self._writable:
+    def _know(self, key: tuple[str, bytes, int], value: bytes | None) -> None:
+        """Keep a record in memory, if need be instead of all others."""
+        if len(self._known) >= CACHED:
+            self.flush()
+            self._known.clear()
+        self._known[key] = value
+
+    def _change(self, table: str, bucket: bytes, order: int, value: bytes | None) -> None:
+        """Change a record; C{None}: there is none any more."""
+        if not self._writable:
             raise LocalProtocolError("a transaction for reading writes")
-        return number_of(table), self._sealer.tag(bound(table.encode(), bucket))
+        if self._connection is None:
+            raise LocalProtocolError("the transaction is over")
+        number_of(table)
+        key = bucket, order
+        if key in self._unwritten.get(table, ()) and self._known[table, bucket, order] is None:
+            # It is deleted before it is written anew, and so behind those that were written meanwhile.
+            self._flush_table(table)
+        self._know((table, bucket, order), value)
+        self._unwritten.setdefault(table, {})[key] = None
+
+    def _flush_table(self, table: str) -> None:
+        """Write what was changed of a table."""
+        changed = self._unwritten.pop(table, None)
+        if changed is None:
+            return
+        written, deleted, highest = [], [], {}
+        for bucket, order in changed:
+            place, value = self._place(table, bucket), self._known[table, bucket, order]
+            if value is None:
+                deleted.append((place.number, place.tag, order))
+            else:
+                sealed = self._sealer.seal(place.head + value, _associated(place.binding, order))
+                written.append((place.number, place.tag, order, sealed))
+            if (table, bucket) in self._highest:
+                highest[place.tag] = (place.number, place.tag, self._highest.pop((table, bucket)))
+        connection = self._open_connection()
+        connection.executemany(DELETE, deleted)
+        connection.executemany(PUT, written)
+        connection.executemany(RAISE, highest.values())
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LocalProtocolError("the transaction is over")
+        return self._connection
 
     def _run(self, statement: str, values: tuple[int | bytes, ...]) -> sqlite3.Cursor:
         """Run a statement within the transaction."""
-        if self._connection is None:
-            raise LocalProtocolError("the transaction is over")
-        return self._connection.execute(statement, values)
+        return self._open_connection().execute(statement, values)
 
-    def _open(self, table: str, tag: bytes, order: int, sealed: bytes) -> tuple[bytes, bytes]:
+    def _open(self, table: str, binding: bytes, order: int, sealed: bytes) -> tuple[bytes, bytes]:
         """Bucket and value of a record."""
         try:
-            plain = self._sealer.open(sealed, _associated(table, tag, order))
+            plain = self._sealer.open(sealed, _associated(binding, order))
         except Unauthentic:
             raise ProfileDamaged(
                 f"a record in {self._path} (table {table}) was altered or moved; restore the file from a backup"
@@ -174,6 +275,11 @@ class Records:
         return plain[LENGTH_SIZE : LENGTH_SIZE + size], plain[LENGTH_SIZE + size :]
 
 
-def _associated(table: str, tag: bytes, order: int) -> bytes:
+def _binding(table: str, tag: bytes) -> bytes:
+    """What binds the sealed values of a bucket to their place, but for the order of each."""
+    return bound(table.encode(), tag)
+
+
+def _associated(binding: bytes, order: int) -> bytes:
     """What binds a sealed value to its record."""
-    return bound(table.encode(), tag, order.to_bytes(ORDER_SIZE, "big", signed=True))
+    return binding + bound(order.to_bytes(ORDER_SIZE, "big", signed=True))

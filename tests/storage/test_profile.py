@@ -20,6 +20,7 @@ from securemsg.storage.errors import (
     StorageError,
 )
 from securemsg.storage.profile import PROFILE_FILE, ProfileStore, create_profile, open_profile
+from securemsg.storage.sealed import CACHED
 
 KEY = bytes(range(32))
 NO_WAIT = 0.01
@@ -88,6 +89,7 @@ class ProfileTests(SynchronousTestCase):
         self.addCleanup(store.close)
         with store.writing() as records:
             records.put("meta", b"k", b"v")
+            records.count("meta", b"k")  # so that it is in the file
             found = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
         self.assertEqual(found, {PROFILE_FILE: 0o600, f"{PROFILE_FILE}-journal": 0o600})
         self.assertEqual(folder.stat().st_mode & 0o777, 0o700)
@@ -104,6 +106,7 @@ class ProfileTests(SynchronousTestCase):
         with self.store.writing() as records:
             records.put("contacts", b"name-of-a-contact", b"text of a message")
             records.put("contacts", b"name-of-a-contact", b"text of a message", 5)
+            records.count("contacts", b"name-of-a-contact")  # so that they are in the file
             found = b"".join(path.read_bytes() for path in self.folder.iterdir())
         found += b"".join(path.read_bytes() for path in self.folder.iterdir())
         for word in (b"name-of-a-contact", b"text of a message", b"bob", b"first message"):
@@ -275,6 +278,16 @@ class ProfileTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         shutil.copytree(self.folder, folder)
         return folder
+
+    def test_memory_bounded(self) -> None:
+        """A transaction writes to the file before its end, if it writes much."""
+        journal = self.folder / f"{PROFILE_FILE}-journal"
+        with self.store.writing() as records:
+            for order in range(CACHED):
+                records.put("history", b"eve", b"", order)
+            self.assertEqual(journal.stat().st_size, 0)
+            records.put("history", b"eve", b"", CACHED)
+            self.assertGreater(journal.stat().st_size, 0)
 
     def test_disk_full(self) -> None:
         """A full disk is said so; nothing of the transaction is kept, and the profile goes on once there is room."""

@@ -13,6 +13,7 @@ from securemsg.errors import LocalProtocolError
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.storage.memory import MemoryProfile
 from securemsg.storage.profile import create_profile
+from securemsg.storage.sealed import CACHED
 
 
 class Accident(Exception):
@@ -101,6 +102,40 @@ class ProfileContract(SynchronousTestCase):
             self.assertEqual(records.last("meta", b"k"), 3)
             records.delete("meta", b"k", 3)
             self.assertIsNone(records.get("meta", b"k", 3))
+
+    def test_own_writes_scanned(self) -> None:
+        """A transaction that looks through a bucket or a table finds what it has written and deleted itself."""
+        self.put(("meta", b"k", 1, b"old"), ("meta", b"k", 2, b"two"))
+        with self.store.writing() as records:
+            records.put("meta", b"k", b"new", 1)
+            records.put("meta", b"l", b"other", 3)
+            self.assertEqual(records.scan("meta", b"k"), [(b"k", 1, b"new"), (b"k", 2, b"two")])
+            records.delete("meta", b"k", 2)
+            self.assertEqual(records.scan("meta"), [(b"k", 1, b"new"), (b"l", 3, b"other")])
+            records.put("meta", b"k", b"four", 4)
+            self.assertEqual(records.count("meta", b"k"), 2)
+            self.assertEqual(records.last("meta", b"k"), 4)
+
+    def test_own_order(self) -> None:
+        """A record that is deleted and written anew in one transaction comes after those written meanwhile."""
+        self.put(("meta", b"k", 1, b"old"))
+        with self.store.writing() as records:
+            records.delete("meta", b"k", 1)
+            records.put("meta", b"l", b"other", 1)
+            records.put("meta", b"k", b"new", 1)
+        with self.store.reading() as records:
+            self.assertEqual(records.scan("meta"), [(b"l", 1, b"other"), (b"k", 1, b"new")])
+
+    def test_many_written(self) -> None:
+        """A transaction may write more than it keeps in memory, and see all of it."""
+        with self.store.writing() as records:
+            for order in range(1, 2 * CACHED):
+                records.put("history", b"bob", b"%d" % order, order)
+            self.assertEqual(records.get("history", b"bob", 1), b"1")
+            self.assertEqual(records.last("history", b"bob"), 2 * CACHED - 1)
+        with self.store.reading() as records:
+            self.assertEqual(records.count("history", b"bob"), 2 * CACHED - 1)
+            self.assertEqual(records.get("history", b"bob", 7), b"7")
 
     def test_scan_bucket(self) -> None:
         """The records of a bucket come by order, from behind a place on, as many as asked for."""
