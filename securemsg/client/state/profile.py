@@ -7,6 +7,8 @@ device list, signed by the account's identity key. Source: C{docs/protocol.md}, 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 from attrs import evolve, field, frozen
 
@@ -37,6 +39,7 @@ from securemsg.protocol.invite import AUTO, InviteLink
 from securemsg.protocol.messages import Counter, Record, SignedDeviceList
 
 TABLE = "profile"
+PROFILES_KEPT = 8  # that were read: a process works with one or two
 
 DAY = 86400
 # The random bits that tell two incarnations apart that begin at the same C{n}: with that they fill the 63 bits of a number.
@@ -233,8 +236,12 @@ def save_profile(records: IRecords, profile: Profile) -> None:
 def load_profile(records: IRecords) -> Profile | None:
     """The profile that is kept here; none before C{join}."""
     data = records.get(TABLE, b"")
-    if data is None:
-        return None
+    return None if data is None else _read(data)
+
+
+@lru_cache(PROFILES_KEPT)
+def _read(data: bytes) -> Profile:
+    """Read a profile. Each transaction asks for it, and to derive the public keys takes longer than all else there."""
     kept = msgspec.msgpack.decode(data, type=StoredProfile)
     return Profile(
         kept.name,
