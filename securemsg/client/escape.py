@@ -27,6 +27,8 @@ MAX_MARKS = 3
 
 def escape(text: str) -> str:
     """Show a text in one line: line ends become C{\\n}, and whatever is not plainly visible is spelled out."""
+    if text.isascii() and text.isprintable():
+        return text
     shown, marks = [], [0, 0]
     for character in text.replace("\r\n", "\n"):
         kind = _MARKS.get(unicodedata.category(character))
