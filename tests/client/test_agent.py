@@ -16,6 +16,7 @@ from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Ready
 from securemsg.client.requests import MAX_OPEN, TIMEOUT, Requests
+from securemsg.client.sending.queues import WINDOW
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, create_profile, save_profile
 from securemsg.client.state.receipts import Policy
@@ -109,18 +110,18 @@ class ConversationTests(WorldCase):
         self.assertEqual(self.bob.read(), [text])
 
     def test_window(self) -> None:
-        """No more than sixteen deposits are on their way unanswered."""
+        """No more than 64 deposits are on their way unanswered."""
         self.alice.send("bob", "first")
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.held = {Side.SERVER}
         wire.log.clear()
-        for number in range(40):
+        for number in range(100):
             self.alice.send("bob", f"{number}")
-        self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), 16)
+        self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), WINDOW)
         wire.held = set()
         self.world.settle()
-        self.assertEqual(len(self.bob.read()), 41)
+        self.assertEqual(len(self.bob.read()), 101)
 
     def test_committed_before_acknowledged(self) -> None:
         """What is acknowledged is committed: nothing is acknowledged that a dying client did not keep."""

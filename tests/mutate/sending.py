@@ -87,9 +87,19 @@ GUARDS: tuple[Guard, ...] = (
         "client/sending/queues.py",
         "tests/client/test_waiting.py",
         (
-            "        if len(self._unanswered) >= WINDOW:\n            return None\n",
+            "share * len(self._unanswered) >= WINDOW or ",
             "",
             "tests/client/test_agent.py::ConversationTests::test_window",
+        ),
+        (
+            " or share * self.unanswered_size >= WINDOW_SIZE",
+            "",
+            "tests/client/sending/test_queues.py::WindowTests::test_size",
+        ),
+        (
+            "share = 2 if self._is_full else 1",
+            "share = 1",
+            "tests/client/sending/test_queues.py::WindowTests::test_together",
         ),
         (
             "not self.is_asking and not self.is_blocked and seconds >= self.not_before",

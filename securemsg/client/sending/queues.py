@@ -14,8 +14,10 @@ from attrs import define, field
 
 from securemsg.client.state.conversations import Conversation
 
-# Unanswered deposits over all queues, at most.
-WINDOW = 16
+# Unanswered deposits over all queues, and their bytes, at most; the last one may exceed the bytes. Once it was full, the window
+# opens when half of it is free: so many go out together, in one transaction, and not one for each answer.
+WINDOW = 64
+WINDOW_SIZE = 1024 * 1024
 # Seconds before a row is sent again that was refused for now; the pause doubles each time.
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 60.0
@@ -55,10 +57,13 @@ class SendQueues:
     The queues of all conversations with rows in the outbox.
 
     @ivar last: the highest seq that was loaded from the outbox.
+    @ivar unanswered_size: the bytes of all unanswered deposits.
     """
 
     _jitter: Callable[[], float]
     last: int = 0
+    unanswered_size: int = field(init=False, default=0)
+    _is_full: bool = field(init=False, default=False)
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
     _unanswered: dict[bytes, tuple[SendQueue, int, int, float, int]] = field(init=False, factory=dict)
 
@@ -69,7 +74,9 @@ class SendQueues:
 
     def next(self, seconds: float) -> SendQueue | None:
         """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""
-        if len(self._unanswered) >= WINDOW:
+        share = 2 if self._is_full else 1
+        self._is_full = share * len(self._unanswered) >= WINDOW or share * self.unanswered_size >= WINDOW_SIZE
+        if self._is_full:
             return None
         ready = [queue for queue in self._queues.values() if queue.may_send(seconds)]
         return min(ready, key=lambda queue: queue.waiting[0], default=None)
@@ -83,6 +90,7 @@ class SendQueues:
         """Note that the first row of a queue was sent, in so many bytes."""
         seq = queue.waiting.pop(0)
         queue.unanswered += 1
+        self.unanswered_size += size
         self._unanswered[deposit_id] = (queue, seq, n, seconds, size)
 
     def pop_sent(self, deposit_id: bytes) -> tuple[SendQueue, int, int] | None:
@@ -94,8 +102,9 @@ class SendQueues:
         found = self._unanswered.pop(deposit_id, None)
         if found is None:
             return None
-        queue, seq, n, *_ = found
+        queue, seq, n, _, size = found
         queue.unanswered -= 1
+        self.unanswered_size -= size
         self._tidy(queue)
         return queue, seq, n
 
@@ -113,11 +122,6 @@ class SendQueues:
     def oldest_unanswered(self) -> float | None:
         """When the oldest unanswered deposit was sent."""
         return min((since for *_, since, _ in self._unanswered.values()), default=None)
-
-    @property
-    def unanswered_size(self) -> int:
-        """The bytes of all unanswered deposits."""
-        return sum(size for *_, size in self._unanswered.values())
 
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client.sending.queues import SendQueues
+from securemsg.client.sending.queues import WINDOW, WINDOW_SIZE, SendQueues
 from securemsg.client.state.conversations import direct, with_guest
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
@@ -82,6 +82,52 @@ class QueueTests(SynchronousTestCase):
             assert landed is not None
             queues.requeue(*landed[:2])
         self.assertEqual(queue.waiting, [1, 2, 3])
+
+
+class WindowTests(SynchronousTestCase):
+    """How much is on its way unanswered."""
+
+    def setUp(self) -> None:
+        """More rows wait than may be sent at once."""
+        self.queues = SendQueues(lambda: 1.0)
+        self.sent = 0
+        for seq in range(3 * WINDOW):
+            self.queues.add(direct("bob"), seq)
+
+    def send(self, size: int) -> int:
+        """Send as many rows of so many bytes as may be sent now, and say how many that were."""
+        before = self.sent
+        while (queue := self.queues.next(0.0)) is not None:
+            self.sent += 1
+            self.queues.mark_sent(queue, b"%d" % self.sent, self.sent, 0.0, size)
+        return self.sent - before
+
+    def answer(self, first: int, last: int) -> None:
+        """The server answers these."""
+        for number in range(first, last + 1):
+            self.assertIsNotNone(self.queues.pop_sent(b"%d" % number))
+
+    def test_together(self) -> None:
+        """After a full window nothing is sent before half of it is answered, and then as many together."""
+        self.assertEqual(self.send(1), WINDOW)
+        self.answer(1, WINDOW // 2)
+        self.assertEqual(self.send(1), 0)
+        self.answer(WINDOW // 2 + 1, WINDOW // 2 + 1)
+        self.assertEqual(self.send(1), WINDOW // 2 + 1)
+
+    def test_size(self) -> None:
+        """Large deposits fill the window before there are as many."""
+        self.assertEqual(self.send(WINDOW_SIZE // 4), 4)
+        self.answer(1, 3)
+        self.assertEqual(self.send(WINDOW_SIZE // 4), 3)
+        self.assertEqual(self.queues.unanswered_size, WINDOW_SIZE)
+
+    def test_not_full(self) -> None:
+        """As long as the window was never full, each row is sent at once."""
+        self.queues = SendQueues(lambda: 1.0)
+        for seq in range(WINDOW - 1):
+            self.queues.add(direct("bob"), seq)
+            self.assertEqual(self.send(1), 1)
 
 
 class GuestTests(SynchronousTestCase):
