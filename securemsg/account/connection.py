@@ -200,6 +200,12 @@ class AccountConnection:
         """The store or the connection has changed: wake everybody who waits, to check again."""
         self._condition.notify()
 
+    def changed_later(self) -> None:
+        """Call L{changed} once this turn is done, however often this is called in it."""
+        if not self._is_notify_due:
+            self._is_notify_due = True
+            self._soon(self._notify)
+
     def time_left(self, since: float, limit: Timeout) -> float | None:
         """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
         if isinstance(limit, IdleTimeout):
@@ -268,7 +274,7 @@ class AccountConnection:
 
         def done(code: str, facts: dict[str, str]) -> None:
             outcomes.append(Outcome(code, facts, 0))
-            self._notify_later()
+            self.changed_later()
 
         def look() -> Outcome | None:
             nonlocal is_asked
@@ -393,17 +399,12 @@ class AccountConnection:
                 pass
         if isinstance(event, Ready | Drained):
             self._soon(self._refresh)
-        self._notify_later()
+        # The agent may be in the middle of a step.
+        self.changed_later()
 
     def _attempt_failed(self, code: str) -> None:
         self.last_failure = code
-        self._notify_later()
-
-    def _notify_later(self) -> None:
-        """Call L{changed} once this turn is done, because the agent may be in the middle of a step; once for all its events."""
-        if not self._is_notify_due:
-            self._is_notify_due = True
-            self._soon(self._notify)
+        self.changed_later()
 
     def _notify(self) -> None:
         self._is_notify_due = False
@@ -479,7 +480,7 @@ class AccountConnection:
             self._running_jobs.discard(number)
             jobs.finish(self._store, number, code, facts, seconds=self._seconds())
             # The process that asked may be this one, which has taken the lock since.
-            self._notify_later()
+            self.changed_later()
 
         return done
 

@@ -6,7 +6,7 @@ Nothing here uses the network or a session: that is left to the owner of the pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 from attrs import evolve, field, frozen
@@ -72,6 +72,7 @@ __all__ = [
     "Received",
     "Sent",
     "compose",
+    "compose_all",
     "compose_in",
     "held_back",
     "history",
@@ -82,6 +83,7 @@ __all__ = [
     "pop_unreported",
     "quarantined",
     "sent",
+    "settled",
     "text_limit",
     "unread",
     "unread_after",
@@ -274,6 +276,23 @@ def compose(
         )
 
 
+def compose_all(store: IProfileStore, to: str, texts: Iterable[str], *, now: float) -> list[bytes | Refusal]:
+    """
+    As L{compose}, for several texts in one transaction.
+
+    @return: of each its message id, or why it is refused: the others are committed all the same.
+    """
+    written: list[bytes | Refusal] = []
+    with store.writing() as records:
+        for text in texts:
+            try:
+                written.append(compose_in(records, _own(records).conversation(to), text, now=int(now)))
+            except Refusal as refusal:
+                # Nothing has changed: it is refused before anything is written.
+                written.append(refusal)
+    return written
+
+
 def compose_in(
     records: IRecords,
     to: Conversation,
@@ -348,6 +367,18 @@ def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
     with store.reading() as records:
         found = find_sent(records, message_id)
         return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
+
+
+def settled(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent]:
+    """The first of these messages, up to one that has none of these statuses."""
+    found: list[Sent] = []
+    with store.reading() as records:
+        for message_id in message_ids:
+            known = find_sent(records, message_id)
+            if known is None or known[1].status not in statuses:
+                break
+            found.append(as_sent(known[0].conversation, known[0].history, known[1]))
+    return found
 
 
 def withdraw(store: IProfileStore, message_id: bytes) -> bool:

@@ -22,7 +22,7 @@ from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite
 from securemsg.cli.suites import pin
 from securemsg.protocol.messages import MAX_TEXT
 
-# Lines that may wait while our output is read slowly.
+# Lines that may wait while our output is read slowly, and that are committed together.
 MAX_WAITING = 256
 
 _COMPLAINTS = {
@@ -126,7 +126,8 @@ class _Piped:
         while True:
             await conversation.show_new()
             while self._lines and not self._is_left:
-                self._is_left = not await conversation.enter(self._lines.popleft())
+                lines = [self._lines.popleft() for _ in range(min(len(self._lines), MAX_WAITING))]
+                self._is_left = not await conversation.enter(*lines)
             if self._is_left or (self._is_over and not self._lines):
                 break
             self._hold_back(False)
@@ -152,7 +153,8 @@ class _Piped:
         self._lines.append(line)
         if len(self._lines) >= MAX_WAITING:
             self._hold_back(True)
-        self._connection.changed()
+        # The lines that were read together are sent together.
+        self._connection.changed_later()
 
     def _hold_back(self, wanted: bool) -> None:
         """Stop or resume reading: lines must not pile up while the output is read slowly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 from securemsg.account.connection import AccountConnection
@@ -118,23 +119,28 @@ class Chat:
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
-    async def enter(self, line: str) -> bool:
+    async def enter(self, *lines: str) -> bool:
         """
-        Carry out a line.
+        Carry out lines. Those that follow each other and are text are committed together.
 
         @return: whether the chat goes on.
         """
-        intention = self._understand(line)
-        if isinstance(intention, Leave):
-            return False
-        if intention is not None:
-            await self._do(intention)
+        texts: list[str] = []
+        for intention in map(self._understand, lines):
+            if isinstance(intention, Say):
+                texts.append(intention.text)
+                continue
+            await self._say(texts)
+            texts = []
+            if isinstance(intention, Leave):
+                return False
+            if intention is not None:
+                await self._do(intention)
+        await self._say(texts)
         return True
 
     async def _do(self, intention: Intention) -> None:
         match intention:
-            case Say(text):
-                await self._say(text)
             case Explain():
                 lines = slash.help_lines()
                 await self._write(self._shown({"commands": lines}, "\n".join(lines)))
@@ -162,20 +168,24 @@ class Chat:
                 self.mistakes += 1
                 await self._notify(f"-- {reason}")
 
-    async def _say(self, text: str) -> None:
-        """Commit a message; the agent sends it."""
+    async def _say(self, texts: list[str]) -> None:
+        """Commit messages; the agent sends them."""
+        if not texts:
+            return
         if self._is_in_room:
             self._room.enter()
-        try:
-            number = messages.compose(self._context.store, self.name, text, now=self._context.now())
-        except Refusal as refusal:
+        refusals = []
+        for written in messages.compose_all(self._context.store, self.name, texts, now=self._context.now()):
+            if isinstance(written, Refusal):
+                refusals.append(written)
+                continue
+            self._pending.append(written)
+            if self.name == SERVER_NAME:
+                self.answers.asked(written)
+        self._connection.nudge()
+        for refusal in refusals:
             self.mistakes += 1
             await self._notify(f"-- not sent: {explain(refusal, self.name).text}")
-            return
-        self._pending.append(number)
-        if self.name == SERVER_NAME:
-            self.answers.asked(number)
-        self._connection.nudge()
 
     async def _show_history(self, lines: int) -> None:
         own = self._context.profile.name
@@ -360,7 +370,7 @@ class Chat:
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
-        return bool(self._first(self._pending, _SETTLED) or self._first(self._unrelayed, _RELAYED))
+        return self._has_come(self._pending, _SETTLED) or self._has_come(self._unrelayed, _RELAYED)
 
     @property
     def pending(self) -> int:
@@ -397,16 +407,14 @@ class Chat:
 
     def _pop(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> list[Sent]:
         """Take out the messages that have come so far, in order, up to the first that has not."""
-        found = []
-        while sent := self._first(waiting, statuses):
+        found = messages.settled(self._context.store, islice(waiting, PAGE), statuses)
+        for _ in found:
             waiting.popleft()
-            found.append(sent)
         return found
 
-    def _first(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> Sent | None:
-        """The first of these messages, if it has come so far."""
-        sent = messages.sent(self._context.store, waiting[0]) if waiting else None
-        return sent if sent is not None and sent.status in statuses else None
+    def _has_come(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> bool:
+        """Whether the first of these messages has come so far."""
+        return bool(waiting and messages.settled(self._context.store, islice(waiting, 1), statuses))
 
     # --- state ------------------------------------------------------------------------------------------------------
 

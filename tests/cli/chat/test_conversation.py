@@ -16,6 +16,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.state.contacts import devices, get_contact, put_contact
+from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
 
 
@@ -73,6 +74,34 @@ class ConversationTests(ChatCase):
         self.show()
         self.assertEqual(self.chat.pending, 0)
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["hello"])
+
+    def test_in_order(self) -> None:
+        """Lines that are entered together are sent in order, around those that do something else."""
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.chat.enter("one", "two", "/who", "three"))))
+        self.assertEqual(self.data, [])
+        self.assertEqual(self.notes, ["-- no contacts yet; write to somebody"])
+        self.show()
+        self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["one", "two", "three"])
+        self.assertEqual(self.chat.pending, 0)
+
+    def test_together(self) -> None:
+        """Lines that are entered together are committed together."""
+        commits: list[None] = []
+        store = self.ada.context.store
+        assert isinstance(store, MemoryProfile)
+        store.before_commit = lambda: commits.append(None)
+        self.successResultOf(Deferred.fromCoroutine(self.chat.enter(*(f"{number}" for number in range(50)))))
+        store.before_commit = None
+        self.assertLess(len(commits), 5)
+        self.assertEqual(self.chat.pending, 50)
+
+    def test_refused_among_others(self) -> None:
+        """A line that cannot be sent is said so, and those around it are sent; what follows the end is not."""
+        entered = Deferred.fromCoroutine(self.chat.enter("one", "x" * 50_000, "two", "exit", "three"))
+        self.assertFalse(self.successResultOf(entered))
+        self.show()
+        self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["one", "two"])
+        self.assertEqual((self.chat.mistakes, len(self.notes)), (1, 1))
 
     def test_and_back(self) -> None:
         """A received message is shown once and then marked as read."""
