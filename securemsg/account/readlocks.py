@@ -3,16 +3,18 @@ Locks that decide which process shows a message: C{recv} and any number of chats
 
 A message is marked read after it was shown, so that a kill in between loses nothing. Until then a lock keeps others away from
 its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender, or room, has a byte, so
-that a slow reader holds up nothing else.
+that a slow reader holds up nothing else. What was shown is noted first (L{securemsg.account.shown}), and marked together.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from securemsg.account.errors import error_for
+from securemsg.account.shown import ShownNote
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.crypto.keys import sha256
@@ -52,6 +54,36 @@ class ReadLocks:
         self._path = None if folder is None else folder / READ_LOCK
         self._store = store
         self._descriptor = -1
+        self.shown = ShownNote(folder, store)
+
+    def take_all(self, page: Sequence[Received]) -> list[Received]:
+        """
+        Lock messages before they are shown. L{settle} must follow.
+
+        @return: those that are ours: see L{take}.
+        @raise SecuremsgError: the profile cannot be locked.
+        """
+        locked = {name for name in {message.conversation.name for message in page} if self._lock(name)}
+        unread = messages.unread_of(self._store, [message.seq for message in page if message.conversation.name in locked])
+        waiting = [message for message in page if message.seq in unread]
+        known = [message.seq for message in self.shown.known(waiting)]
+        messages.mark_read(self._store, known)
+        ours = [message for message in waiting if message.seq not in known]
+        for name in locked - {message.conversation.name for message in ours}:
+            self.free(name)
+        return ours
+
+    def settle(self, page: Iterable[Received]) -> int:
+        """
+        Mark as read what was shown of a page, and free its locks.
+
+        @return: how many messages were shown.
+        """
+        try:
+            return self.shown.settle()
+        finally:
+            for name in {message.conversation.name for message in page}:
+                self.free(name)
 
     def take(self, message: Received) -> bool:
         """
@@ -60,13 +92,7 @@ class ReadLocks:
         @return: whether it is ours: no other process shows a message of this sender just now, or has shown this one.
         @raise SecuremsgError: the profile cannot be locked.
         """
-        name = message.conversation.name
-        if not self._lock(name):
-            return False
-        if not messages.is_unread(self._store, message.seq):
-            self.free(name)
-            return False
-        return True
+        return bool(self.take_all([message]))
 
     def free(self, sender: str) -> None:
         """Let other processes show what this sender wrote, or what was said in this room."""
@@ -75,6 +101,7 @@ class ReadLocks:
 
     def close(self) -> None:
         """Free all locks."""
+        self.shown.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -15,6 +15,7 @@ import select
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -76,11 +77,18 @@ def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
     write_line(json_line(record) if as_json else text)
 
 
-def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
+def nothing_more(number: int) -> bool:
+    """Of lines that need no attention once they are out: the next one may follow."""
+    return True
+
+
+def write_later(reactor: IReactorFromThreads, *lines: str, written: Callable[[int], bool] = nothing_more) -> Deferred[None]:
     """
     As L{write_line}, while the reactor goes on, for messages: without a standard output, they are not taken as read.
 
     The thread does not hold up the end of the program: a reader that does not read must not keep us.
+
+    @param written: called in the thread with the number of each line once it is out; whether the next one is to follow.
     """
     # Imported only here: it is slow, and help does not need it.
     from twisted.internet.defer import Deferred
@@ -95,7 +103,10 @@ def write_later(reactor: IReactorFromThreads, text: str) -> Deferred[None]:
     def work() -> None:
         problem: Exception | None = None
         try:
-            _write_line(text)
+            for number, line in enumerate(lines):
+                _write_line(line)
+                if not written(number):
+                    break
         except Exception as error:  # noqa: BLE001 - passed to the Deferred
             problem = error
         # The reactor may have ended.

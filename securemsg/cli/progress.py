@@ -21,9 +21,9 @@ class Count:
         self._is_active = active and sys.stderr.isatty()
         self._status: Status | None = None
 
-    def step(self) -> None:
-        """One more."""
-        self._steps += 1
+    def step(self, count: int = 1) -> None:
+        """So many more."""
+        self._steps += count
         if not self._is_active or self._steps < QUIET_STEPS:
             return
         if self._status is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from securemsg.cli.chat import slash
@@ -86,6 +88,17 @@ def remark(message: Received) -> str:
         what = escape(message.note) if known is None else known.format(suite=escape(message.suite))
         remarks.append(f"-- the next message from {escape(message.conversation.name)} {what}")
     return "\n".join(remarks)
+
+
+def runs(page: Sequence[Received], as_json: bool) -> list[list[Received]]:
+    """Messages that are put out in one go: before each that needs a remark another run begins. Programs get no remarks."""
+    found: list[list[Received]] = []
+    for message in page:
+        if found and (as_json or not remark(message)):
+            found[-1].append(message)
+        else:
+            found.append([message])
+    return found
 
 
 def sent_record(message: Sent) -> dict[str, object]:

@@ -84,10 +84,12 @@ __all__ = [
     "quarantined",
     "sent",
     "settled",
+    "still_unread",
     "text_limit",
     "unread",
     "unread_after",
     "unread_counts",
+    "unread_of",
     "withdraw",
     "write_in",
 ]
@@ -444,6 +446,25 @@ def is_unread(store: IProfileStore, seq: int) -> bool:
     """Whether a message is unread."""
     with store.reading() as records:
         return records.get(INBOUND, ROWS, seq) is not None
+
+
+def still_unread(store: IProfileStore, seqs: Iterable[int]) -> list[Received]:
+    """Those of these messages that are unread, as they are now."""
+    found = []
+    with store.reading() as records:
+        profile = _own(records)
+        for seq in seqs:
+            waiting = load(records, UnreadRow, INBOUND, ROWS, seq)
+            row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
+            if waiting is not None and row is not None:
+                found.append(as_received(records, profile, waiting.conversation, seq, row))
+    return found
+
+
+def unread_of(store: IProfileStore, seqs: Iterable[int]) -> set[int]:
+    """Which of these messages are unread."""
+    with store.reading() as records:
+        return {seq for seq in seqs if records.get(INBOUND, ROWS, seq) is not None}
 
 
 def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:

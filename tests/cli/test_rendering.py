@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.rendering import contact_record, line_record, mark_of, safety_record, wire_record, wire_text
+from securemsg.cli.rendering import contact_record, line_record, mark_of, runs, safety_record, wire_record, wire_text
 from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state.contacts import new_contact
@@ -29,6 +30,18 @@ class ContactTests(SynchronousTestCase):
 
 class LineTests(PlaceCase):
     """A line of history."""
+
+    def test_runs(self) -> None:
+        """Messages are put out in one go up to the next one that needs a remark; for programs, all of them."""
+        ada, ben = self.place.person("ada", again=True), self.place.person("ben", again=True)
+        for number in range(4):
+            messages.compose(ada.context.store, "ben", f"{number}", now=self.place.now())
+        self.place.settle(5)
+        page = messages.unread(ben.context.store)
+        page[2] = evolve(page[2], gap_before=1)
+        self.assertEqual([len(run) for run in runs(page, False)], [2, 2])
+        self.assertEqual([len(run) for run in runs(page, True)], [4])
+        self.assertEqual(runs([], False), [])
 
     def test_own(self) -> None:
         """Own messages have no C{verified} value."""

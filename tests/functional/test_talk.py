@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
+import termios
+from typing import BinaryIO
 
 from tests.functional.support import TIME, Person, PlaceCase, checked, until
+
+# Bytes: about half of what a pipe holds.
+HALF_PIPE = 30_000
+
+
+def _waiting(reader: BinaryIO) -> int:
+    """How many bytes wait in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(reader, termios.FIONREAD, count)
+    return count[0]
 
 
 class TalkTests(PlaceCase):
@@ -301,6 +315,22 @@ class OwnerTests(PlaceCase):
         for number in range(3):
             gus.send("hal", f"question {number}")
         self.assertEqual(gus.texts(3), ["heard you, gus"] * 3)
+
+    def test_killed_amid_page(self) -> None:
+        """A C{recv} that is killed while it prints many messages may leave the one that it was at to be repeated, no other."""
+        kit, lou = self.person("kit"), self.person("lou")
+        texts = [f"{number} {'x' * 4000}" for number in range(40)]
+        kit.run("chat", "lou", text="".join(f"{text}\n" for text in texts))
+        read, write = os.pipe()
+        stuck = lou.start("recv", "--json", "--count", str(len(texts)), stdout=write)
+        os.close(write)
+        with os.fdopen(read, "rb") as reader:
+            until(lambda: _waiting(reader) > HALF_PIPE, "output that nobody reads")
+            stuck.kill()
+            printed = [json.loads(line)["text"] for line in reader if line.endswith(b"\n")]
+        self.assertGreater(len(printed), 5)
+        rest = [row["text"] for row in lou.recv()]
+        self.assertEqual(printed + rest[rest[0] == printed[-1] :], texts)
 
     def test_closed_pipe(self) -> None:
         """A reader that goes away ends C{recv} quietly; what it did not take stays unread."""

@@ -22,6 +22,26 @@ GUARDS: tuple[Guard, ...] = (
         ("        or any(low <= number <= high for low, high in _SELECTORS)\n", "", "EscapeTests::test_invisible"),
     ),
     *guards(
+        "account/shown.py",
+        "tests/account/test_shown.py",
+        ("+ digest(message.id)[:DIGEST_SIZE]", "+ bytes(DIGEST_SIZE)", "ShownTests::test_another_message"),
+        ("len(self._noted) >= MAX_NOTED or ", "", "ShownTests::test_bounded"),
+        (" or not self._write(entry_of(message))", "", "ShownTests::test_killed"),
+        ("or not self._write(entry_of(message))", "or self._write(entry_of(message)) is None", "ShownTests::test_no_note"),
+        (
+            "                fcntl.flock(self._open(), fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+            "                pass\n",
+            "ShownTests::test_beside",
+        ),
+        ("                messages.mark_read(self._store, shown)\n", "", "ShownTests::test_left"),
+        (" if entry_of(message) in left]", "]", "ShownTests::test_another_message"),
+    ),
+    *guards(
+        "account/readlocks.py",
+        "tests/account/test_shown.py",
+        ("self.shown.known(waiting)", "[]", "ShownTests::test_killed"),
+    ),
+    *guards(
         "cli/wrapping.py",
         "tests/cli/test_wrapping.py",
         ("(prefix if number == 0 else INDENT)", '(prefix if number == 0 else "")', "BlockTests::test_no_fake_line"),

@@ -17,7 +17,7 @@ from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, fin
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
-from securemsg.cli.output import OutputClosed, columns, report_note, say, write_later
+from securemsg.cli.output import OutputClosed, columns, nothing_more, report_note, say, write_later
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.protocol.messages import MAX_TEXT
@@ -169,8 +169,8 @@ class _Piped:
         self._is_over = True
         self._connection.changed()
 
-    def _write(self, text: str) -> Awaitable[None]:
-        return write_later(self._reactor, text)
+    def _write(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[None]:
+        return write_later(self._reactor, *lines, written=written)
 
     def _complain(self, code: str) -> None:
         self._conversation.mistakes += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
@@ -36,7 +37,7 @@ from securemsg.cli.commands.contacts import accept_keys
 from securemsg.cli.commands.verify import confirm_shown, new_devices, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
-from securemsg.cli.output import json_line, report_note
+from securemsg.cli.output import json_line, nothing_more, report_note
 from securemsg.cli.rendering import (
     contact_record,
     contact_text,
@@ -47,6 +48,7 @@ from securemsg.cli.rendering import (
     received_record,
     received_text,
     remark,
+    runs,
     safety_record,
     safety_text,
     suite_mark,
@@ -75,6 +77,17 @@ _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 _RELAYED = ("delivered", "failed", "withdrawn")
 
 
+class Write(Protocol):
+    """Puts out lines of data."""
+
+    def __call__(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[Any]:
+        """
+        Put out lines; done once they are out.
+
+        @param written: see L{securemsg.cli.output.write_later}.
+        """
+
+
 class Chat:
     """
     @ivar name: of the contact that lines go to.
@@ -89,14 +102,14 @@ class Chat:
         connection: AccountConnection,
         name: str,
         *,
-        write: Callable[[str], Awaitable[Any]],
+        write: Write,
         notify: Callable[[str], Awaitable[Any]],
         columns: Callable[[], int],
         commands: bool = True,
         patience: float = 0,
     ) -> None:
         """
-        @param write: puts out a line of data, and is done once it is out.
+        @param write: puts out lines of data, and is done once they are out.
         @param notify: puts out a line for people, likewise.
         @param commands: whether commands are obeyed; else every line is text.
         @param patience: how long a command waits for what it asks of a room; nobody waits at a terminal.
@@ -338,13 +351,7 @@ class Chat:
                 await self._room.look()
             if not self.has_news():
                 return
-            for message in messages.unread(self._context.store, self.name, PAGE):
-                if not self._read_locks.take(message):
-                    continue
-                try:
-                    await self._show_message(message)
-                finally:
-                    self._read_locks.free(message.conversation.name)
+            await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
                     self.answers.accepted(sent.id)
@@ -354,15 +361,28 @@ class Chat:
                     what = "not relayed" if sent.needs_relay else "not sent"
                     await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:60]}")
 
-    async def _show_message(self, message: Received) -> None:
-        text = remark(message)
-        if text and not self._context.settings.as_json:
-            await self._notify(text)
-        await self._write(self._shown(received_record(message), received_text(message, self._columns())))
-        messages.mark_read(self._context.store, [message.seq])
-        self.answers.received(message.id)
-        if isinstance(self._context, GuestContext):
+    async def _show(self, ours: list[Received]) -> None:
+        """Show messages that are locked for us, note each, and mark as read what was shown."""
+        as_json, count = self._context.settings.as_json, 0
+        try:
+            for run in runs(ours, as_json):
+                if self._read_locks.shown.is_due:
+                    break
+                text = remark(run[0])
+                if text and not as_json:
+                    await self._notify(text)
+                lines = [self._shown(received_record(message), received_text(message, self._columns())) for message in run]
+                await self._write(*lines, written=partial(self._note, run))
+        finally:
+            count = self._read_locks.settle(ours)
+        for message in ours[:count]:
+            self.answers.received(message.id)
+        if count and isinstance(self._context, GuestContext):
             self._context.trim()
+
+    def _note(self, run: list[Received], number: int) -> bool:
+        """A message is out."""
+        return self._read_locks.shown.add(run[number])
 
     def has_news(self) -> bool:
         """Whether there is something to show."""

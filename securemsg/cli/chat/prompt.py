@@ -25,7 +25,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import complete
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import columns
+from securemsg.cli.output import columns, nothing_more
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.errors import Refusal
@@ -131,15 +131,22 @@ def _prompt(context: CommandContext, conversation: Chat) -> str:
     return f"{context.profile.name} -> {conversation.name}> "
 
 
-def show(text: str) -> Awaitable[None]:
-    """Show a line above the one being typed, after those that were shown before."""
+def show(*lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[None]:
+    """
+    Show lines above the one being typed, after those that were shown before.
+
+    @param written: see L{securemsg.cli.output.write_later}.
+    """
 
     def write() -> None:
         # The terminal itself: what goes to `sys.stdout` would be queued to be shown above the line being typed.
         terminal = sys.__stdout__
         assert terminal is not None, "there is a terminal, so there is an output"
-        terminal.write(text + "\n")
-        terminal.flush()
+        for number, line in enumerate(lines):
+            terminal.write(line + "\n")
+            terminal.flush()
+            if not written(number):
+                break
 
     done: Awaitable[None] = Deferred.fromFuture(asyncio.ensure_future(run_in_terminal(write)))
     return done

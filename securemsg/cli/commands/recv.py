@@ -1,13 +1,14 @@
 """
 C{securemsg recv}: print received messages, each once and in order.
 
-A message is printed and flushed, then marked as read: a kill in between repeats that one message, with the same id. Messages
-that arrive while the reader is slow wait in the store.
+A message is printed and flushed, then noted as shown, and marked as read together with others: a kill before that note repeats
+that one message, with the same id. Messages that arrive while the reader is slow wait in the store.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
-from securemsg.cli.rendering import received_record, received_text, remark
+from securemsg.cli.rendering import received_record, received_text, remark, runs
 from securemsg.cli.rooms import open_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
@@ -175,28 +176,28 @@ class _Receiving:
             rows = self._waiting()
             if not rows:
                 return
-            for message in rows:
-                if not self._read_locks.take(message):
-                    continue
-                try:
-                    await self._print_message(reactor, message)
-                finally:
-                    self._read_locks.free(message.conversation.name)
-                shown.step()
+            ours = self._read_locks.take_all(rows)
+            try:
+                for run in runs(ours, self._as_json):
+                    if not self._read_locks.shown.is_due:
+                        await self._print(reactor, run)
+            finally:
+                printed = self._read_locks.settle(ours)
+                self._printed += printed
+                shown.step(printed)
 
-    async def _print_message(self, reactor: Any, message: Received) -> None:
-        """Print a message, and mark it as read."""
-        text = remark(message)
+    async def _print(self, reactor: Any, run: Sequence[Received]) -> None:
+        """Print messages, of which the first may need a remark, and note each."""
+        text = remark(run[0])
         if text and not self._as_json:
             say(text)
-        line = json_line(received_record(message)) if self._as_json else received_text(message, columns())
-        await write_later(reactor, line)
-        messages.mark_read(self._context.store, [message.seq])
-        self._printed += 1
+        width = columns()
+        lines = [json_line(received_record(message)) if self._as_json else received_text(message, width) for message in run]
+        await write_later(reactor, *lines, written=lambda number: self._read_locks.shown.add(run[number]))
 
-    def _waiting(self) -> list[Received]:
+    def _waiting(self, most: int = PAGE) -> list[Received]:
         """The unread messages that no other process is showing."""
-        limit = PAGE if self._count is None else min(PAGE, self._count - self._printed)
+        limit = most if self._count is None else min(most, self._count - self._printed)
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     @property
@@ -207,7 +208,7 @@ class _Receiving:
         if self._is_in_room:
             check_admitted(self._context.store)
         has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
-        return True if self._drained is not None or self._waiting() or has_unreported else None
+        return True if self._drained is not None or self._waiting(1) or self._waiting() or has_unreported else None
 
     @property
     def _waits_for_drain(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
 
 import msgspec
 from attrs import evolve
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.chat.conversation import Chat, finish
+from securemsg.cli.output import nothing_more
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
@@ -37,11 +39,19 @@ class ChatCase(PlaceCase):
             person.context,
             person.connection,
             name,
-            write=lambda text: self.put(self.data, text),
+            write=self.write_data,
             notify=lambda text: self.put(self.notes, text),
             columns=lambda: 0,
             patience=patience,
         )
+
+    def write_data(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Deferred[None]:
+        """Record lines of data."""
+        for number, line in enumerate(lines):
+            self.put(self.data, line)
+            if not written(number):
+                break
+        return succeed(None)
 
     def put(self, lines: list[str], text: str) -> Deferred[None]:
         """Record a line."""

@@ -1,0 +1,135 @@
+"""
+The note of what was shown and is not marked as read yet: a file that each process which shows messages appends to.
+
+To mark a message as read takes a transaction, so that is done for many together. The note, which is written right after each
+message and takes no time because it is not synchronised, is there for a process that is killed in between: the others find
+there what it had shown, and show only the one message again that it had no time to note. A power cut may take the note with it;
+then what was shown in the moment before is shown again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from securemsg.client import messages
+from securemsg.client.messages import Received
+from securemsg.crypto.keys import digest
+from securemsg.interfaces import IProfileStore
+from securemsg.storage.files import open_lock_file
+
+# A file in a profile's folder. Whoever has something in it that is not marked as read holds a shared lock.
+SHOWN = "shown"
+SEQ_SIZE = 8
+DIGEST_SIZE = 16
+ENTRY_SIZE = SEQ_SIZE + DIGEST_SIZE
+# Messages that are shown before they are marked as read, together.
+MAX_NOTED = 64
+
+
+def entry_of(message: Received) -> bytes:
+    """What the note says of a message; a restored profile may give its seq to another one."""
+    return message.seq.to_bytes(SEQ_SIZE, "big") + digest(message.id)[:DIGEST_SIZE]
+
+
+class ShownNote:
+    """
+    The note of a profile, as one process uses it.
+
+    @ivar is_due: nothing more may be shown before L{settle}.
+    """
+
+    def __init__(self, folder: Path | None, store: IProfileStore) -> None:
+        """
+        @param folder: of the profile; C{None}: it is in memory, and ends with this process.
+        """
+        self._path = None if folder is None else folder / SHOWN
+        self._store = store
+        self._descriptor = -1
+        self._noted: list[Received] = []
+        self.is_due = False
+
+    def add(self, message: Received) -> bool:
+        """
+        Note a message that was just shown; from any thread, but from one at a time.
+
+        @return: whether another one may be shown before L{settle}.
+        """
+        self._noted.append(message)
+        self.is_due = len(self._noted) >= MAX_NOTED or not self._write(entry_of(message))
+        return not self.is_due
+
+    def settle(self) -> int:
+        """
+        Mark as read what was noted, in one transaction.
+
+        @return: how many messages that were.
+        @raise StorageError: the profile cannot be written; what was noted stays noted.
+        """
+        noted = list(self._noted)
+        if not noted:
+            return 0
+        messages.mark_read(self._store, [message.seq for message in noted])
+        del self._noted[: len(noted)]
+        self.is_due = False
+        self._empty({entry_of(message) for message in noted})
+        return len(noted)
+
+    def known(self, unread: Iterable[Received]) -> list[Received]:
+        """Those of these messages that a process has shown, and not marked as read so far."""
+        entries = self._read() if self._path is not None else frozenset()
+        return [message for message in unread if entry_of(message) in entries] if entries else []
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _write(self, entry: bytes) -> bool:
+        """Append an entry; C{False}: somebody empties the file just now, or there is no room."""
+        if self._path is None:
+            return True
+        try:
+            if len(self._noted) == 1:
+                fcntl.flock(self._open(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return os.write(self._open(), entry) == ENTRY_SIZE
+        except OSError:
+            return False
+
+    def _read(self) -> frozenset[bytes]:
+        """All entries; none where the file cannot be read."""
+        try:
+            descriptor = self._open()
+            data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        except OSError:
+            return frozenset()
+        return frozenset(data[start : start + ENTRY_SIZE] for start in range(0, len(data), ENTRY_SIZE))
+
+    def _empty(self, ours: set[bytes]) -> None:
+        """Empty the file, unless another process has something in it; what a dead one has left is marked as read first."""
+        if self._path is None:
+            return
+        try:
+            descriptor = self._open()
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                left = self._read() - ours
+                seqs = [int.from_bytes(entry[:SEQ_SIZE], "big") for entry in left]
+                shown = [message.seq for message in messages.still_unread(self._store, seqs) if entry_of(message) in left]
+                messages.mark_read(self._store, shown)
+                os.ftruncate(descriptor, 0)
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError:
+            # The next one empties it.
+            return
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            assert self._path is not None, "a profile in a folder"
+            self._descriptor = open_lock_file(self._path)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_APPEND)
+        return self._descriptor
