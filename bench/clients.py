@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from bench.jobs import Reading
@@ -98,9 +99,8 @@ async def bot(reactor: Any, what: str, folder: str, count: str) -> None:
     """A program that sends or receives so many messages."""
     async with open_bot(reactor, folder) as account:
         if what == "send":
-            for number in range(int(count)):
-                last = number == int(count) - 1
-                await account.send("bob", TEXT, wait="accepted" if last else "none")
+            # All at once, and each until the server has accepted it.
+            await gatherResults([Deferred.fromCoroutine(account.send("bob", TEXT)) for _ in range(int(count))])
             return
         left = int(count)
         async for message in account.messages():

@@ -19,18 +19,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from securemsg.account.address import address_of
-from securemsg.account.compose import check_draft, commit
+from securemsg.account.compose import check_draft, commit_all, draft_of
 from securemsg.account.connection import AccountConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
-from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
+from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, commit_answer
 from securemsg.client.events import Warned
-from securemsg.client.messages import Received, Sent
+from securemsg.client.messages import Draft, Received, Sent
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.vault import VaultError
 from securemsg.errors import Refusal
@@ -46,6 +46,8 @@ NONE = "none"
 WAITS = (ACCEPTED, DELIVERED, NONE)
 # Default timeout of L{Bot.send}, seconds.
 SEND_TIMEOUT = 30
+# Messages that are committed in one transaction.
+MAX_TOGETHER = 256
 
 _log = Logger()
 
@@ -90,12 +92,15 @@ class Bot:
     _read_locks: ReadLocks = field(init=False)
     _reader: FileLock | None = field(default=None, init=False)
     _messages: MessageReader | None = field(default=None, init=False)
+    _drafts: list[tuple[Draft, Deferred[bytes]]] = field(factory=list, init=False)
+    _tracker: Tracker = field(init=False)
     _trigger: Any = field(default=None, init=False)
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Create the read locks: a process must have only one L{ReadLocks} for a profile."""
         self._read_locks = ReadLocks(self._folder, self._store)
+        self._tracker = Tracker(self._reactor, self._store, self._connection)
 
     @property
     def name(self) -> str:
@@ -145,8 +150,8 @@ class Bot:
         expires: int = MAX_EXPIRY,
     ) -> Sent:
         """
-        Send a message. It is committed to the outbox before this waits: from then on it is sent with the next connection, even
-        if this program dies.
+        Send a message. First it is committed to the outbox, together with what else is sent in this turn of the reactor: from
+        then on it is sent with the next connection, even if this program dies.
 
         @param wait: C{accepted}: by the server, which has it on disk, and in a room relayed; C{delivered}: to a device of the
             recipient's; C{none}.
@@ -160,13 +165,49 @@ class Bot:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
         check_draft(self.name, name, text, id, expires)
         with _explained():
-            message_id = commit(self._store, name, text, wait, now=self._now(), message_id=id, expiry=expires)
-            self._connection.nudge()
-            if wait != NONE:
+            message_id = await self._commit(draft_of(name, text, wait, message_id=id, expiry=expires))
+            if wait != NONE and id is not None:
                 return await follow(self._store, self._connection, message_id, wait, timeout)
+            if wait != NONE:
+                return await self._tracker.follow(name, message_id, wait, timeout)
             sent = messages.sent(self._store, message_id)
             assert sent is not None, "it was committed just now"
             return sent
+
+    def _commit(self, draft: Draft) -> Deferred[bytes]:
+        """
+        Commit a message at the end of this turn, together with others.
+
+        @return: fires with its id, once it is committed.
+        """
+        if not self._drafts:
+            self._connection.at_end_of_turn(self._commit_drafts)
+        committed: Deferred[bytes] = Deferred()
+        self._drafts.append((draft, committed))
+        return committed
+
+    def _commit_drafts(self) -> None:
+        """Commit what was given in this turn."""
+        drafts, self._drafts = self._drafts, []
+        results: list[bytes | Exception] = []
+        while len(results) < len(drafts):
+            page = [draft for draft, _ in drafts[len(results) : len(results) + MAX_TOGETHER]]
+            try:
+                results += commit_all(self._store, page, now=self._now())
+            except (Refusal, StorageError) as error:
+                results += [error] * len(page)
+        try:
+            self._connection.nudge()
+        except StorageError as error:
+            results = [error] * len(drafts)
+        for (_, committed), result in zip(drafts, results, strict=True):
+            if committed.called:
+                # The program has cancelled it meanwhile.
+                continue
+            if isinstance(result, Exception):
+                committed.errback(result)
+            else:
+                committed.callback(result)
 
     def messages(self, sender: str | None = None) -> MessageReader:
         """
@@ -192,8 +233,10 @@ class Bot:
         @raise SecuremsgError: the profile cannot be written.
         """
         with _explained():
-            messages.mark_read(self._store, [message.seq])
-        self._let_go(message)
+            if self._messages is None:
+                messages.mark_read(self._store, [message.seq])
+            else:
+                self._messages.handled(message)
 
     def answer(self, message: Received, text: str | None) -> bytes | None:
         """
@@ -238,6 +281,8 @@ class Bot:
         return self._hang_up()
 
     def _close(self) -> None:
+        if self._drafts:
+            self._commit_drafts()
         if self._messages is not None:
             self._messages.end()
         if self._reader is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.tracking import DELIVERED
 from securemsg.client import lobby, messages
+from securemsg.client.messages import Draft
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
@@ -47,26 +50,46 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
         raise _bad(f"{limits}, not {expiry}", "choose an expiry within these limits")
 
 
+def draft_of(to: str, text: str, wait: str, *, message_id: bytes | None, expiry: int) -> Draft:
+    """
+    A program's message.
+
+    @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
+    @raise SecuremsgError: C{no-receipts}.
+    """
+    if to == LOBBY_NAME and wait == DELIVERED:
+        raise error_for("no-receipts", to)
+    return Draft(to, text, message_id, wait == DELIVERED, expiry)
+
+
 def commit(
     store: IProfileStore, to: str, text: str, wait: str, *, now: float, message_id: bytes | None, expiry: int
 ) -> bytes:
     """
     Commit a message to be sent; one to the lobby enters it first.
 
-    @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
+    @param wait: see L{draft_of}.
     @return: its id.
     @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
-    if to == LOBBY_NAME and wait == DELIVERED:
-        raise error_for("no-receipts", to)
-    try:
-        if to == LOBBY_NAME:
-            lobby.enter(store, now)
-        return messages.compose(
-            store, to, text, now=now, message_id=message_id, wants_receipt=wait == DELIVERED, expiry=expiry
-        )
-    except Refusal as refusal:
-        raise explain(refusal, to) from None
+    [written] = commit_all(store, [draft_of(to, text, wait, message_id=message_id, expiry=expiry)], now=now)
+    if isinstance(written, SecuremsgError):
+        raise written
+    return written
+
+
+def commit_all(store: IProfileStore, drafts: Sequence[Draft], *, now: float) -> list[bytes | SecuremsgError]:
+    """
+    As L{commit}, for several in one transaction.
+
+    @return: of each its id, or why it is refused: the others are committed all the same.
+    """
+    if any(draft.to == LOBBY_NAME for draft in drafts):
+        lobby.enter(store, now)
+    written = messages.compose_all(store, drafts, now=now)
+    return [
+        explain(each, draft.to) if isinstance(each, Refusal) else each for each, draft in zip(written, drafts, strict=True)
+    ]
 
 
 def _bad(text: str, hint: str) -> SecuremsgError:

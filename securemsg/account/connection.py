@@ -206,6 +206,10 @@ class AccountConnection:
             self._is_notify_due = True
             self._soon(self._notify)
 
+    def at_end_of_turn(self, call: Callable[[], None]) -> None:
+        """Make a call once this turn is done."""
+        self._soon(call)
+
     def time_left(self, since: float, limit: Timeout) -> float | None:
         """Seconds that are left of a limit of a wait that began at C{since}; C{None}: no limit."""
         if isinstance(limit, IdleTimeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import Self
 
@@ -17,7 +18,7 @@ from securemsg.interfaces import IProfileStore
 from securemsg.storage.errors import StorageError
 
 # Messages that are in memory at once, 48 KiB each at most.
-PAGE = 16
+PAGE = 64
 
 
 @define(eq=False)
@@ -31,6 +32,7 @@ class MessageReader:
     _page: deque[Received] = field(factory=deque, init=False)
     _in_hand: Received | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
+    _is_due: bool = field(default=False, init=False)
 
     def __aiter__(self) -> Self:
         """The reader is its own iterator."""
@@ -47,8 +49,7 @@ class MessageReader:
             raise error_for("second-recv", text="another loop over the messages has started, or the bot has ended")
         try:
             if self._in_hand is not None:
-                messages.mark_read(self._store, [self._in_hand.seq])
-                self.let_go(self._in_hand)
+                self.handled(self._in_hand)
             while not self._connection.is_stopped:
                 message = self._take()
                 if message is not None:
@@ -63,6 +64,19 @@ class MessageReader:
                 raise
         raise StopAsyncIteration
 
+    def handled(self, message: Received) -> None:
+        """
+        Note that a message is handled; it is marked as read with those that are handled in the same turn.
+
+        @raise StorageError: the profile cannot be written.
+        """
+        if not self._read_locks.shown.add(message):
+            self._settle()
+        elif not self._is_due:
+            self._is_due = True
+            self._connection.at_end_of_turn(self._settle_later)
+        self.let_go(message)
+
     def let_go(self, message: Received) -> None:
         """Free the lock of a handled message: other processes may show messages from its sender."""
         if self._in_hand is not None and self._in_hand.seq == message.seq:
@@ -72,6 +86,7 @@ class MessageReader:
     def end(self) -> None:
         """End the loop; a message in hand is received again."""
         self._is_over = True
+        self._settle_later()
         self._page.clear()
         if self._in_hand is not None:
             self.let_go(self._in_hand)
@@ -82,7 +97,17 @@ class MessageReader:
             if self._read_locks.take(message):
                 self._in_hand = message
                 return message
+        self._settle()
         return None
+
+    def _settle(self) -> None:
+        self._read_locks.shown.settle()
+
+    def _settle_later(self) -> None:
+        self._is_due = False
+        # What is wrong is said to a program that asks for more messages; what was handled stays noted.
+        with contextlib.suppress(StorageError):
+            self._settle()
 
     def _fill_page(self) -> bool | None:
         """Fill the page, without senders whose messages another process is showing."""

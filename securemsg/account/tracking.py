@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import not_relayed
@@ -11,8 +16,9 @@ from securemsg.client.messages import Sent
 from securemsg.client.sending.results import first_code
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.contacts import get_contact
-from securemsg.interfaces import IProfileStore
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import RSA
+from securemsg.storage.errors import StorageError
 
 # What to wait for: the server's answer (of a line in a room: until it is relayed), or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
@@ -20,6 +26,8 @@ ACCEPTED, DELIVERED = "accepted", "delivered"
 BLOCKING = "identity-changed"
 # The code of a message whose recipient must act first.
 NO_KEY = "suite-unavailable"
+# Seconds after which a L{Tracker} looks at all messages again.
+WHOLE_LOOK = 1.0
 
 
 async def follow(
@@ -42,14 +50,114 @@ async def follow(
         raise _too_late(store, connection, message_id)
     if _is_enough(sent, wait):
         return sent
-    if sent.status == "withdrawn":
-        raise error_for("withdrawn")
-    if sent.status == "queued":
-        raise error_for(held_up_by(store, sent) or BLOCKING, sent.conversation.account)
-    raise error_for(sent.code or "refused", sent.to)
+    raise _problem(sent, held_up_by(store, sent))
+
+
+@define(eq=False)
+class _Waiter:
+    """Somebody who waits for a message; C{done} fires with it, or with what is wrong."""
+
+    message_id: bytes
+    wait: str
+    done: Deferred[Sent] = field(factory=Deferred, init=False)
+
+    def fire(self, result: Sent | Exception) -> None:
+        """Wait no longer."""
+        if self.done.called:
+            return
+        if isinstance(result, Exception):
+            self.done.errback(result)
+        else:
+            self.done.callback(result)
+
+
+@define(eq=False)
+class Tracker:
+    """
+    As L{follow}, for a program that waits for many messages, each of them new: what became of them is looked up together.
+
+    The server answers in order, as a rule. So after a change the first messages to each recipient are looked up, up to one that
+    is still queued, and all of them about once a second.
+    """
+
+    _clock: Any
+    _store: IProfileStore
+    _connection: AccountConnection
+    _waiting: dict[str, dict[_Waiter, None]] = field(factory=dict, init=False)
+    _is_watching: bool = field(default=False, init=False)
+    _looked_at: float = field(default=float("-inf"), init=False)
+
+    async def follow(self, to: str, message_id: bytes, wait: str, timeout: float | None) -> Sent:
+        """
+        Wait for a message that was committed just now.
+
+        @raise SecuremsgError: see L{follow}.
+        """
+        waiter = _Waiter(message_id, wait)
+        waiters = self._waiting.setdefault(to, {})
+        waiters[waiter] = None
+        alarm = None if timeout is None else self._clock.callLater(timeout, self._give_up, waiter)
+        if not self._is_watching:
+            self._is_watching = True
+            Deferred.fromCoroutine(self._watch())
+        try:
+            return await waiter.done
+        finally:
+            del waiters[waiter]
+            if alarm is not None and alarm.active():
+                alarm.cancel()
+
+    async def _watch(self) -> None:
+        """Look whenever something has changed, as long as anybody waits."""
+        try:
+            await self._connection.until(self._look, None)
+        # Whatever it is, everybody who waits hears of it, and nobody else would.
+        except Exception as problem:  # noqa: BLE001
+            for waiter in [waiter for waiters in self._waiting.values() for waiter in waiters]:
+                waiter.fire(problem)
+        finally:
+            self._is_watching = False
+
+    def _look(self) -> bool | None:
+        """Tell those whose messages have come far enough, or will not; C{True}: nobody waits any more."""
+        is_whole = self._clock.seconds() - self._looked_at >= WHOLE_LOOK
+        if is_whole:
+            self._looked_at = self._clock.seconds()
+        has_tried = _has_tried(self._connection)
+        results: list[tuple[_Waiter, Sent | SecuremsgError]] = []
+        with self._store.reading() as records:
+            for waiters in self._waiting.values():
+                for waiter in waiters:
+                    sent = messages.sent_in(records, waiter.message_id)
+                    assert sent is not None, "it was committed before we looked"
+                    held_up = held_up_in(records, sent) if has_tried else ""
+                    if _is_enough(sent, waiter.wait):
+                        results.append((waiter, sent))
+                    elif sent.status in ("failed", "withdrawn") or held_up:
+                        results.append((waiter, _problem(sent, held_up)))
+                    elif sent.status == "queued" and not is_whole:
+                        break
+        for waiter, result in results:
+            waiter.fire(result)
+        self._waiting = {to: waiters for to, waiters in self._waiting.items() if waiters}
+        return None if self._waiting else True
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """Its time is over."""
+        try:
+            problem: Exception = _too_late(self._store, self._connection, waiter.message_id)
+        except StorageError as error:
+            problem = error
+        waiter.fire(problem)
 
 
 def held_up_by(store: IProfileStore, sent: Sent) -> str:
+    """Why a message cannot be sent until somebody acts: see L{held_up_in}."""
+    with store.reading() as records:
+        return held_up_in(records, sent)
+
+
+def held_up_in(records: IRecords, sent: Sent) -> str:
     """
     Why a message cannot be sent until somebody acts: L{BLOCKING}, until the user accepts the contact's new identity; L{NO_KEY},
     until the contact has an RSA key; else empty. The message itself says so only if it is the first in its queue; what the
@@ -59,16 +167,24 @@ def held_up_by(store: IProfileStore, sent: Sent) -> str:
         return ""
     if sent.code == NO_KEY:
         return NO_KEY
-    with store.reading() as records:
-        contact = get_contact(records, sent.conversation.account)
-        if contact is None:
-            return BLOCKING if sent.code == BLOCKING else ""
-        if contact.is_blocked:
-            return BLOCKING
-        is_rsa = pinned_suite(records, sent.conversation).suite == RSA
-        if is_rsa and contact.checked_at > sent.sent_at and first_code(records, sent.conversation) == NO_KEY:
-            return NO_KEY
+    contact = get_contact(records, sent.conversation.account)
+    if contact is None:
+        return BLOCKING if sent.code == BLOCKING else ""
+    if contact.is_blocked:
+        return BLOCKING
+    is_rsa = pinned_suite(records, sent.conversation).suite == RSA
+    if is_rsa and contact.checked_at > sent.sent_at and first_code(records, sent.conversation) == NO_KEY:
+        return NO_KEY
     return ""
+
+
+def _problem(sent: Sent, held_up: str) -> SecuremsgError:
+    """Why a message does not get any further."""
+    if sent.status == "withdrawn":
+        return error_for("withdrawn")
+    if sent.status == "queued":
+        return error_for(held_up or BLOCKING, sent.conversation.account)
+    return error_for(sent.code or "refused", sent.to)
 
 
 def _is_enough(sent: Sent, wait: str) -> bool:

@@ -68,6 +68,7 @@ LAST_SECOND = 253_402_300_799
 __all__ = [
     "EVENTS",
     "PAGE",
+    "Draft",
     "Line",
     "Received",
     "Sent",
@@ -83,6 +84,7 @@ __all__ = [
     "pop_unreported",
     "quarantined",
     "sent",
+    "sent_in",
     "settled",
     "still_unread",
     "text_limit",
@@ -243,6 +245,21 @@ def _from_lobby(said: Received, content: Content) -> Received:
     return said
 
 
+@frozen
+class Draft:
+    """
+    A text that is to be sent; see L{compose}.
+
+    @ivar to: the name of an account.
+    """
+
+    to: str
+    text: str = field(repr=False)
+    message_id: bytes | None = None
+    wants_receipt: bool = False
+    expiry: int = MAX_EXPIRY
+
+
 def compose(
     store: IProfileStore,
     to: str,
@@ -278,17 +295,27 @@ def compose(
         )
 
 
-def compose_all(store: IProfileStore, to: str, texts: Iterable[str], *, now: float) -> list[bytes | Refusal]:
+def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) -> list[bytes | Refusal]:
     """
-    As L{compose}, for several texts in one transaction.
+    As L{compose}, for several drafts in one transaction.
 
     @return: of each its message id, or why it is refused: the others are committed all the same.
     """
     written: list[bytes | Refusal] = []
     with store.writing() as records:
-        for text in texts:
+        for each in drafts:
             try:
-                written.append(compose_in(records, _own(records).conversation(to), text, now=int(now)))
+                written.append(
+                    compose_in(
+                        records,
+                        _own(records).conversation(each.to),
+                        each.text,
+                        now=int(now),
+                        message_id=each.message_id,
+                        wants_receipt=each.wants_receipt,
+                        expiry=each.expiry,
+                    )
+                )
             except Refusal as refusal:
                 # Nothing has changed: it is refused before anything is written.
                 written.append(refusal)
@@ -367,8 +394,13 @@ def write_in(
 def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
     """A sent message by its id; C{None}: there is none."""
     with store.reading() as records:
-        found = find_sent(records, message_id)
-        return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
+        return sent_in(records, message_id)
+
+
+def sent_in(records: IRecords, message_id: bytes) -> Sent | None:
+    """As L{sent}, within a transaction."""
+    found = find_sent(records, message_id)
+    return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
 
 
 def settled(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent]:
@@ -376,10 +408,10 @@ def settled(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collec
     found: list[Sent] = []
     with store.reading() as records:
         for message_id in message_ids:
-            known = find_sent(records, message_id)
-            if known is None or known[1].status not in statuses:
+            message = sent_in(records, message_id)
+            if message is None or message.status not in statuses:
                 break
-            found.append(as_sent(known[0].conversation, known[0].history, known[1]))
+            found.append(message)
     return found
 
 

@@ -7,24 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock
 
 from securemsg.account import flush
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.reader import PAGE
 from securemsg.account.readlocks import ReadLocks, take_read_lock
-from securemsg.bot import Bot, open_bot
+from securemsg.account.shown import ShownNote
+from securemsg.bot import MAX_TOGETHER, Bot, open_bot
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id
 from securemsg.client.messages import Received, Sent
+from securemsg.client.state.contacts import get_contact, put_contact
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.client.state.receipts import Policy, set_policy
+from securemsg.client.state.records import HISTORY, HistoryRow, Status, load_all, save
 from securemsg.client.state.vault import LOWEST_COST, create_vault
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StateUnusable
+from securemsg.storage.memory import MemoryProfile
 from securemsg.storage.profile import create_profile as create_store
 from tests.cli.rig import START, Person, Place, PlaceCase
 
@@ -157,6 +163,13 @@ class BotCase(PlaceCase):
         """What would be given to Bix's next process."""
         return [message.text for message in messages.unread(self.bix.context.store)]
 
+    def count_commits(self) -> list[None]:
+        """Count the transactions that Bix's store commits from now on."""
+        commits: list[None] = []
+        assert isinstance(self.bix.context.store, MemoryProfile)
+        self.bix.context.store.before_commit = lambda: commits.append(None)
+        return commits
+
     def kill(self, program: Program) -> None:
         """As if the process died: nothing more is done, and the kernel frees its locks."""
         bot = program.bot
@@ -194,6 +207,31 @@ class MessagesTests(BotCase):
         program.pause.callback(None)
         self.place.settle(2)
         self.assertEqual((program.seen, self.waiting()), (["one", "two"], []))
+
+    def test_handled_together(self) -> None:
+        """Messages that are handled in one turn are marked as read together, at its end at the latest."""
+        self.write(*(f"message {number}" for number in range(2 * PAGE)))
+        commits = self.count_commits()
+        self.start(Program(self.bot()))
+        self.assertEqual(self.waiting(), [])
+        # The others are of what is done after a login.
+        self.assertLess(len(commits), 20)
+
+    def test_killed_amid_turn(self) -> None:
+        """What was handled does not come again, though the process was killed before that was marked."""
+        self.write("one", "two", "three")
+        bot = self.bot()
+        Deferred.fromCoroutine(bot.__aenter__())
+        self.place.settle(2)
+        reader = bot.messages()
+        handled = [self.successResultOf(Deferred.fromCoroutine(reader.__anext__())).text for _ in range(3)]
+        self.assertEqual((handled, self.waiting()), (["one", "two", "three"], ["one", "two", "three"]))
+        bot._read_locks.close()
+        bot._read_locks.shown = ShownNote(None, self.bix.context.store)
+        self.kill(Program(bot))
+        program = Program(self.bot())
+        self.start(program)
+        self.assertEqual(program.seen, ["three"])
 
     def test_exception(self) -> None:
         """A message whose handling fails ends the loop, and is given again to the next run."""
@@ -524,6 +562,95 @@ class SendTests(BotCase):
         self.assertEqual([row.id for row in self.answers()], [ID])
         problem = self.failureResultOf(self.send("ada", "other", id=ID), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.REFUSED, "conflict"))
+
+    def send_all(self, *drafts: tuple[str, str], seconds: float = 3, **options: Any) -> list[str]:
+        """Send all of these at once; what became of each: its status, or the code of an error."""
+
+        async def send(bot: Bot, to: str, text: str) -> str:
+            try:
+                return (await bot.send(to, text, **options)).status
+            except SecuremsgError as problem:
+                return problem.code
+
+        async def talk() -> list[str]:
+            results: list[str] = []
+            async with self.bot() as bot:
+                results += await gatherResults([Deferred.fromCoroutine(send(bot, *draft)) for draft in drafts])
+            return results
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(seconds)
+        return self.successResultOf(talking)
+
+    def test_at_once(self) -> None:
+        """What is sent at once is committed together, and each of them hears of it; they arrive in order."""
+        texts = [f"message {number}" for number in range(2 * MAX_TOGETHER)]
+        commits = self.count_commits()
+        self.assertEqual(self.send_all(*(("ada", text) for text in texts)), ["accepted"] * len(texts))
+        self.assertLess(len(commits), len(texts) // 8)
+        self.assertEqual([row.text for row in messages.unread(self.ada.context.store, limit=2 * len(texts))], texts)
+
+    def test_some_refused(self) -> None:
+        """What is refused among others holds up none of them."""
+        cleo = self.place.person("cleo", again=True)
+        drafts = (("ada", "one"), ("Ada!", "two"), ("nobody", "three"), ("cleo", "four"), ("ada", "five"))
+        results = self.send_all(*drafts)
+        self.assertEqual(results, ["accepted", "illegal-name", "no-such-account", "accepted", "accepted"])
+        self.assertEqual([row.text for row in self.answers()], ["one", "five"])
+        self.assertEqual([row.text for row in messages.unread(cleo.context.store)], ["four"])
+
+    def test_some_held_up(self) -> None:
+        """Those who wait for the user hear of it at once, also behind others, and the rest is sent."""
+        self.assertEqual(self.send_all(("ada", "zero")), ["accepted"])
+        self.place.person("cleo", again=True)
+        with self.bix.context.store.writing() as records:
+            ada = get_contact(records, "ada")
+            assert ada is not None
+            put_contact(records, msgspec.structs.replace(ada, changed_to=bytes(32)))
+        results = self.send_all(("cleo", "one"), ("ada", "two"), ("ada", "three"), seconds=1)
+        self.assertEqual(results, ["accepted", "identity-changed", "identity-changed"])
+
+    def test_all_too_late(self) -> None:
+        """All that are not accepted in time hear why, and stay in the outbox."""
+        self.place.is_up = False
+        results = self.send_all(("ada", "one"), ("ada", "two"), timeout=1)
+        self.assertEqual(results, ["not-connected", "not-connected"])
+        self.assertEqual(messages.pending(self.bix.context.store), 2)
+
+    def test_out_of_order(self) -> None:
+        """One that is accepted before an earlier one is noticed within a second or so."""
+
+        async def talk() -> None:
+            async with self.bot() as bot:
+                sending = [Deferred.fromCoroutine(bot.send("ada", text, timeout=None)) for text in ("one", "two")]
+                sending[1].addBoth(results.append)
+                sending[0].addErrback(lambda failure: None)
+                await self.leave
+
+        results: list[object] = []
+        self.leave: Deferred[None] = Deferred()
+        self.place.is_up = False
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(1)
+        store = self.bix.context.store
+        with store.writing() as records:
+            [_, second] = load_all(records, HistoryRow, HISTORY, direct("ada").bucket)
+            save(records, HISTORY, direct("ada").bucket, msgspec.structs.replace(second[1], status=Status.ACCEPTED), second[0])
+        self.place.settle(2)
+        self.assertEqual([row.text for row in results if isinstance(row, Sent)], ["two"])
+        self.leave.callback(None)
+        self.place.settle(3)
+        self.successResultOf(talking)
+
+    def test_disk_full(self) -> None:
+        """If the profile cannot be written, all that is sent at once hears of it, and nothing is sent."""
+
+        def fail() -> None:
+            raise StateUnusable("the disk is full")
+
+        assert isinstance(self.bix.context.store, MemoryProfile)
+        self.bix.context.store.before_commit = fail
+        self.assertEqual(self.send_all(("ada", "one"), ("ada", "two")), ["profile-unreadable"] * 2)
 
     def test_unknown(self) -> None:
         """Somebody whom the server does not know is an error with a code."""

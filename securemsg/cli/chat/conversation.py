@@ -58,7 +58,7 @@ from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
-from securemsg.client.messages import Received, Sent
+from securemsg.client.messages import Draft, Received, Sent
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
@@ -188,7 +188,8 @@ class Chat:
         if self._is_in_room:
             self._room.enter()
         refusals = []
-        for written in messages.compose_all(self._context.store, self.name, texts, now=self._context.now()):
+        drafts = [Draft(self.name, text) for text in texts]
+        for written in messages.compose_all(self._context.store, drafts, now=self._context.now()):
             if isinstance(written, Refusal):
                 refusals.append(written)
                 continue
