@@ -110,18 +110,18 @@ class ConversationTests(WorldCase):
         self.assertEqual(self.bob.read(), [text])
 
     def test_window(self) -> None:
-        """No more than 64 deposits are on their way unanswered."""
+        """No more than 128 deposits are on their way unanswered."""
         self.alice.send("bob", "first")
         wire = self.alice.wire
         assert wire is not None, "connected"
         wire.held = {Side.SERVER}
         wire.log.clear()
-        for number in range(100):
+        for number in range(200):
             self.alice.send("bob", f"{number}")
         self.assertEqual(len(decoded(wire, Side.CLIENT, m.Deposit)), WINDOW)
         wire.held = set()
         self.world.settle()
-        self.assertEqual(len(self.bob.read()), 101)
+        self.assertEqual(len(self.bob.read()), 201)
 
     def test_committed_before_acknowledged(self) -> None:
         """What is acknowledged is committed: nothing is acknowledged that a dying client did not keep."""

@@ -97,7 +97,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sending/test_queues.py::WindowTests::test_size",
         ),
         (
-            "share = 2 if self._is_full else 1",
+            "share = 2 if self.is_full else 1",
             "share = 1",
             "tests/client/sending/test_queues.py::WindowTests::test_together",
         ),

@@ -16,7 +16,7 @@ from securemsg.client.state.conversations import Conversation
 
 # Unanswered deposits over all queues, and their bytes, at most; the last one may exceed the bytes. Once it was full, the window
 # opens when half of it is free: so many go out together, in one transaction, and not one for each answer.
-WINDOW = 64
+WINDOW = 128
 WINDOW_SIZE = 1024 * 1024
 # Seconds before a row is sent again that was refused for now; the pause doubles each time.
 FIRST_PAUSE = 1.0
@@ -58,12 +58,13 @@ class SendQueues:
 
     @ivar last: the highest seq that was loaded from the outbox.
     @ivar unanswered_size: the bytes of all unanswered deposits.
+    @ivar is_full: the window was full, and not half of it is free so far.
     """
 
     _jitter: Callable[[], float]
     last: int = 0
     unanswered_size: int = field(init=False, default=0)
-    _is_full: bool = field(init=False, default=False)
+    is_full: bool = field(init=False, default=False)
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
     _unanswered: dict[bytes, tuple[SendQueue, int, int, float, int]] = field(init=False, factory=dict)
 
@@ -74,9 +75,9 @@ class SendQueues:
 
     def next(self, seconds: float) -> SendQueue | None:
         """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""
-        share = 2 if self._is_full else 1
-        self._is_full = share * len(self._unanswered) >= WINDOW or share * self.unanswered_size >= WINDOW_SIZE
-        if self._is_full:
+        share = 2 if self.is_full else 1
+        self.is_full = share * len(self._unanswered) >= WINDOW or share * self.unanswered_size >= WINDOW_SIZE
+        if self.is_full:
             return None
         ready = [queue for queue in self._queues.values() if queue.may_send(seconds)]
         return min(ready, key=lambda queue: queue.waiting[0], default=None)

@@ -54,6 +54,8 @@ class Sender:
     _queues: SendQueues = field(init=False)
     _fetched: dict[str, float] = field(init=False, factory=dict)
     _receipts: ReceiptRounds = field(init=False, factory=ReceiptRounds)
+    # Rows that the server has accepted, with the number of what it has stored, and when.
+    _accepted: list[tuple[int, int, int]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._queues = SendQueues(self._jitter)
@@ -61,6 +63,7 @@ class Sender:
     def restart(self) -> None:
         """Start over on a new connection: the whole outbox is sent, in order."""
         self._queues = SendQueues(self._jitter)
+        self._accepted.clear()
 
     def pump(self, idle: bool) -> None:
         """
@@ -73,6 +76,14 @@ class Sender:
         self._load_new()
         while self._context.is_writable and self._queues.next(self._context.seconds()) is not None:
             self._send_some()
+        if not self._queues.is_full:
+            self.settle()
+
+    def settle(self) -> None:
+        """Commit what the server has accepted. While the window is full that waits for more answers, which are sure to come."""
+        if self._accepted:
+            with self._context.store.writing() as records:
+                self._note_accepted(records)
 
     @property
     def quiet_since(self) -> float:
@@ -92,21 +103,15 @@ class Sender:
             context.channel.close("timeout")
 
     def accepted(self, message: m.Accepted) -> None:
-        """The server has accepted deposits."""
+        """The server has accepted deposits; L{pump} must follow."""
         self._context.note_server_time(message.now)
-        answered = [
-            (*found, item.stored) for item in message.deposits if (found := self._queues.pop_sent(item.deposit_id)) is not None
-        ]
-        if not answered:
-            return
-        with self._context.store.writing() as records:
-            for queue, seq, n, is_stored in answered:
+        for item in message.deposits:
+            found = self._queues.pop_sent(item.deposit_id)
+            if found is not None:
+                queue, seq, n = found
                 queue.failures = 0
                 # What was not stored, the server may forget that it was sent.
-                stored = n if is_stored else 0
-                if results.accepted(records, seq, stored, message.now):
-                    self._context.notify(Changed())
-                results.note_stored(records, stored)
+                self._accepted.append((seq, n if item.stored else 0, message.now))
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server has refused a deposit."""
@@ -134,6 +139,14 @@ class Sender:
             self._fetched.clear()
         self._fetched[name] = seconds
         self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))
+
+    def _note_accepted(self, records: IRecords) -> None:
+        """Note what the server has accepted; what it accepted in a connection that ends before that is sent to it again."""
+        accepted, self._accepted = self._accepted, []
+        for seq, stored, at in accepted:
+            if results.accepted(records, seq, stored, at):
+                self._context.notify(Changed())
+            results.note_stored(records, stored)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -176,11 +189,12 @@ class Sender:
                     queue.is_blocked, queue.failures = False, 0
 
     def _send_some(self) -> None:
-        """Make as many deposits as may be sent now in one transaction, then send them."""
+        """Note what was accepted and make as many deposits as may be sent now, in one transaction, then send them."""
         deposits: list[m.Deposit] = []
         questions: list[Callable[[], None]] = []
         context, now = self._context, self._context.time()
         with context.store.writing() as records:
+            self._note_accepted(records)
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 try:
