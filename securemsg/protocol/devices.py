@@ -7,6 +7,7 @@ Source: C{docs/protocol.md}, section "Device lists".
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -24,6 +25,8 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})
 RESERVED_PREFIX = "key-"
 MAX_VERSION = 2**62
+# Lists that were read, which each message to or from a contact asks for again; of 2 KiB, as a rule.
+LISTS_KEPT = 256
 # Of an RSA key, bits; and the longest of them, bytes.
 RSA_BITS = (2048, 3072, 4096)
 MAX_RSA_KEY = 550
@@ -75,9 +78,10 @@ def encode_device_list(devices: DeviceList) -> bytes:
     return _encode(devices)
 
 
+@lru_cache(LISTS_KEPT)
 def decode_device_list(body: bytes) -> DeviceList:
     """
-    Read a body. Check the signature first: this says only that it is well formed.
+    Read a body. Check the signature first: this says only that it is well formed. It is not to be changed: others get it, too.
 
     @raise Refusal: C{bad-device-list}: malformed, not in its canonical encoding, or the same device or key stands in it twice.
     """

@@ -46,6 +46,7 @@ NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 
 LENGTH_SIZE = 4  # big-endian, before each part of associated data and before the bucket in a value
 ORDER_SIZE = 8
+_ORDER_HEAD = ORDER_SIZE.to_bytes(LENGTH_SIZE, "big")
 SCHEMA = (
     "CREATE TABLE records (tab INTEGER NOT NULL, tag BLOB NOT NULL, ord INTEGER NOT NULL, value BLOB NOT NULL)",
     "CREATE UNIQUE INDEX records_key ON records (tab, tag, ord)",
@@ -70,7 +71,7 @@ CACHED = 1024
 
 def bound(*parts: bytes) -> bytes:
     """Put byte strings into one that can be read in one way only."""
-    return b"".join(len(part).to_bytes(LENGTH_SIZE, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(LENGTH_SIZE, "big") + part for part in parts])
 
 
 def number_of(table: str) -> int:
@@ -282,4 +283,4 @@ def _binding(table: str, tag: bytes) -> bytes:
 
 def _associated(binding: bytes, order: int) -> bytes:
     """What binds a sealed value to its record."""
-    return binding + bound(order.to_bytes(ORDER_SIZE, "big", signed=True))
+    return binding + _ORDER_HEAD + order.to_bytes(ORDER_SIZE, "big", signed=True)

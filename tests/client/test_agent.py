@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Ready
+from securemsg.client.messages import Sent
 from securemsg.client.requests import MAX_OPEN, TIMEOUT, Requests
 from securemsg.client.sending.queues import WINDOW
 from securemsg.client.state import contacts
@@ -122,6 +123,28 @@ class ConversationTests(WorldCase):
         wire.held = set()
         self.world.settle()
         self.assertEqual(len(self.bob.read()), 201)
+
+    def test_accepted_amid_full_window(self) -> None:
+        """An answer that comes while the window is full is noted together with others, or when the connection ends."""
+        self.alice.send("bob", "first")
+        wire = self.alice.wire
+        assert wire is not None, "connected"
+        wire.log.clear()
+        wire.to_server = lambda message: [] if isinstance(message, m.Deposit) else [message]
+        for number in range(WINDOW + 1):
+            self.alice.send("bob", f"{number}")
+        answered = [m.Acceptance(deposit.deposit_id, [], True) for deposit in decoded(wire, Side.CLIENT, m.Deposit)]
+        wire.inject(Side.SERVER, m.Accepted(int(self.world.clock), answered[:3]))
+        self.world.settle()
+        self.assertEqual([line.status for line in self.sent(WINDOW)], ["queued"] * WINDOW)
+        wire.cut()
+        self.world.settle()
+        self.assertEqual([line.status for line in self.sent(WINDOW)], ["accepted"] * 3 + ["queued"] * (WINDOW - 3))
+
+    def sent(self, count: int) -> list[Sent]:
+        """So many messages that Alice sent after the first."""
+        lines = messages.history(self.alice.store, "bob", count + 2)
+        return [line for line in lines if isinstance(line, Sent)][1 : count + 1]
 
     def test_committed_before_acknowledged(self) -> None:
         """What is acknowledged is committed: nothing is acknowledged that a dying client did not keep."""

@@ -41,7 +41,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/storage/test_profile.py::ProfileTests::test_moved_bucket",
         ),
         (
-            'binding + bound(order.to_bytes(ORDER_SIZE, "big", signed=True))',
+            'binding + _ORDER_HEAD + order.to_bytes(ORDER_SIZE, "big", signed=True)',
             "binding",
             "tests/storage/test_profile.py::ProfileTests::test_moved_order",
         ),
