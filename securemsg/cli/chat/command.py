@@ -99,6 +99,8 @@ class _Piped:
         self._is_over = False
         self._is_left = False
         self._is_held = False
+        # Lines that had come in the turn before; below 0: nothing is gathered.
+        self._gathered = -1
         self._input: StandardIO | None = None
         self._console = Console(self._typed, self._complain, self._ended)
         self._conversation = Chat(
@@ -153,8 +155,18 @@ class _Piped:
         self._lines.append(line)
         if len(self._lines) >= MAX_WAITING:
             self._hold_back(True)
-        # The lines that were read together are sent together.
-        self._connection.changed_later()
+        if self._gathered < 0:
+            self._gathered = 0
+            self._reactor.callLater(0, self._gather)
+
+    def _gather(self) -> None:
+        """Take lines together that come in one turn after the other: a pipe is read in small pieces."""
+        if self._gathered < len(self._lines) < MAX_WAITING:
+            self._gathered = len(self._lines)
+            self._reactor.callLater(0, self._gather)
+        else:
+            self._gathered = -1
+            self._connection.changed()
 
     def _hold_back(self, wanted: bool) -> None:
         """Stop or resume reading: lines must not pile up while the output is read slowly."""
