@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'securemsg'; from se
 BOT = (sys.executable, "-m", "bench.clients")
 TEXT = "x" * MESSAGE_SIZE
 AIM = "3,000"
-CLI, PROGRAM = "command line", "bot"
+CHAT, RECV, PROGRAM = "chat on a pipe", "recv", "bot"
 LIMIT = 1800
 
 
@@ -41,37 +42,71 @@ class Clients:
     _port: int = field(init=False, default=0)
 
     def measure(self, rounds: int, say: Callable[[str], None]) -> list[Figure]:
-        """Through the command line, then through a program, in turn."""
+        """Through the commands, then through a program, in turn."""
         daemon = start_daemon(self._folder, self._core, 100)
         self._port = daemon.port
         try:
             invite = (self._folder / STATE / "first-invite").read_text("utf-8").strip()
             for name in ("alice", "bob"):
                 self._run([*COMMAND, "--profile", str(self._folder / name), "join", invite, name])
-            seen: Seen = {CLI: [], PROGRAM: []}
+            sends: Seen = {CHAT: [], PROGRAM: []}
+            receives: Seen = {RECV: [], CHAT: [], PROGRAM: []}
             for _ in range(rounds):
-                seen[CLI].append([self._timed(self._command("alice", "chat", "bob"), "\n".join([TEXT] * self._lines))])
-                seen[CLI][-1].append(self._timed(self._command("bob", "recv", "--count", str(self._lines))))
-                seen[PROGRAM].append([self._timed([*BOT, "send", str(self._folder / "alice"), str(self._lines)])])
-                seen[PROGRAM][-1].append(self._timed([*BOT, "receive", str(self._folder / "bob"), str(self._lines)]))
-                say(f"one profile: {[[round(one.rate) for one in readings[-1]] for readings in seen.values()]} a second")
+                sends[CHAT].append([self._chat()])
+                receives[RECV].append([self._timed(self._command("bob", "recv", "--count", str(self._lines)))])
+                self._chat()
+                receives[CHAT].append([self._measured(self._read_in_chat)])
+                sends[PROGRAM].append([self._timed([*BOT, "send", str(self._folder / "alice"), str(self._lines)])])
+                receives[PROGRAM].append([self._timed([*BOT, "receive", str(self._folder / "bob"), str(self._lines)])])
+                for what, seen in (("sends", sends), ("receives", receives)):
+                    rates = ", ".join(f"{name} {readings[-1][0].rate:.0f}" for name, readings in seen.items())
+                    say(f"one profile {what}, a second: {rates}")
         finally:
             daemon.stop()
         figures = []
-        for phase, what in enumerate(("sends", "receives")):
+        for what, seen in (("sends", sends), ("receives", receives)):
             label = f"messages a second that one profile {what}"
-            figures.append(made(f"profile_{what}", label, "1/s", seen, lambda one: one.rate, AIM, phase))
+            figures.append(made(f"profile_{what}", label, "1/s", seen, lambda one: one.rate, AIM))
             label = f"CPU a message that one profile {what}"
-            figures.append(made(f"profile_{what}_cpu", label, "us", seen, lambda one: one.cost, "", phase))
+            figures.append(made(f"profile_{what}_cpu", label, "us", seen, lambda one: one.cost))
         return figures
+
+    def _chat(self) -> Reading:
+        """Alice sends through a pipe."""
+        return self._timed(self._command("alice", "chat", "bob"), "\n".join([TEXT] * self._lines))
+
+    def _read_in_chat(self) -> None:
+        """
+        Bob chats through a pipe, and says nothing until everything has come.
+
+        @raise Unmeasurable: it did not come.
+        """
+        with subprocess.Popen(
+            self._command("bob", "chat", "alice"),
+            env=self._environment(),
+            cwd=self._folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as chat:
+            assert chat.stdin is not None, "a pipe"
+            assert chat.stdout is not None, "a pipe"
+            come = sum(1 for _ in islice(chat.stdout, self._lines))
+            chat.stdin.close()
+        if come < self._lines:
+            raise Unmeasurable(f"{come} of {self._lines} messages came in a chat")
 
     def _command(self, name: str, *words: str) -> list[str]:
         return [*COMMAND, "--profile", str(self._folder / name), *words]
 
     def _timed(self, argv: list[str], text: str = "") -> Reading:
-        """Run it: all of it counts, the start as well."""
+        """Run it."""
+        return self._measured(lambda: self._run(argv, text))
+
+    def _measured(self, work: Callable[[], None]) -> Reading:
+        """Measure it: all of it counts, the start as well."""
         began, before = time.monotonic(), _children()
-        self._run(argv, text)
+        work()
         return Reading((_children() - before) / self._lines * MICRO, self._lines / (time.monotonic() - began))
 
     def _run(self, argv: list[str], text: str = "") -> None:
@@ -80,13 +115,22 @@ class Clients:
 
         @raise Unmeasurable: it failed.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
-        environment = {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
         done = subprocess.run(
-            argv, input=text, text=True, env=environment, cwd=self._folder, capture_output=True, timeout=LIMIT, check=False
+            argv,
+            input=text,
+            text=True,
+            env=self._environment(),
+            cwd=self._folder,
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
         )
         if done.returncode:
             raise Unmeasurable(f"{' '.join(argv[2:])[-80:]}: {done.stderr.strip()[-300:]}")
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
+        return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
 
 
 def _children() -> float:

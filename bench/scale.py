@@ -25,7 +25,7 @@ class Scale:
     growth: int = 5000
     messages: int = 50_000
     queue: int = 1_000_000
-    lines: int = 3000
+    lines: int = 10_000
     pairs: int = 50
 
     @property

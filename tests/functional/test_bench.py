@@ -30,7 +30,8 @@ BESIDE = {
     ("daemon", "over TCP"): (
         "udp_idle_kb", "udp_cpu_1", "udp_cpu_16", "udp_rate_1", "udp_rate_16", "udp_p50_500", "udp_p99_500", "udp_logins",
     ),
-    ("command line", "bot"): ("profile_sends", "profile_sends_cpu", "profile_receives", "profile_receives_cpu"),
+    ("chat on a pipe", "bot"): ("profile_sends", "profile_sends_cpu"),
+    ("recv", "chat on a pipe", "bot"): ("profile_receives", "profile_receives_cpu"),
     ("daemon",): (
         "stored", "stored_cpu", "drained", "drained_cpu", "queue_disk", "garbage", "garbage_kept", "lobby", "suite_pqxdh",
         "suite_rsa", "suite_rsa_epoch",
