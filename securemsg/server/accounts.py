@@ -59,7 +59,7 @@ class DeviceState:
     @ivar acknowledged: everything up to this position is, or is about to be, deleted, or was never written.
     @ivar unsettled: by position, the deposits that are neither committed nor acknowledged by this device, each a
         L{securemsg.server.deposits.PendingDeposit}.
-    @ivar pins: how many batches and pending acknowledgements refer to this device.
+    @ivar pins: how many deposits of its own, batches and pending acknowledgements refer to this device.
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
     @ivar logins: its last ones, the newest last, as Welcome names them.
@@ -114,7 +114,7 @@ class AccountState:
 
     def is_pinned(self) -> bool:
         """Whether the account must stay in memory."""
-        return bool(self.pins or self.logged_in or any(device.pins for device in self.devices.values()))
+        return bool(self.pins or self.logged_in or any(device.pins or device.unsettled for device in self.devices.values()))
 
 
 def _record_of(stored: StoredAccount) -> AccountRecord:

@@ -96,7 +96,6 @@ class GroupCommit:
         message, arrived_at, sender = deposit.message, deposit.arrived_at, deposit.sender
         account, deposit_id, common = sender.account.name, message.deposit_id, message.common
         for device, position, own in deposit.places:
-            device.pins += 1
             device.unsettled[position] = deposit
             reader = device.reader
             if reader is not None and reader.deliver_now(
@@ -113,10 +112,10 @@ class GroupCommit:
             self._crowd.add(deposit.connection)
             deposit.connection.pause(CROWDED)
             is_delivered = False
-        if is_delivered:
-            self._expect_tick()
-        else:
+        if not is_delivered:
             self.hurry()
+        elif not self._expects_tick:
+            self._expect_tick()
 
     def redirect(self, deposit: PendingDeposit, connection: ClientConnection) -> None:
         """Answer a pending deposit over the connection that has repeated it."""
@@ -158,8 +157,9 @@ class GroupCommit:
         if acknowledged[-1][0] > written:
             sizes = [size for at, size in acknowledged if at > written]
             _remove(device, len(sizes), sum(sizes))
+        unsettled = device.unsettled
         for at, _ in acknowledged:
-            deposit = device.unsettled.pop(at, None)
+            deposit = unsettled.pop(at, None)
             if deposit is not None:
                 deposit.unacknowledged -= 1
                 if not deposit.unacknowledged:
@@ -195,7 +195,8 @@ class GroupCommit:
             messages += known[2]
             size += known[3]
         self._open.acknowledged[device.mailbox] = (device, position, messages, size)
-        self._expect_tick()
+        if not self._expects_tick:
+            self._expect_tick()
 
     def _acknowledged_by_all(self, deposit: PendingDeposit) -> None:
         """Answer a deposit; and if it is not being written yet, it never will be."""
@@ -204,16 +205,13 @@ class GroupCommit:
         if deposit.stage == OPEN:
             self.relayed.remember(deposit.key, deposit.message, deposit.missed)
             self._settle(deposit)
-            for device, _, _ in deposit.places:
-                device.pins -= 1
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _expect_tick(self) -> None:
-        """Look at the open batch soon."""
-        if not self._expects_tick:
-            self._expects_tick = True
-            self._later(self._hold.seconds, self._tick)
+        """Look at the open batch soon; to be called only if that is not expected already."""
+        self._expects_tick = True
+        self._later(self._hold.seconds, self._tick)
 
     def _tick(self) -> None:
         """Write what was there at the last tick already and has not been acknowledged; the rest is held for one tick more."""
@@ -293,7 +291,7 @@ class GroupCommit:
             self._finish(deposit, index not in outcome.known)
         if self._urgent:
             self.hurry()
-        elif self._open.deposits or self._open.acknowledged:
+        elif (self._open.deposits or self._open.acknowledged) and not self._expects_tick:
             self._expect_tick()
 
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
@@ -331,7 +329,6 @@ class GroupCommit:
         self._settle(deposit)
         message, sender = deposit.message, deposit.sender
         for device, position, own in deposit.places:
-            device.pins -= 1
             if position <= device.acknowledged:
                 continue
             del device.unsettled[position]

@@ -211,7 +211,13 @@ def _are_current(recipients: Recipients, sender: DeviceState) -> bool:
         raise Refusal("bad-request")
     are_current = True
     for account, destination in recipients:
-        if account is None or not _names_all(account, destination, sender):
+        parts = destination.parts
+        if account is None:
+            are_current = False
+        elif len(parts) == 1 and account is not sender.account:
+            if len(account.devices) != 1 or parts[0].device not in account.devices:
+                are_current = False
+        elif not _names_all(account, destination, sender):
             are_current = False
     return are_current
 
@@ -244,8 +250,6 @@ def _names_all(account: AccountState, destination: Destination, sender: DeviceSt
     @raise Refusal: C{bad-request}: a device is named twice.
     """
     parts, own = destination.parts, account is sender.account
-    if len(parts) == 1 and not own:
-        return len(account.devices) == 1 and parts[0].device in account.devices
     named = {part.device for part in parts}
     if len(named) != len(parts):
         raise Refusal("bad-request")

@@ -56,8 +56,8 @@ GUARDS: tuple[Guard, ...] = (
         (" and named <= account.devices.keys()", "", "DepositTests::test_wrong_two"),
         (" and not (own and sender.id in named)", "", "DepositTests::test_own_devices"),
         ("return len(named) == len(account.devices) - own and", "return", "DepositTests::test_wrong_two"),
-        ("return len(account.devices) == 1 and", "return", "DepositTests::test_missing_device"),
-        (" and parts[0].device in account.devices", "", "DepositTests::test_added_device"),
+        ("if len(account.devices) != 1 or", "if", "DepositTests::test_missing_device"),
+        (" or parts[0].device not in account.devices", "", "DepositTests::test_added_device"),
         ("        if size > MAX_ATTACHED:\n            break\n", "", "DepositTests::test_lists_fit"),
     ),
     *guards(
@@ -124,7 +124,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("        self._old = len(fresh)\n", "        self._old = 0\n", "FastPathTests::test_held"),
         ("batch.deposits[:old] if", "batch.deposits if", "FastPathTests::test_held"),
-        ("            is_delivered = False\n        if is_delivered:", "        if is_delivered:", "FastPathTests::test_crowd"),
+        ("            is_delivered = False\n        if not is_delivered:", "        if not is_delivered:", "FastPathTests::test_crowd"),
         (
             "            connection.pause(UNANSWERED)\n            self.hurry()\n",
             "            connection.pause(UNANSWERED)\n",
