@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from bisect import bisect_right
 
 from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteBatch, WriteOutcome
 from securemsg.storage.sqlite.schema import FAR, POSITION_BITS
+from securemsg.storage.sqlite.segments import (
+    COMMON,
+    EXPIRES_AT,
+    Entry,
+    count,
+    pack,
+    split,
+    unpack,
+    unpack_bodies,
+    unpack_heads,
+    unpack_shared,
+)
 
 POSITION_MASK = (1 << POSITION_BITS) - 1
 # How many deposits one step of forgetting looks at. It takes some milliseconds, while other jobs wait.
@@ -14,27 +26,38 @@ FORGET_STEP = 2000
 
 REMEMBER = "INSERT INTO deposits (sender, deposit_id, digest, forget_at) VALUES (?, ?, ?, ?)"
 FIND = "SELECT digest FROM deposits WHERE sender = ? AND deposit_id = ?"
-ADD_COMMON = "INSERT INTO commons (pending, common) VALUES (?, ?)"
-ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-CHANGE = (
-    "UPDATE mailboxes SET highest = max(highest, ?), messages = messages + ?, size = size + ?,"
-    " next_expiry = CASE messages + ? WHEN 0 THEN ? ELSE min(next_expiry, ?) END WHERE mailbox = ?"
+ADD_COMMON = "INSERT INTO commons VALUES (?, ?, ?)"
+# Only where nothing in the mailbox would come later: a reader who has passed that would never be given what is new.
+COUNT_IN = (
+    "UPDATE mailboxes SET messages = messages + ?, size = size + ?,"
+    " next_expiry = CASE messages WHEN 0 THEN ? ELSE min(next_expiry, ?) END"
+    " WHERE mailbox = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE place > ? AND place <= ?)"
 )
+ADD_SEGMENT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
+COUNT_OUT = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, passed = ? WHERE mailbox = ?"
+KEEP_HIGHEST = "UPDATE mailboxes SET highest = max(highest, ?) WHERE mailbox = ?"
+THERE = "SELECT 1 FROM mailboxes WHERE mailbox = ?"
 KEEP_LOGINS = "UPDATE devices SET logins = ? WHERE mailbox = ?"
-COUNT = "SELECT count(*), coalesce(sum(size), 0), count(shared) FROM messages WHERE place > ? AND place <= ?"
-SHARED = "SELECT shared FROM messages WHERE place > ? AND place <= ? AND shared IS NOT NULL"
+# The first segments of a mailbox, and how far the very first is acknowledged.
+HEADS = (
+    "SELECT place, messages, size, shared, heads, (SELECT passed FROM mailboxes WHERE mailbox = ?)"
+    " FROM messages WHERE place > ? AND place <= ? ORDER BY place"
+)
 DROP = "DELETE FROM messages WHERE place > ? AND place <= ?"
 RELEASE = "UPDATE commons SET pending = pending - 1 WHERE id = ?"
 DROP_COMMON = "DELETE FROM commons WHERE id = ? AND pending < 1"
+COMMON_PART = "SELECT common FROM commons WHERE id = ?"
+LAST_COMMON = "SELECT coalesce(max(id), 0) FROM commons"
 PAGE = (
-    "SELECT place, size, account, device, deposit_id, arrived_at, expires_at, own,"
-    " CASE WHEN shared IS NULL THEN common ELSE (SELECT common FROM commons WHERE id = shared) END"
-    " FROM messages WHERE place > ? AND place <= ? ORDER BY place LIMIT ?"
+    "SELECT heads, bodies, (SELECT passed FROM mailboxes WHERE mailbox = ?)"
+    " FROM messages WHERE place > ? AND place <= ? ORDER BY place"
 )
-DUE = "SELECT mailbox FROM mailboxes WHERE next_expiry <= ?"
-EXPIRED = "SELECT place, size, shared FROM messages WHERE place > ? AND place <= ? AND expires_at <= ? ORDER BY place LIMIT ?"
-NEXT_EXPIRY = "SELECT coalesce(min(expires_at), ?) FROM messages WHERE place > ? AND place <= ?"
-SET_EXPIRY = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, next_expiry = ? WHERE mailbox = ?"
+DUE = "SELECT mailbox, passed FROM mailboxes WHERE next_expiry <= ?"
+EXPIRED = (
+    "SELECT place, heads, bodies FROM messages WHERE place > ? AND place <= ? AND next_expiry <= ? ORDER BY place LIMIT 1"
+)
+NEXT_EXPIRY = "SELECT coalesce(min(next_expiry), ?) FROM messages WHERE place > ? AND place <= ?"
+SET_EXPIRY = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, next_expiry = ?, passed = ? WHERE mailbox = ?"
 READ_CLOCK = "SELECT now, wall FROM clock"
 KEEP_CLOCK = "UPDATE clock SET now = max(now, ?), wall = ?"
 # All but the newest, so that no number is given twice.
@@ -58,34 +81,58 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
     """See L{securemsg.interfaces.IMailboxStore.write}."""
     known = _remember(connection, batch.deposits)
     highest = dict(batch.highest)
-    changes: dict[int, tuple[int, int, int]] = {}  # mailbox to messages, bytes, earliest expiry
-    rows = []
+    arrived: dict[int, list[Entry]] = {}
+    commons: list[tuple[int, int, bytes]] = []
+    number = 0
     for index, deposit in enumerate(batch.deposits):
-        sender, expires_at, common = deposit.sender, deposit.expires_at, deposit.common
+        sender, rows, part = deposit.sender, deposit.rows, deposit.common
         if deposit.n > highest.get(sender, 0):
             highest[sender] = deposit.n
         if index in known:
             continue
-        shared: int | None = None
-        inline: bytes | None = common
-        if len(deposit.rows) > 1:
-            shared, inline = connection.execute(ADD_COMMON, (len(deposit.rows), common)).lastrowid, None
-        arrived_at, account, device, deposit_id = deposit.arrived_at, deposit.account, deposit.device, deposit.deposit_id
-        for row in deposit.rows:
-            mailbox, own = row.mailbox, row.own
-            size = len(common) + len(own)
-            key = place(mailbox, row.position)
-            rows.append((key, size, expires_at, shared, arrived_at, account, device, deposit_id, own, inline))
-            messages, total, expiry = changes.get(mailbox, (0, 0, FAR))
-            changes[mailbox] = messages + 1, total + size, min(expiry, expires_at)
-    connection.executemany(ADD_MESSAGE, rows)
-    for mailbox, position in batch.acknowledged.items():
-        dropped, freed = drop(connection, mailbox, position)
-        messages, total, expiry = changes.get(mailbox, (0, 0, FAR))
-        changes[mailbox] = messages - dropped, total - freed, expiry
-    _change(connection, highest, changes)
+        common: bytes | int = part
+        if len(rows) > 1:
+            if not commons:
+                (number,) = connection.execute(LAST_COMMON).fetchone()
+            common = number = number + 1
+            commons.append((number, len(rows), part))
+        size = len(part)
+        account, device, deposit_id = deposit.account, deposit.device, deposit.deposit_id
+        arrived_at, expires_at = deposit.arrived_at, deposit.expires_at
+        for row in rows:
+            own = row.own
+            entry = row.position, size + len(own), (account, device, deposit_id, arrived_at, expires_at, common, own)
+            arrived.setdefault(row.mailbox, []).append(entry)
+    connection.executemany(ADD_COMMON, commons)
+    _add(connection, arrived)
+    counts = [(*drop(connection, mailbox, position), mailbox) for mailbox, position in batch.acknowledged.items()]
+    connection.executemany(COUNT_OUT, counts)
+    connection.executemany(KEEP_HIGHEST, [(n, mailbox) for mailbox, n in highest.items()])
     connection.executemany(KEEP_LOGINS, [(logins, mailbox) for mailbox, logins in batch.logins.items()])
     return WriteOutcome(known)
+
+
+def _add(connection: sqlite3.Connection, arrived: dict[int, list[Entry]]) -> None:
+    """Put messages into mailboxes, but for those that are gone."""
+    counts, segments = [], []
+    for mailbox, entries in arrived.items():
+        entries.sort()
+        total, expiry = 0, FAR
+        for part in split(entries):
+            last, messages, size, next_expiry, *blobs = pack(part)
+            segments.append((place(mailbox, last), messages, size, next_expiry, *blobs))
+            total += size
+            expiry = min(expiry, next_expiry)
+        keys = span(mailbox, entries[0][0] - 1)
+        counts.append((len(entries), total, expiry, expiry, mailbox, *keys))
+    counted = connection.executemany(COUNT_IN, counts).rowcount if counts else 0
+    connection.executemany(ADD_SEGMENT, segments)
+    if counted < len(counts):
+        for mailbox in arrived:
+            if connection.execute(THERE, (mailbox,)).fetchone() is None:
+                drop(connection, mailbox)
+                counted += 1
+        assert counted == len(counts), "positions rise within a mailbox"
 
 
 def _remember(connection: sqlite3.Connection, deposits: tuple[DepositRow, ...]) -> dict[int, bytes]:
@@ -111,50 +158,64 @@ def _remember(connection: sqlite3.Connection, deposits: tuple[DepositRow, ...]) 
     return known
 
 
-def _change(connection: sqlite3.Connection, highest: dict[int, int], changes: dict[int, tuple[int, int, int]]) -> None:
-    """Keep the counts of the mailboxes, and drop what was written to mailboxes that are gone."""
-    values = []
-    for mailbox in {**highest, **changes}:
-        messages, size, expiry = changes.get(mailbox, (0, 0, FAR))
-        values.append((highest.get(mailbox, 0), messages, size, messages, FAR, expiry, mailbox))
-    if connection.executemany(CHANGE, values).rowcount < len(values):
-        for mailbox in changes:
-            if connection.execute("SELECT 1 FROM mailboxes WHERE mailbox = ?", (mailbox,)).fetchone() is None:
-                drop(connection, mailbox)
-
-
-def drop(connection: sqlite3.Connection, mailbox: int, last: int = POSITION_MASK) -> tuple[int, int]:
+def drop(connection: sqlite3.Connection, mailbox: int, last: int = POSITION_MASK) -> tuple[int, int, int]:
     """
-    Delete what is in a mailbox up to a position, and the common parts that nobody needs any more.
+    Delete what is in a mailbox up to a position, and the common parts that nobody needs any more. A segment that goes on behind
+    it stays.
 
-    @return: how many messages and bytes.
+    @return: how many messages and bytes that was, and how far what is now the first segment is acknowledged.
     """
-    keys = span(mailbox, 0, last)
-    messages, size, shared = connection.execute(COUNT, keys).fetchone()
-    if shared:
-        release(connection, connection.execute(SHARED, keys).fetchall())
-    if messages:
-        connection.execute(DROP, keys)
-    return messages, size
+    messages = size = passed = 0
+    whole = False
+    shared: list[int] = []
+    begin, end = span(mailbox, 0, last)
+    rows = connection.execute(HEADS, (mailbox, begin, place(mailbox, POSITION_MASK)))
+    for key, many, weight, numbers, heads, mark in rows:
+        # Only the first segment may be acknowledged in part already.
+        passed = 0 if whole else mark or 0
+        is_last = key > end
+        if passed or is_last:
+            many, weight = count(heads, passed, last)
+        messages += many
+        size += weight
+        if is_last:
+            passed = max(passed, last) if passed or many else 0
+            break
+        whole, passed = True, 0
+        if numbers is not None:
+            shared += unpack_shared(numbers)
+    rows.close()
+    release(connection, shared)
+    if whole:
+        connection.execute(DROP, (begin, end))
+    return messages, size, passed
 
 
-def release(connection: sqlite3.Connection, shared: Iterable[tuple[int]]) -> None:
-    """These common parts are needed by one mailbox less."""
-    ids = list(shared)
-    connection.executemany(RELEASE, ids)
-    connection.executemany(DROP_COMMON, ids)
+def release(connection: sqlite3.Connection, shared: list[int]) -> None:
+    """These common parts are needed by one segment less."""
+    numbers = [(number,) for number in shared]
+    connection.executemany(RELEASE, numbers)
+    connection.executemany(DROP_COMMON, numbers)
 
 
 def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, size: int) -> list[StoredMessage]:
     """See L{securemsg.interfaces.IMailboxStore.page}."""
-    found = []
-    total = 0
-    rows = connection.execute(PAGE, (*span(mailbox, after), limit))
-    for key, weight, account, device, deposit_id, arrived_at, expires_at, own, common in rows:
-        position = key & POSITION_MASK
-        found.append(StoredMessage(position, account, device, deposit_id, arrived_at, expires_at, common, own))
-        total += weight
-        if total >= size:
+    found: list[StoredMessage] = []
+    rows = connection.execute(PAGE, (mailbox, *span(mailbox, after)))
+    for heads, bodies, passed in rows:
+        positions, sizes = unpack_heads(heads)
+        begin = end = bisect_right(positions, max(after, passed))
+        for weight in sizes[begin : begin + limit - len(found)]:
+            end += 1
+            size -= weight
+            if size <= 0:
+                break
+        for position, body in zip(positions[begin:end], unpack_bodies(bodies)[begin:end], strict=True):
+            account, device, deposit_id, arrived_at, expires_at, common, own = body
+            if isinstance(common, int):
+                (common,) = connection.execute(COMMON_PART, (common,)).fetchone()
+            found.append(StoredMessage(position, account, device, deposit_id, arrived_at, expires_at, common, own))
+        if size <= 0 or len(found) == limit:
             break
     rows.close()
     return found
@@ -187,19 +248,47 @@ def expire(connection: sqlite3.Connection, clock: ClockReading, limit: int) -> d
     now = clock.now
     taken: dict[int, tuple[int, int]] = {}
     left = limit
-    for (mailbox,) in connection.execute(DUE, (now,)).fetchall():
+    for mailbox, passed in connection.execute(DUE, (now,)).fetchall():
         if left < 1:
             break
-        rows = connection.execute(EXPIRED, (*span(mailbox), now, left)).fetchall()
-        connection.executemany("DELETE FROM messages WHERE place = ?", [(key,) for key, _, _ in rows])
-        release(connection, [(shared,) for _, _, shared in rows if shared is not None])
-        messages, size = len(rows), sum(weight for _, weight, _ in rows)
+        messages, size, passed = _expire_from(connection, mailbox, passed, now, left)
         (expiry,) = connection.execute(NEXT_EXPIRY, (FAR, *span(mailbox))).fetchone()
-        connection.execute(SET_EXPIRY, (messages, size, expiry, mailbox))
-        if rows:
+        connection.execute(SET_EXPIRY, (messages, size, expiry, passed, mailbox))
+        if messages:
             taken[mailbox] = messages, size
             left -= messages
     return taken
+
+
+def _expire_from(connection: sqlite3.Connection, mailbox: int, passed: int, now: int, limit: int) -> tuple[int, int, int]:
+    """
+    Delete what has expired in a mailbox, segment by segment. What stays of one is written again, without what is acknowledged.
+
+    @return: how many messages and bytes, and how far the first segment is acknowledged now.
+    """
+    messages = size = 0
+    key, end = span(mailbox)
+    while messages < limit and (row := connection.execute(EXPIRED, (key, end, now)).fetchone()) is not None:
+        key, heads, bodies = row
+        kept, shared = [], []
+        for entry in unpack(heads, bodies):
+            position, weight, body = entry
+            if position > passed:
+                if body[EXPIRES_AT] > now or messages == limit:
+                    kept.append(entry)
+                    continue
+                messages += 1
+                size += weight
+            if isinstance(number := body[COMMON], int):
+                shared.append(number)
+        connection.execute(DROP, (key - 1, key))
+        release(connection, shared)
+        if kept:
+            last, *values = pack(kept)
+            connection.execute(ADD_SEGMENT, (place(mailbox, last), *values))
+        if passed >= unpack_heads(heads)[0][0]:
+            passed = 0
+    return messages, size, passed
 
 
 def forget(connection: sqlite3.Connection, now: int) -> bool:

@@ -97,6 +97,7 @@ class MemoryServerStore(ServerStore):
         @return: the store as the next process finds it.
         """
         self.writer.held.clear()
+        self._connection.rollback()
         return type(self)(self.writer.manual, self._connection)
 
 

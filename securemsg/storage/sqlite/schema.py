@@ -8,9 +8,11 @@ changed; a new one is added at the end.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from securemsg.storage.errors import StateDamaged, StateTooNew
+from securemsg.storage.sqlite.segments import SEGMENT_MESSAGES, SEGMENT_SIZE, Entry, pack
 
 APPLICATION_ID = 0x736D7376  # "smsv": tells the server's database from any other SQLite file
 
@@ -135,7 +137,49 @@ _THIRD = (
     "ALTER TABLE accounts ADD COLUMN root INTEGER",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
+
+def _make_segments(connection: sqlite3.Connection) -> None:
+    """Put messages that have a row each into segments, a segment at a time, so that memory and disk hold little twice."""
+    while True:
+        entries: list[Entry] = []
+        total = last = 0
+        rows = connection.execute("SELECT * FROM old_messages ORDER BY place")
+        for key, size, expires_at, shared, arrived_at, account, device, deposit_id, own, common in rows:
+            if entries and key >> POSITION_BITS != last >> POSITION_BITS:
+                break
+            body = account, device, deposit_id, arrived_at, expires_at, common if shared is None else shared, own
+            entries.append((key & (1 << POSITION_BITS) - 1, size, body))
+            total += size
+            last = key
+            if len(entries) == SEGMENT_MESSAGES or total >= SEGMENT_SIZE:
+                break
+        rows.close()
+        if not entries:
+            return
+        connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", (last, *pack(entries)[1:]))
+        connection.execute("DELETE FROM old_messages WHERE place <= ?", (last,))
+
+
+# One row for each segment: what one commit brought to one mailbox. Its key is that of its last message. What of it does not
+# change how it is counted and deleted comes first, so that nothing else need be read for that.
+# passed: up to this position the first segment of the mailbox is acknowledged; 0 where it is whole.
+_FOURTH = (
+    "ALTER TABLE mailboxes ADD COLUMN passed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE messages RENAME TO old_messages",
+    """CREATE TABLE messages (
+        place INTEGER PRIMARY KEY,
+        messages INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        next_expiry INTEGER NOT NULL,
+        shared BLOB,
+        heads BLOB NOT NULL,
+        bodies BLOB NOT NULL
+    )""",
+    _make_segments,
+    "DROP TABLE old_messages",
+)
+
+MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
@@ -168,7 +212,10 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     for number, statements in enumerate(MIGRATIONS[version_of(connection, path) :], version_of(connection, path) + 1):
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements:
-            connection.execute(statement)
+            if callable(statement):
+                statement(connection)
+            else:
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")

@@ -68,9 +68,9 @@ class MessageContract(StoreContract):
                 self.assertEqual(message.common, common)
 
     def test_by_position(self) -> None:
-        """A mailbox is read by position, in whatever order it was written, and only behind the place asked for."""
-        self.write(deposit(self.phone, b"d3", 3, (self.bob, 30)), deposit(self.phone, b"d1", 1, (self.bob, 10)))
-        self.write(deposit(self.phone, b"d2", 2, (self.bob, 20)))
+        """A mailbox is read by position, in whatever order a batch names it, and only behind the place asked for."""
+        self.write(deposit(self.phone, b"d2", 2, (self.bob, 20)), deposit(self.phone, b"d1", 1, (self.bob, 10)))
+        self.write(deposit(self.phone, b"d3", 3, (self.bob, 30)))
         self.assertEqual(self.positions(self.bob), [10, 20, 30])
         self.assertEqual([message.position for message in self.page(self.bob, after=10)], [20, 30])
         self.assertEqual(self.page(self.bob, after=30), [])

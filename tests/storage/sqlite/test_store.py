@@ -235,12 +235,13 @@ class OlderTests(FileContract):
         path = self.folder / "older.db"
         connection = sqlite3.connect(path, isolation_level=None)
         for statement in MIGRATIONS[0]:
+            assert isinstance(statement, str)
             connection.execute(statement)
         connection.execute("INSERT INTO mailboxes (mailbox, messages, size, next_expiry) VALUES (2, 1, 9, ?)", (NOW + DAY,))
         for number in (1, 2):
             connection.execute("INSERT INTO deposits VALUES (?, ?, x'01', x'02', ?, ?)", (number, number, NOW, NOW + DAY))
         place = mailboxes.place(self.bob, 1)
-        connection.execute("INSERT INTO messages VALUES (?, 9, ?, NULL, ?, 'a', '', '', '', '')", (place, NOW + DAY, NOW))
+        connection.execute("INSERT INTO messages VALUES (?, 9, ?, NULL, ?, 'a', x'', x'', x'', x'')", (place, NOW + DAY, NOW))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         connection.close()
