@@ -21,8 +21,8 @@ from securemsg.server.accounts import DeviceState, IReader
 from securemsg.server.connection import ClientConnection, ISubscription, Work
 from securemsg.server.limits import Settings
 
-# A page is read when at least one part in this many of the window is free: a quarter.
-PAGE_PART = 4
+# A page is read when at least one part in this many of the window is free: half of it.
+PAGE_PART = 2
 
 
 @implementer(IReader, ISubscription)

@@ -124,7 +124,11 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("        self._old = len(fresh)\n", "        self._old = 0\n", "FastPathTests::test_held"),
         ("batch.deposits[:old] if", "batch.deposits if", "FastPathTests::test_held"),
-        ("            is_delivered = False\n        if not is_delivered:", "        if not is_delivered:", "FastPathTests::test_crowd"),
+        (
+            "            is_delivered = False\n        if not is_delivered:",
+            "        if not is_delivered:",
+            "FastPathTests::test_crowd",
+        ),
         (
             "            connection.pause(UNANSWERED)\n            self.hurry()\n",
             "            connection.pause(UNANSWERED)\n",

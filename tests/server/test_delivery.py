@@ -39,7 +39,7 @@ class DeliveryTests(TwoPeople):
         self.assertEqual(self.reader.delivered(), wanted[4:6])
 
     def test_page_worth_reading(self) -> None:
-        """The store is asked when a quarter of the window is free, not for each acknowledgement; all the same all comes."""
+        """The store is asked when half of the window is free, not for each acknowledgement; all the same all comes."""
         self.rig.settings = Settings(registration="open")
         self.rig.crash()
         self.sender = self.rig.login(self.alice)
@@ -47,22 +47,22 @@ class DeliveryTests(TwoPeople):
         self.store(wanted)
         self.reader = self.rig.login(self.bob)
         self.assertEqual(self.reader.delivered(), wanted[:64])
-        for tag in range(1, 16):
+        for tag in range(1, 32):
             self.reader.acknowledge(tag)
             self.rig.commit()
         self.assertEqual(self.reader.delivered(), [])
-        self.reader.acknowledge(16)
+        self.reader.acknowledge(32)
         self.rig.commit()
-        self.assertEqual(self.reader.delivered(), wanted[64:80])
-        self.reader.acknowledge(80)
+        self.assertEqual(self.reader.delivered(), wanted[64:96])
+        self.reader.acknowledge(96)
         self.rig.commit()
-        self.assertEqual(self.reader.delivered(), wanted[80:144])
+        self.assertEqual(self.reader.delivered(), wanted[96:160])
 
     def test_window_in_bytes(self) -> None:
         """Bytes fill a window as well as frames."""
         self.store([bytes(600)] * 3)
         self.assertEqual(len(self.reader.delivered()), 2)
-        self.reader.acknowledge(1)
+        self.reader.acknowledge(2)
         self.rig.commit()
         self.assertEqual(len(self.reader.delivered()), 1)
 
