@@ -53,28 +53,31 @@ class Connection:
     def messages(self) -> Iterator[Message | Unknown]:
         """
         Iterate over the messages that are complete. An iteration may be abandoned: the next one continues where it stopped, and
-        what was not asked for stays in the decoder, undecoded.
+        what was not asked for stays in the decoder, undecoded. What comes after the end is dropped.
 
         @raise RemoteProtocolError: C{frame-too-large}, C{malformed}, C{out-of-turn}, or before login C{unknown-message}.
             The messages before the bad one were returned already; the connection is closed.
         """
+        return iter(self._next, None)
+
+    def _next(self) -> Message | Unknown | None:
+        """The next message; C{None}: it is not complete yet, or the conversation is over."""
         if self.phase is Phase.CLOSED:
-            return
+            return None
         try:
-            for payload in self._decoder.payloads():
-                message = decode_message(payload)
-                if self.phase is not Phase.READY or type(message) not in self._may_hear:
-                    if not isinstance(message, Unknown):
-                        self._advance(self._peer, message, payload)
-                    elif self.phase is not Phase.READY:
-                        raise RemoteProtocolError("unknown-message")
-                yield message
-                # The caller may have hung up, or the peer has sent Failed: what follows is dropped.
-                if self.phase is Phase.CLOSED:  # type: ignore[comparison-overlap]  # mypy cannot see the handler
-                    return
+            payload = self._decoder.next()
+            if payload is None:
+                return None
+            message = decode_message(payload)
+            if self.phase is not Phase.READY or type(message) not in self._may_hear:
+                if not isinstance(message, Unknown):
+                    self._advance(self._peer, message, payload)
+                elif self.phase is not Phase.READY:
+                    raise RemoteProtocolError("unknown-message")
         except RemoteProtocolError:
             self.phase = Phase.CLOSED
             raise
+        return message
 
     @property
     def unread(self) -> int:

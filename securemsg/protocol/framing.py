@@ -60,23 +60,29 @@ class FrameDecoder:
         """
         Iterate over the complete payloads, in order. An iteration may be abandoned: the next one continues where it stopped.
 
+        @raise RemoteProtocolError: see L{next}.
+        """
+        return iter(self.next, None)
+
+    def next(self) -> bytes | None:
+        """
+        The next payload; C{None}: it is not complete yet.
+
         @raise RemoteProtocolError: C{frame-too-large}: the peer has I{announced} too much.
         """
-        while True:
-            data, start = self._data, self._start
-            body, available = start + LENGTH_SIZE, len(data)
-            if available < body:
-                break
+        data, start = self._data, self._start
+        body, available = start + LENGTH_SIZE, len(data)
+        if body <= available:
             (size,) = _LENGTH.unpack_from(data, start)
             if size > self.max_size:
                 raise RemoteProtocolError("frame-too-large")
             end = body + size
-            if available < end:
-                break
-            self._start = end
-            yield data[body:end]
-        self._data = self._data[self._start :]
+            if end <= available:
+                self._start = end
+                return data[body:end]
+        self._data = data[start:]
         self._start = 0
+        return None
 
     @property
     def size(self) -> int:

@@ -150,20 +150,24 @@ class GroupCommit:
         device.acknowledged = position
         if self._hold.device is device:
             self._hold.acknowledged(position, self._seconds())
-        written = device.written
-        if acknowledged[0][0] <= written:
-            sizes = [size for at, size in acknowledged if at <= written]
-            self._delete(device, position, len(sizes), sum(sizes))
-        if acknowledged[-1][0] > written:
-            sizes = [size for at, size in acknowledged if at > written]
-            _remove(device, len(sizes), sum(sizes))
-        unsettled = device.unsettled
-        for at, _ in acknowledged:
+        written, unsettled = device.written, device.unsettled
+        stored = stored_size = relayed = relayed_size = 0
+        for at, size in acknowledged:
             deposit = unsettled.pop(at, None)
             if deposit is not None:
                 deposit.unacknowledged -= 1
                 if not deposit.unacknowledged:
                     self._acknowledged_by_all(deposit)
+            if at <= written:
+                stored += 1
+                stored_size += size
+            else:
+                relayed += 1
+                relayed_size += size
+        if relayed:
+            _remove(device, relayed, relayed_size)
+        if stored:
+            self._delete(device, position, stored, stored_size)
         if self.acks:
             self._send_accepted(self.acks.acknowledged(device, [at for at, _ in acknowledged]))
 
@@ -385,6 +389,8 @@ def _remove(device: DeviceState, messages: int, size: int) -> None:
 
 def _chunks(accepted: list[Acceptance]) -> list[list[Acceptance]]:
     """Split acceptances into frames."""
+    if len(accepted) == 1:
+        return [accepted]
     if len(accepted) * ACCEPTANCE_SIZE <= ANSWER_SIZE and not any(acceptance.missed for acceptance in accepted):
         return [accepted]
     chunks: list[list[Acceptance]] = [[]]

@@ -98,9 +98,11 @@ class Subscription:
         """
         if tag > self._tag:
             raise RemoteProtocolError("bad-acknowledgement")
-        count = tag - (self._tag - len(self._in_flight))
-        acknowledged = [self._in_flight.popleft() for _ in range(count)]
-        self._size -= sum([size for _, size in acknowledged])
+        acknowledged = []
+        for _ in range(tag - (self._tag - len(self._in_flight))):
+            entry = self._in_flight.popleft()
+            self._size -= entry[1]
+            acknowledged.append(entry)
         return acknowledged
 
     def has_room(self) -> bool:

@@ -116,10 +116,10 @@ GUARDS: tuple[Guard, ...] = (
             "        if True:\n            self.relayed",
             "FastPathTests::test_acknowledged_during_commit",
         ),
-        ("        if acknowledged[0][0] <= written:\n", "        if True:\n", "FastPathTests::test_never_written"),
+        ("            if at <= written:\n", "            if True:\n", "FastPathTests::test_never_written"),
         (
-            "        if acknowledged[0][0] <= written:\n",
-            "        if False:\n",
+            "            if at <= written:\n",
+            "            if False:\n",
             "FastPathTests::test_acknowledged_during_commit",
         ),
         ("        self._old = len(fresh)\n", "        self._old = 0\n", "FastPathTests::test_held"),
