@@ -27,6 +27,7 @@ from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import keep_credentials, load_credentials
 from securemsg.daemon.checks import EXPECTED, check_whole
+from securemsg.daemon.collector import relax_collector
 from securemsg.daemon.contact import ContactOptions, open_contact
 from securemsg.daemon.folder import (
     CONTACT,
@@ -236,6 +237,7 @@ class Daemon(Service):
             self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock"
         )
         self._ports.append(opened)
+        relax_collector()
         self._log.info(
             "securemsg listens on {host}, port {port}{udp}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
