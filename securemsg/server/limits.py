@@ -127,6 +127,7 @@ class Buckets:
     _capacity: int
     # By key: how many tokens there were, and when.
     _levels: OrderedDict[Hashable, list[float]] = field(init=False, factory=OrderedDict)
+    _last: Hashable = field(init=False, default=None)
 
     def consume(self, key: Hashable, count: int = 1) -> bool:
         """Consume tokens; C{False}: there are not that many, and none was consumed."""
@@ -136,15 +137,15 @@ class Buckets:
             entry = levels[key] = [float(rate.burst), now]
             if len(levels) > self._capacity:
                 levels.popitem(last=False)
-        else:
+        elif key != self._last:
             levels.move_to_end(key)
-            level = entry[0] + (now - entry[1]) / rate.seconds
-            entry[0] = level if level < rate.burst else float(rate.burst)
-            entry[1] = now
-        if entry[0] < count:
-            return False
-        entry[0] -= count
-        return True
+        self._last = key
+        level = entry[0] + (now - entry[1]) / rate.seconds
+        if level > rate.burst:
+            level = float(rate.burst)
+        taken = level >= count
+        entry[0], entry[1] = level - count if taken else level, now
+        return taken
 
     def has_room(self, key: Hashable) -> bool:
         """Whether there is a token to consume."""

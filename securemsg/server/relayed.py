@@ -8,19 +8,22 @@ from securemsg.protocol.messages import Deposit, Missed
 
 # Deposits in one generation. A client repeats what was not answered before its connection broke, so the last few seconds count.
 GENERATION = 16_384
+# Bytes at the end of each part that count.
+TAG = 32
 
 
 def fingerprint(deposit: Deposit) -> int:
     """
-    A number that a repetition shares: of recipients, expiry and contents. It holds within this process. Another deposit has
-    another one, except by chance, which would mislead nobody but the sender.
+    A number that a repetition shares: of recipients, expiry, and the ends of the contents, where the tags of ciphertexts are. It
+    holds within this process. Other contents have another one, unless their sender wants to mislead itself.
     """
-    parts: list[object] = [deposit.expiry, deposit.common]
-    for destination in deposit.to:
-        parts.append(destination.account)
-        for part in destination.parts:
-            parts += part.device, part.own
-    return hash(tuple(parts))
+    common, to = deposit.common, deposit.to
+    if len(to) == 1 and len(to[0].parts) == 1:
+        [part] = to[0].parts
+        own = part.own
+        return hash((deposit.expiry, len(common), common[-TAG:], to[0].account, part.device, len(own), own[-TAG:]))
+    parts = [(one.account, part.device, len(part.own), part.own[-TAG:]) for one in to for part in one.parts]
+    return hash((deposit.expiry, len(common), common[-TAG:], *parts))
 
 
 @define(eq=False)

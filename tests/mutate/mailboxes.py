@@ -86,11 +86,18 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "server/relayed.py",
         "tests/server/test_fast_path.py",
-        ("[deposit.expiry, deposit.common]", "[deposit.common]", "FastPathTests::test_repeated"),
-        ("[deposit.expiry, deposit.common]", "[deposit.expiry]", "FastPathTests::test_repeated"),
-        ("parts += part.device, part.own", "parts += (part.device,)", "FastPathTests::test_repeated"),
-        ("parts += part.device, part.own", "parts += (part.own,)", "FastPathTests::test_repeated"),
-        ("        parts.append(destination.account)\n", "", "FastPathTests::test_repeated"),
+        (
+            "return hash((deposit.expiry, len(common), common[-TAG:], to[0]",
+            "return hash((to[0]",
+            "RelayedTests::test_fingerprint",
+        ),
+        (", part.device, len(own), own[-TAG:]))", "))", "RelayedTests::test_fingerprint"),
+        (
+            "return hash((deposit.expiry, len(common), common[-TAG:], *parts))",
+            "return hash(tuple(parts))",
+            "RelayedTests::test_fingerprint",
+        ),
+        ("common[-TAG:], *parts))", "common[-TAG:]))", "RelayedTests::test_fingerprint"),
         ("            self._old, self._new = self._new, {}\n", "            pass\n", "RelayedTests::test_bounded"),
         ("            self._old, self._new = self._new, {}\n", "            self._new = {}\n", "RelayedTests::test_bounded"),
     ),

@@ -22,7 +22,11 @@ GUARDS: tuple[Guard, ...] = (
         ('if message.role == "register":', "if True:", "tests/server/test_connection.py::RoleTests::test_large_before_login"),
         ("elif self.phase is not Phase.READY:", "elif False:", "PairTests::test_unknown"),
         ('raise RemoteProtocolError("out-of-turn")', "return", "TripleTests::test_receiving"),
-        ("if self.phase is Phase.CLOSED:\n            return None", "if False:\n            return None", "PairTests::test_nothing_after_the_last_word"),
+        (
+            "if self.phase is Phase.CLOSED:\n            return None",
+            "if False:\n            return None",
+            "PairTests::test_nothing_after_the_last_word",
+        ),
         (
             "        except RemoteProtocolError:\n            self.phase = Phase.CLOSED\n",
             "        except RemoteProtocolError:\n",

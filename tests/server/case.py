@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,9 +13,12 @@ from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import DAY, Client, Rig, User
 
 
-def changed(deposit: Deposit, **items: object) -> Deposit:
-    """The same deposit, but for some of its items."""
-    return msgspec.structs.replace(deposit, **items)
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def changed(record: T, **items: object) -> T:
+    """The same deposit, or part of one, but for some of its items."""
+    return msgspec.structs.replace(record, **items)
 
 
 class TwoPeople(SynchronousTestCase):

@@ -13,7 +13,7 @@ from securemsg.server import relayed
 from securemsg.server.accounts import DeviceState
 from securemsg.server.hold import LONG, SHORT, SLOWEST, Hold
 from securemsg.server.limits import Settings
-from securemsg.server.relayed import RelayedDeposits
+from securemsg.server.relayed import RelayedDeposits, fingerprint
 from tests.server.case import TwoPeople, changed
 
 
@@ -233,6 +233,24 @@ class FastPathTests(TwoPeople):
 
 class RelayedTests(SynchronousTestCase):
     """What is remembered of deposits that were never written."""
+
+    def test_fingerprint(self) -> None:
+        """It tells deposits apart by recipients, expiry, and the ends and lengths of their contents."""
+        for count in (1, 2):
+            parts = [Part(bytes([number]) * 16, b"own") for number in range(count)]
+            deposit = Deposit(bytes(16), 1, 1, b"common", [Destination("bob", parts)])
+            others = [
+                changed(deposit, expiry=2),
+                changed(deposit, common=b"commoN"),
+                changed(deposit, common=b"c" * 40 + b"common"),
+                changed(deposit, to=[Destination("alice", parts)]),
+                changed(deposit, to=[Destination("bob", [changed(parts[0], device=b"x" * 16), *parts[1:]])]),
+                changed(deposit, to=[Destination("bob", [changed(parts[0], own=b"owN"), *parts[1:]])]),
+                changed(deposit, to=[Destination("bob", [changed(parts[0], own=b"o" * 40 + b"own"), *parts[1:]])]),
+                changed(deposit, to=[Destination("bob", parts), Destination("carol", parts)]),
+            ]
+            self.assertEqual(len({fingerprint(one) for one in (deposit, *others)}), 1 + len(others))
+            self.assertEqual(fingerprint(changed(deposit, n=2)), fingerprint(deposit))
 
     def test_bounded(self) -> None:
         """The last ones are known, and never more than two generations."""
