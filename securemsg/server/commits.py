@@ -203,11 +203,14 @@ class GroupCommit:
             self._expect_tick()
 
     def _acknowledged_by_all(self, deposit: PendingDeposit) -> None:
-        """Answer a deposit; and if it is not being written yet, it never will be."""
+        """
+        Answer a deposit. If it is not being written yet, it never will be, but for one that a mailbox missed: the answer to a
+        repetition has to name that.
+        """
         deposit.answered = True
         self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
-        if deposit.stage == OPEN:
-            self.relayed.remember(deposit.key, deposit.message, deposit.missed)
+        if deposit.stage == OPEN and not deposit.missed:
+            self.relayed.remember(deposit.key, deposit.message)
             self._settle(deposit)
 
     # --- time -------------------------------------------------------------------------------------------------------

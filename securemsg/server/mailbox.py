@@ -110,10 +110,9 @@ class Mailboxes:
         relayed = self._commits.relayed.find((connection.device.mailbox, message.deposit_id))
         if relayed is None:
             return self._check_stored(connection, message)
-        known, missed = relayed
-        if known != fingerprint(message):
+        if relayed != fingerprint(message):
             raise Refusal("conflict")
-        connection.send(Accepted(int(self._now()), [Acceptance(message.deposit_id, missed, stored=False)]))
+        connection.send(Accepted(int(self._now()), [Acceptance(message.deposit_id, [], stored=False)]))
         return None
 
     async def _check_stored(self, connection: ClientConnection, message: Deposit) -> Message | None:

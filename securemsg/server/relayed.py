@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from securemsg.protocol.messages import Deposit, Missed
+from securemsg.protocol.messages import Deposit
 
 # Deposits in one generation. A client repeats what was not answered before its connection broke, so the last few seconds count.
-GENERATION = 16_384
+GENERATION = 4096
 # Bytes at the end of each part that count.
 TAG = 32
 
 
 def fingerprint(deposit: Deposit) -> int:
     """
-    A number that a repetition shares: of recipients, expiry, and the ends of the contents, where the tags of ciphertexts are. It
-    holds within this process. Other contents have another one, unless their sender wants to mislead itself.
+    A number that a repetition shares: of recipients, expiry, and the ends of the contents, where the tags of ciphertexts are.
+    It holds within this process. Other contents have another one, unless their sender wants to mislead itself.
     """
     common, to = deposit.common, deposit.to
     if len(to) == 1 and len(to[0].parts) == 1:
@@ -34,18 +34,20 @@ class RelayedDeposits:
     What is forgotten, or was lost with the process, is delivered again if it is repeated; its reader recognises the message.
     """
 
-    _new: dict[tuple[int, bytes], tuple[int, list[Missed]]] = field(init=False, factory=dict, repr=False)
-    _old: dict[tuple[int, bytes], tuple[int, list[Missed]]] = field(init=False, factory=dict, repr=False)
+    # By the hash of the key, so that nothing of a message stays in memory.
+    _new: dict[int, int] = field(init=False, factory=dict, repr=False)
+    _old: dict[int, int] = field(init=False, factory=dict, repr=False)
 
-    def remember(self, key: tuple[int, bytes], deposit: Deposit, missed: list[Missed]) -> None:
-        """Remember a deposit, and which mailboxes missed it, by its sender's mailbox and its id."""
+    def remember(self, key: tuple[int, bytes], deposit: Deposit) -> None:
+        """Remember a deposit by its sender's mailbox and its id."""
         if len(self._new) >= GENERATION:
             self._old, self._new = self._new, {}
-        self._new[key] = fingerprint(deposit), missed
+        self._new[hash(key)] = fingerprint(deposit)
 
-    def find(self, key: tuple[int, bytes]) -> tuple[int, list[Missed]] | None:
-        """The fingerprint of a deposit, and the mailboxes that missed it; C{None}: it is not known."""
-        return self._new.get(key) or self._old.get(key)
+    def find(self, key: tuple[int, bytes]) -> int | None:
+        """The fingerprint of a deposit; C{None}: it is not known."""
+        number = hash(key)
+        return self._new.get(number, self._old.get(number))
 
     def __len__(self) -> int:
         """How many are remembered."""

@@ -40,7 +40,7 @@ GUARDS: tuple[Guard, ...] = (
         ("if device.messages >= settings.mailbox_messages or ", "if ", "QuotaTests::test_messages"),
         (" or device.size + size > settings.mailbox_size:", ":", "QuotaTests::test_size"),
         (
-            "        if known != fingerprint(message):\n",
+            "        if relayed != fingerprint(message):\n",
             "        if False:\n",
             "tests/server/test_fast_path.py::FastPathTests::test_repeated",
         ),
@@ -116,11 +116,12 @@ GUARDS: tuple[Guard, ...] = (
             "        if False:\n            self._answer_soon(",
             "FastPathTests::test_acknowledged_during_commit",
         ),
+        (" and not deposit.missed:\n", ":\n", "FastPathTests::test_missed"),
         ("            if not deposit.unacknowledged:\n", "            if True:\n", "FastPathTests::test_all_acknowledge"),
         ("            elif not deposit.answered:\n", "            else:\n", "FastPathTests::test_acknowledged_during_commit"),
         (
-            "        if deposit.stage == OPEN:\n            self.relayed",
-            "        if True:\n            self.relayed",
+            "        if deposit.stage == OPEN and not",
+            "        if not",
             "FastPathTests::test_acknowledged_during_commit",
         ),
         ("            if at <= written:\n", "            if True:\n", "FastPathTests::test_never_written"),

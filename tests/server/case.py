@@ -12,7 +12,6 @@ from securemsg.server.limits import Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import DAY, Client, Rig, User
 
-
 T = TypeVar("T", bound=msgspec.Struct)
 
 

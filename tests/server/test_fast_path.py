@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
 from securemsg.interfaces import WriteBatch, WriteOutcome
-from securemsg.protocol.messages import Acceptance, Accepted, Deliver, Deposit, DepositRefused, Destination, Part
+from securemsg.protocol.messages import Acceptance, Accepted, Deliver, Deposit, DepositRefused, Destination, Missed, Part
 from securemsg.server import relayed
 from securemsg.server.accounts import DeviceState
 from securemsg.server.hold import LONG, SHORT, SLOWEST, Hold
@@ -172,6 +172,27 @@ class FastPathTests(TwoPeople):
             self.sender.ask(other)
             self.assertEqual(self.sender.one(DepositRefused).code, "conflict")
 
+    def test_missed(self) -> None:
+        """What a full mailbox missed is written though all others have acknowledged it: a repetition is answered alike."""
+        self.rig.settings = Settings(registration="open", mailbox_messages=1)
+        self.rig.crash()
+        carol, absent = self.rig.register("carol")
+        self.rig.lose(absent)
+        self.reader, self.sender = self.rig.login(self.bob), self.rig.login(self.alice)
+        self.sender.ask(self.sender.deposit(carol))
+        self.rig.commit()
+        self.answers()
+        deposit = self.sender.deposit(self.bob, carol)
+        self.sender.ask(deposit)
+        self.reader.acknowledge()
+        missed = [Missed("carol", carol.device_id, "mailbox-full")]
+        self.assertEqual(self.answers(), [Acceptance(deposit.deposit_id, missed, stored=False)])
+        self.rig.commit()
+        self.assertEqual(self.answers(), [])
+        self.sender.send(deposit)
+        self.rig.commit()
+        self.assertEqual(self.answers(), [Acceptance(deposit.deposit_id, missed, stored=True)])
+
     def test_repeated_after_crash(self) -> None:
         """What was never written is not known to the next process, and delivered again; its reader knows it."""
         deposit = self.deposit()
@@ -258,7 +279,7 @@ class RelayedTests(SynchronousTestCase):
         table = RelayedDeposits()
         deposits = [Deposit(bytes([number]) * 16, 1, 1, b"", []) for number in range(20)]
         for count, deposit in enumerate(deposits, start=1):
-            table.remember((1, deposit.deposit_id), deposit, [])
+            table.remember((1, deposit.deposit_id), deposit)
             self.assertLessEqual(len(table), 8)
             known = [one for one in deposits if table.find((1, one.deposit_id)) is not None]
             self.assertEqual(known, deposits[:count][-len(known) :])
