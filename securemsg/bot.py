@@ -153,8 +153,8 @@ class Bot:
         Send a message. First it is committed to the outbox, together with what else is sent in this turn of the reactor: from
         then on it is sent with the next connection, even if this program dies.
 
-        @param wait: C{accepted}: by the server, which has it on disk, and in a room relayed; C{delivered}: to a device of the
-            recipient's; C{none}.
+        @param wait: C{accepted}: the server has it on disk, or all devices of the recipient have it; in a room it was relayed,
+            too. C{delivered}: a device of the recipient's has it. C{none}.
         @param id: 16 bytes of your own; sending again with the same id cannot duplicate the message.
         @param timeout: seconds; C{None}: forever.
         @param expires: how long the server keeps it, seconds; thirty days at most, and by default.
@@ -228,9 +228,10 @@ class Bot:
 
     def done(self, message: Received) -> None:
         """
-        Mark a message as handled: it is not received again.
+        Mark a message as handled: it is not received again. Within a loop this is committed at the end of the turn; after a
+        power cut before that it may be received again.
 
-        @raise SecuremsgError: the profile cannot be written.
+        @raise SecuremsgError: the profile cannot be written; within a loop the next request for a message may raise it instead.
         """
         with _explained():
             if self._messages is None:

@@ -197,7 +197,8 @@ class WriteOutcome(StoreRecord, frozen=True):
     """
     A committed batch.
 
-    @ivar known: index of a deposit that was stored already, to the digest it was stored with; nothing of it was written.
+    @ivar known: index of a deposit that was stored already, to the C{DepositRow.digest} that it was stored with; nothing of it
+        was written.
     """
 
     known: dict[int, bytes]
@@ -335,7 +336,7 @@ class IMailboxStore(Interface):
         """
 
     def find_deposit(sender: int, deposit_id: bytes) -> Awaitable[bytes | None]:
-        """The digest a deposit was stored with, if it was."""
+        """The C{DepositRow.digest} that a deposit was stored with, if it was."""
 
     def last_clock() -> ClockReading:
         """

@@ -32,7 +32,7 @@ class MessageReader:
     _page: deque[Received] = field(factory=deque, init=False)
     _in_hand: Received | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
-    _is_due: bool = field(default=False, init=False)
+    _is_scheduled: bool = field(default=False, init=False)
 
     def __aiter__(self) -> Self:
         """The reader is its own iterator."""
@@ -68,13 +68,13 @@ class MessageReader:
         """
         Note that a message is handled; it is marked as read with those that are handled in the same turn.
 
-        @raise StorageError: the profile cannot be written.
+        @raise StorageError: it has to be marked at once, and the profile cannot be written.
         """
         if not self._read_locks.shown.add(message):
-            self._settle()
-        elif not self._is_due:
-            self._is_due = True
-            self._connection.at_end_of_turn(self._settle_later)
+            self._mark_read()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            self._connection.at_end_of_turn(self._mark_read_quietly)
         self.let_go(message)
 
     def let_go(self, message: Received) -> None:
@@ -86,7 +86,7 @@ class MessageReader:
     def end(self) -> None:
         """End the loop; a message in hand is received again."""
         self._is_over = True
-        self._settle_later()
+        self._mark_read_quietly()
         self._page.clear()
         if self._in_hand is not None:
             self.let_go(self._in_hand)
@@ -97,17 +97,17 @@ class MessageReader:
             if self._read_locks.take(message):
                 self._in_hand = message
                 return message
-        self._settle()
+        self._mark_read()
         return None
 
-    def _settle(self) -> None:
-        self._read_locks.shown.settle()
+    def _mark_read(self) -> None:
+        self._read_locks.shown.mark_read()
 
-    def _settle_later(self) -> None:
-        self._is_due = False
+    def _mark_read_quietly(self) -> None:
+        self._is_scheduled = False
         # What is wrong is said to a program that asks for more messages; what was handled stays noted.
         with contextlib.suppress(StorageError):
-            self._settle()
+            self._mark_read()
 
     def _fill_page(self) -> bool | None:
         """Fill the page, without senders whose messages another process is showing."""

@@ -58,7 +58,7 @@ class ReadLocks:
 
     def take_all(self, page: Sequence[Received]) -> list[Received]:
         """
-        Lock messages before they are shown. L{settle} must follow.
+        Lock messages before they are shown. L{mark_shown} must follow.
 
         @return: those that are ours: see L{take}.
         @raise SecuremsgError: the profile cannot be locked.
@@ -73,14 +73,14 @@ class ReadLocks:
             self.free(name)
         return ours
 
-    def settle(self, page: Iterable[Received]) -> int:
+    def mark_shown(self, page: Iterable[Received]) -> int:
         """
         Mark as read what was shown of a page, and free its locks.
 
         @return: how many messages were shown.
         """
         try:
-            return self.shown.settle()
+            return self.shown.mark_read()
         finally:
             for name in {message.conversation.name for message in page}:
                 self.free(name)

@@ -38,7 +38,7 @@ class ShownNote:
     """
     The note of a profile, as one process uses it.
 
-    @ivar is_due: nothing more may be shown before L{settle}.
+    @ivar is_due: nothing more may be shown before L{mark_read}.
     """
 
     def __init__(self, folder: Path | None, store: IProfileStore) -> None:
@@ -55,13 +55,13 @@ class ShownNote:
         """
         Note a message that was just shown; from any thread, but from one at a time.
 
-        @return: whether another one may be shown before L{settle}.
+        @return: whether another one may be shown before L{mark_read}.
         """
         self._noted.append(message)
         self.is_due = len(self._noted) >= MAX_NOTED or not self._write(entry_of(message))
         return not self.is_due
 
-    def settle(self) -> int:
+    def mark_read(self) -> int:
         """
         Mark as read what was noted, in one transaction.
 

@@ -27,7 +27,7 @@ BLOCKING = "identity-changed"
 # The code of a message whose recipient must act first.
 NO_KEY = "suite-unavailable"
 # Seconds after which a L{Tracker} looks at all messages again.
-WHOLE_LOOK = 1.0
+FULL_CHECK = 1.0
 
 
 async def follow(
@@ -110,7 +110,7 @@ class Tracker:
     async def _watch(self) -> None:
         """Look whenever something has changed, as long as anybody waits."""
         try:
-            await self._connection.until(self._look, None)
+            await self._connection.until(self._check_waiting, None)
         # Whatever it is, everybody who waits hears of it, and nobody else would.
         except Exception as problem:  # noqa: BLE001
             for waiter in [waiter for waiters in self._waiting.values() for waiter in waiters]:
@@ -118,10 +118,10 @@ class Tracker:
         finally:
             self._is_watching = False
 
-    def _look(self) -> bool | None:
+    def _check_waiting(self) -> bool | None:
         """Tell those whose messages have come far enough, or will not; C{True}: nobody waits any more."""
-        is_whole = self._clock.seconds() - self._looked_at >= WHOLE_LOOK
-        if is_whole:
+        is_full = self._clock.seconds() - self._looked_at >= FULL_CHECK
+        if is_full:
             self._looked_at = self._clock.seconds()
         has_tried = _has_tried(self._connection)
         results: list[tuple[_Waiter, Sent | SecuremsgError]] = []
@@ -135,7 +135,7 @@ class Tracker:
                         results.append((waiter, sent))
                     elif sent.status in ("failed", "withdrawn") or held_up:
                         results.append((waiter, _problem(sent, held_up)))
-                    elif sent.status == "queued" and not is_whole:
+                    elif sent.status == "queued" and not is_full:
                         break
         for waiter, result in results:
             waiter.fire(result)

@@ -77,12 +77,12 @@ def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
     write_line(json_line(record) if as_json else text)
 
 
-def nothing_more(number: int) -> bool:
-    """Of lines that need no attention once they are out: the next one may follow."""
+def always_continue(number: int) -> bool:
+    """The default for C{written}: the next line always follows."""
     return True
 
 
-def write_later(reactor: IReactorFromThreads, *lines: str, written: Callable[[int], bool] = nothing_more) -> Deferred[None]:
+def write_later(reactor: IReactorFromThreads, *lines: str, written: Callable[[int], bool] = always_continue) -> Deferred[None]:
     """
     As L{write_line}, while the reactor goes on, for messages: without a standard output, they are not taken as read.
 

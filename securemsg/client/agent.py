@@ -346,7 +346,7 @@ class Agent:
         self._channel().close(code)
 
     def _end(self, code: str) -> None:
-        self._sender.settle()
+        self._sender.commit_accepted()
         self._context.requests.abandon(code or "lost")
         if code in FATAL and not self._has_failed:
             self._context.notify(Failed(code))

@@ -75,6 +75,7 @@ __all__ = [
     "compose",
     "compose_all",
     "compose_in",
+    "first_with_status",
     "held_back",
     "history",
     "is_unread",
@@ -85,7 +86,6 @@ __all__ = [
     "quarantined",
     "sent",
     "sent_in",
-    "settled",
     "still_unread",
     "text_limit",
     "unread",
@@ -403,7 +403,7 @@ def sent_in(records: IRecords, message_id: bytes) -> Sent | None:
     return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
 
 
-def settled(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent]:
+def first_with_status(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent]:
     """The first of these messages, up to one that has none of these statuses."""
     found: list[Sent] = []
     with store.reading() as records:

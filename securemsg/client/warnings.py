@@ -50,8 +50,8 @@ WARNINGS: dict[str, str] = {
     " If you restored nothing and made no copy, " + _STOLEN,
     "state-copied": "the server has seen messages or a login of this device that were not its own: a copy of this profile is in"
     " use elsewhere, or the server lies. Sessions start afresh. If you made no copy, " + _STOLEN,
-    "server-behind": "the server has lost messages that it had accepted from this device: it was restored from an older copy,"
-    " or it lies. What was accepted in the last 30 days but not confirmed as delivered is sent again",
+    "server-behind": "the server has lost messages that it had stored for this device's contacts: it was restored from an older"
+    " copy, or it lies. What it stored in the last 30 days and was not confirmed as delivered is sent again",
     "own-device-added": "somebody with a copy of this account's keys added a device to it; it was refused, and a"
     " list without it has been published. To see it: securemsg devices; if it is yours: securemsg devices accept ID; if it is"
     " not, " + _STOLEN,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 
-# So many new objects, more than were freed, before the young ones are looked at; so often, before the older ones are. Python's
-# 700, 10 and 10 would have it look at every connection again and again while thousands of messages wait for an answer.
+# How many more objects are made than freed before the young ones are examined; after how many such collections the middle
+# generation is, and after how many of those the old one. With Python's 700, 10 and 10 every connection would be examined again
+# and again while thousands of messages wait for an answer.
 YOUNG = 20_000
 MIDDLE = 50
 OLD = 100

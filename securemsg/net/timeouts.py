@@ -178,14 +178,14 @@ class Timeouts:
             self.cancel()
         self._end, self._at_end = end, call
         if self._timer is None:
-            self._timer = self._clock.callLater(max(delay, 0), self._look)
+            self._timer = self._clock.callLater(max(delay, 0), self._timer_fired)
 
-    def _look(self) -> None:
+    def _timer_fired(self) -> None:
         """The time of a limit is over, or that of an earlier one."""
         self._timer = None
         left = self._end - self._clock.seconds()
         if left > 0:
-            self._timer = self._clock.callLater(left, self._look)
+            self._timer = self._clock.callLater(left, self._timer_fired)
         else:
-            assert self._at_end is not None, "whatever stops the timer, too"
+            assert self._at_end is not None, "cancel drops the call and the timer together"
             self._at_end()

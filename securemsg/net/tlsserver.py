@@ -101,7 +101,7 @@ class TlsPort:
         @raise CannotListenError: the system has no room for it.
         """
         self._socket.setblocking(False)
-        # Whoever is accepted inherits it, on a system that has epoll.
+        # Linux, the only system with epoll, hands these options down to accepted sockets.
         tune_socket(self._socket)
         try:
             self._poller.add(self._socket.fileno(), self, READ)

@@ -121,7 +121,8 @@ class Acceptance(Record, frozen=True):
     The server answers for a deposit.
 
     @ivar missed: the mailboxes that it could not be put into.
-    @ivar stored: whether the server has committed it; else all other devices have acknowledged it, and it keeps nothing.
+    @ivar stored: whether the server answers because it has committed the deposit. C{False}: because all devices that are not in
+        C{missed} have acknowledged it, or because it was handed to guests; the server need not keep it.
     """
 
     deposit_id: Id
@@ -253,8 +254,8 @@ class Deposit(Record, tag=10, frozen=True):
 
 class Accepted(Record, tag=11, frozen=True):
     """
-    Server: these deposits are stored, or acknowledged by all their devices; to a guest: the contact C{server} has committed
-    them. Answers of one moment are sent together.
+    Server: these deposits are stored, acknowledged by all their devices, or handed to guests; to a guest: the contact C{server}
+    has committed them. Answers of one moment are sent together.
 
     @ivar now: the server's clock.
     """

@@ -51,11 +51,11 @@ class DeviceState:
 
     @ivar mailbox: its number in the store; a guest has no mailbox, and a number below 0, which identifies it as a sender.
     @ivar highest: the highest C{n} seen in deposits of this device.
-    @ivar is_highest_kept: whether that is to be written with the next batch; a guest's never is, which looks the same.
+    @ivar is_highest_queued: whether the next batch writes that; always set for a guest, whose C{n} is never written.
     @ivar messages: messages in the mailbox or on their way there; like C{size} for quotas, and exact when the mailbox is empty.
     @ivar last_position: the newest position that was assigned.
     @ivar committed: the newest position that was committed.
-    @ivar written: the newest position that was given to the store.
+    @ivar submitted: the newest position that was handed to the store, committed or not.
     @ivar acknowledged: everything up to this position is, or is about to be, deleted, or was never written.
     @ivar unsettled: by position, the deposits that are neither committed nor acknowledged by this device, each a
         L{securemsg.server.deposits.PendingDeposit}.
@@ -76,10 +76,10 @@ class DeviceState:
     size: int
     last_position: int
     committed: int
-    written: int
+    submitted: int
     acknowledged: int = 0
     unsettled: dict[int, Any] = field(factory=dict, repr=False)
-    is_highest_kept: bool = False
+    is_highest_queued: bool = False
     pins: int = 0
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
@@ -132,7 +132,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         size=stored.size,
         last_position=stored.last_position,
         committed=stored.last_position,
-        written=stored.last_position,
+        submitted=stored.last_position,
         logins=tuple(stored.logins[at : at + ID_SIZE] for at in range(0, len(stored.logins), ID_SIZE)),
     )
 
@@ -216,7 +216,7 @@ class AccountCache:
                 device.reader.end("removed" if account.removed else "device-removed")
 
     def _evict(self, fresh: AccountState) -> None:
-        """Drop the oldest accounts that are not pinned until the rest fits."""
+        """Drop the accounts that were loaded longest ago and are not pinned, until the rest fits."""
         for _ in range(EVICTION_TRIES):
             if len(self._by_name) <= self._capacity:
                 return

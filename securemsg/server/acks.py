@@ -42,7 +42,7 @@ class PendingAcks:
     def add(
         self, connection: ClientConnection, acceptance: Acceptance, digest: bytes, places: list[tuple[DeviceState, int]]
     ) -> None:
-        """Wait for the acknowledgement of all these places; to be called before any of them can be acknowledged."""
+        """Wait for the acknowledgement of these places, none of which has been acknowledged yet."""
         if not connection.is_open:
             return
         wait = PendingAck(connection, acceptance, digest, places)

@@ -113,7 +113,7 @@ class GroupCommit:
             deposit.connection.pause(CROWDED)
             is_delivered = False
         if not is_delivered:
-            self.hurry()
+            self.commit_soon()
         elif not self._expects_tick:
             self._expect_tick()
 
@@ -127,9 +127,12 @@ class GroupCommit:
             self._await_answer(connection)
 
     def keep_highest(self, sender: DeviceState) -> None:
-        """Write the highest C{n} of this device with the next batch, or else soon, unless it is to be written already."""
+        """
+        Write the highest C{n} of this device with the next batch, or within L{HIGHEST_DELAY} seconds; only to be called while
+        C{sender.is_highest_queued} is false.
+        """
         self._open.senders[sender.mailbox] = sender
-        sender.is_highest_kept = True
+        sender.is_highest_queued = True
         sender.pins += 1
         if not self._expects_highest:
             self._expects_highest = True
@@ -150,7 +153,7 @@ class GroupCommit:
         device.acknowledged = position
         if self._hold.device is device:
             self._hold.acknowledged(position, self._seconds())
-        written, unsettled = device.written, device.unsettled
+        submitted, unsettled = device.submitted, device.unsettled
         stored = stored_size = relayed = relayed_size = 0
         for at, size in acknowledged:
             deposit = unsettled.pop(at, None)
@@ -158,7 +161,7 @@ class GroupCommit:
                 deposit.unacknowledged -= 1
                 if not deposit.unacknowledged:
                     self._acknowledged_by_all(deposit)
-            if at <= written:
+            if at <= submitted:
                 stored += 1
                 stored_size += size
             else:
@@ -171,7 +174,7 @@ class GroupCommit:
         if self.acks:
             self._send_accepted(self.acks.acknowledged(device, [at for at, _ in acknowledged]))
 
-    def hurry(self) -> None:
+    def commit_soon(self) -> None:
         """Commit the open batch at the end of this turn, or, while a commit runs, when that has returned."""
         self._urgent = True
         if not self._scheduled and not self._stopped and self._running is None:
@@ -188,7 +191,7 @@ class GroupCommit:
         connection.unanswered += 1
         if connection.unanswered >= self._settings.max_unanswered:
             connection.pause(UNANSWERED)
-            self.hurry()
+            self.commit_soon()
 
     def _delete(self, device: DeviceState, position: int, messages: int, size: int) -> None:
         """Delete what was written for a device up to a position with one of the next batches."""
@@ -242,7 +245,7 @@ class GroupCommit:
     def _highest_due(self) -> None:
         self._expects_highest = False
         if self._open.senders:
-            self.hurry()
+            self.commit_soon()
 
     def flush(self) -> None:
         """Write the batch, unless the one before is still being committed."""
@@ -261,14 +264,14 @@ class GroupCommit:
         """Hand a batch to the store."""
         self._running = batch
         for sender in batch.senders.values():
-            sender.is_highest_kept = False
+            sender.is_highest_queued = False
         rows = []
         for deposit in batch.deposits:
             deposit.stage = RUNNING
             rows.append(deposit.row(self._settings.forget_after))
             for device, position, _ in deposit.places:
                 if position > device.acknowledged:
-                    device.written = position
+                    device.submitted = position
         self._store.write(
             WriteBatch(
                 deposits=tuple(rows),
@@ -295,9 +298,9 @@ class GroupCommit:
             device.pins -= 1
         self._answer(batch, outcome)
         for index, deposit in enumerate(batch.deposits):
-            self._finish(deposit, index not in outcome.known)
+            self._finish(deposit, is_new=index not in outcome.known)
         if self._urgent:
-            self.hurry()
+            self.commit_soon()
         elif (self._open.deposits or self._open.acknowledged) and not self._expects_tick:
             self._expect_tick()
 
@@ -331,7 +334,7 @@ class GroupCommit:
             connection.send(DepositRefused(message.deposit_id, "conflict", []))
         return None
 
-    def _finish(self, deposit: PendingDeposit, written: bool) -> None:
+    def _finish(self, deposit: PendingDeposit, *, is_new: bool) -> None:
         """The commit has returned. Deliver what was written and not delivered; unless the store already had the deposit."""
         self._settle(deposit)
         message, sender = deposit.message, deposit.sender
@@ -339,7 +342,7 @@ class GroupCommit:
             if position <= device.acknowledged:
                 continue
             del device.unsettled[position]
-            if not written:
+            if not is_new:
                 _remove(device, 1, len(message.common) + len(own))
                 continue
             if device.reader is not None:

@@ -29,8 +29,8 @@ Command = Callable[["ClientConnection", Message | Unknown], Work | None]
 BUSY = 1        # a command waits for the store
 FULL = 2        # the client does not read what was written
 UNWRITTEN = 4   # many answers wait for the end of this turn
-UNANSWERED = 8  # many deposits of this connection wait for the commit
-CROWDED = 16    # many deposits of all connections wait for the commit
+UNANSWERED = 8  # many deposits of this connection wait for an answer
+CROWDED = 16    # the deposits of all connections that wait for an answer take much memory
 
 
 class Role(enum.Enum):

@@ -46,7 +46,7 @@ class Server:
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
     @ivar accounts: accounts in memory.
-    @ivar commits: deposits on their way to the store.
+    @ivar commits: deposits that are held, or on their way to the store.
     @ivar clock: the clock for expiry.
     @ivar commands: what each role may say.
     """

@@ -30,7 +30,7 @@ def digest_of(deposit: Deposit) -> bytes:
 
 
 def missed_in(stored: bytes) -> list[Missed]:
-    """The mailboxes that missed the deposit with this receipt, which is its digest with those mailboxes behind it."""
+    """The mailboxes that missed a deposit, from the digest that it was stored with: they come behind it."""
     return _decode_missed(stored[DIGEST_SIZE:]) if len(stored) > DIGEST_SIZE else []
 
 
@@ -41,7 +41,7 @@ def is_repetition(deposit: Deposit, other: Deposit) -> bool:
 
 class PendingDeposit:
     """
-    A deposit of a device. Rows for the store, and the digest, are made only if it has to be written.
+    A deposit of a device or guest. Rows for the store, and the digest, are made only if it has to be written.
 
     @ivar key: what a repetition is recognised by: the mailbox of the sender, and the deposit id.
     @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
@@ -50,7 +50,8 @@ class PendingDeposit:
     @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
     @ivar missed: the devices whose mailboxes were full.
     @ivar size: the memory that it takes, bytes.
-    @ivar acks: where it waits for the acknowledgement after the commit; C{None}: it is answered when it is committed.
+    @ivar acks: where it waits for the acknowledgement after the commit; C{None}: it is answered when it is
+        committed, or acknowledged by all before.
     @ivar unacknowledged: how many of its devices have not acknowledged it.
     @ivar was_delivered: whether anybody may have got it before the commit.
     @ivar answered: whether the answer has been given; nobody is answered twice.
@@ -92,16 +93,16 @@ class PendingDeposit:
         @param forget_after: how long a repetition is to be recognised, seconds.
         """
         message, sender = self.message, self.sender
-        receipt = digest_of(message)
+        stored_digest = digest_of(message)
         if self.missed:
-            receipt += _encode(self.missed)
+            stored_digest += _encode(self.missed)
         rows = [
             MailboxRow(device.mailbox, position, own) for device, position, own in self.places if position > device.acknowledged
         ]
         return DepositRow(
             sender=sender.mailbox,
             deposit_id=message.deposit_id,
-            digest=receipt,
+            digest=stored_digest,
             # A guest's ends with the connection.
             n=message.n if self.acks is None else 0,
             account=sender.account.name,

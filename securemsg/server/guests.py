@@ -178,8 +178,8 @@ class Guests:
         number = -1 - (int.from_bytes(device_id[:8], "big") >> 1)
         return DeviceState(
             self._account, device_id, b"", number,
-            highest=0, messages=0, size=0, last_position=0, committed=0, written=0, rate_key=rate_key,
-            is_highest_kept=True,
+            highest=0, messages=0, size=0, last_position=0, committed=0, submitted=0, rate_key=rate_key,
+            is_highest_queued=True,
         )  # fmt: skip
 
     def _forget(self, device: DeviceState) -> None:

@@ -63,8 +63,8 @@ class Settings:
     max_unanswered: int = 1024
     # Bytes that wait to be written to one connection. Commands are short and answers long: beyond this, further commands wait.
     max_queued: int = 256 * KIB
-    # Bytes of all deposits that wait for a commit: above the first the depositors are not read from, above the second their
-    # deposits are refused.
+    # Bytes of all deposits that are held or being committed: above the first the depositors are not read from, above the second
+    # their deposits are refused.
     crowded_size: int = 32 * MIB
     max_pending_size: int = 64 * MIB
     # Accounts in one answer to the operator: far smaller than the largest frame.
@@ -81,9 +81,10 @@ class Settings:
     # All rates that somebody uses up are counted by account: a device costs nothing, so a new one must not begin them anew.
     # Lookups in the directory; a refused deposit that is answered with device lists counts as one.
     requests: Rate = Rate(600, 0.1)
-    # Deposits. Each leaves a row of about 120 bytes for 60 days, however soon it is delivered, and less than that for each
-    # mailbox that was full, which counts as one more: so an account can make the database grow by 25 MB at once and then by
-    # 40 MB a day, besides what waits in mailboxes. The disk guard keeps the rest.
+    # Deposits. Each that is written (not acknowledged within some 20 ms, or missed by a mailbox) leaves a row of about 120
+    # bytes for 60 days, however soon it is delivered then, and less than that for each mailbox that was full, which counts as
+    # one more: so an account can make the database grow by 25 MB at once and then by 40 MB a day, besides what waits in
+    # mailboxes. The disk guard keeps the rest.
     deposits: Rate = Rate(200_000, 0.25)
     # Uploads of prekeys, enough for ten devices at once: each has up to a hundred signatures to check.
     uploads: Rate = Rate(30, 20)

@@ -137,7 +137,7 @@ class Logins:
             return
         if device.unsettled:
             # What the device has not acknowledged is delivered again, once it is committed.
-            self._commits.hurry()
+            self._commits.commit_soon()
         subscription = Subscription(device, connection, self._delivery)
         self._delivery.subscribe(subscription)
         connection.become(Role.DEVICE)

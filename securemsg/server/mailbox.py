@@ -50,9 +50,9 @@ class Mailboxes:
     Deposits and acknowledgements of devices.
 
     @ivar _acks: where deposits wait that are answered only when they are acknowledged; C{None}: none are.
-    @ivar _deliver_now: delivers a deposit to recipients that are in no directory; C{False}: they are not there.
+    @ivar _deliver_to_guests: delivers a deposit of the contact to guests; C{False}: it is not for them, or they are not there.
     @ivar _requests: limits refusals that contain device lists.
-    @ivar _deposits: limits deposits, which leave rows in the store.
+    @ivar _deposits: limits deposits, which may leave rows in the store.
     """
 
     _accounts: AccountCache
@@ -63,7 +63,7 @@ class Mailboxes:
     _requests: Buckets
     _deposits: Buckets
     _clock: ExpiryClock
-    _deliver_now: Callable[[ClientConnection, Deposit], bool]
+    _deliver_to_guests: Callable[[ClientConnection, Deposit], bool]
     _now: Callable[[], float]
     _acks: PendingAcks | None = None
 
@@ -88,7 +88,7 @@ class Mailboxes:
             raise Refusal("bad-request")
         # Higher than any n before: no repetition. The n is kept even if the deposit is refused.
         sender.highest = n
-        if not sender.is_highest_kept:
+        if not sender.is_highest_queued:
             self._commits.keep_highest(sender)
         return self._find_recipients(connection, message)
 
@@ -133,7 +133,7 @@ class Mailboxes:
         for destination in message.to:
             account = self._accounts.get(destination.account)
             if account is None:
-                return None if self._deliver_now(connection, message) else self._load_recipients(connection, message)
+                return None if self._deliver_to_guests(connection, message) else self._load_recipients(connection, message)
             recipients.append((account, destination))
         self._accept(connection, message, recipients)
         return None

@@ -250,19 +250,19 @@ class Records:
                 written.append((place.number, place.tag, order, sealed))
             if (table, bucket) in self._highest:
                 highest[place.tag] = (place.number, place.tag, self._highest.pop((table, bucket)))
-        connection = self._open_connection()
+        connection = self._live_connection()
         connection.executemany(DELETE, deleted)
         connection.executemany(PUT, written)
         connection.executemany(RAISE, highest.values())
 
-    def _open_connection(self) -> sqlite3.Connection:
+    def _live_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise LocalProtocolError("the transaction is over")
         return self._connection
 
     def _run(self, statement: str, values: tuple[int | bytes, ...]) -> sqlite3.Cursor:
         """Run a statement within the transaction."""
-        return self._open_connection().execute(statement, values)
+        return self._live_connection().execute(statement, values)
 
     def _open(self, table: str, binding: bytes, order: int, sealed: bytes) -> tuple[bytes, bytes]:
         """Bucket and value of a record."""

@@ -56,10 +56,10 @@ class ShownTests(PlaceCase):
             self.assertTrue(locks.shown.add(message))
         self.assertEqual(len(self.unread()), 6)
         self.assertEqual(self.file.stat().st_size, 2 * ENTRY_SIZE)
-        self.assertEqual(locks.settle(ours), 2)
+        self.assertEqual(locks.mark_shown(ours), 2)
         self.assertEqual(self.unread(), self.texts(self.page[2:]))
         self.assertEqual(self.file.stat().st_size, 0)
-        self.assertEqual(locks.settle([]), 0)
+        self.assertEqual(locks.mark_shown([]), 0)
 
     def test_killed(self) -> None:
         """What a process had noted that was killed is not shown again, and is marked as read."""
@@ -73,7 +73,7 @@ class ShownTests(PlaceCase):
         self.killed(self.page[0], self.page[1])
         locks = self.process()
         locks.shown.add(self.page[4])
-        locks.settle([])
+        locks.mark_shown([])
         self.assertEqual(self.unread(), self.texts([*self.page[2:4], self.page[5]]))
         self.assertEqual(self.file.stat().st_size, 0)
 
@@ -82,7 +82,7 @@ class ShownTests(PlaceCase):
         living, other = self.process(), self.process()
         living.shown.add(self.page[0])
         other.shown.add(self.page[4])
-        other.settle([])
+        other.mark_shown([])
         self.assertEqual(self.unread(), self.texts([*self.page[:4], self.page[5]]))
         living.close()
         self.assertEqual(self.process().take_all(self.page[:1]), [])
@@ -93,7 +93,7 @@ class ShownTests(PlaceCase):
         locks = self.process()
         self.assertEqual(locks.take_all(self.page), self.page)
         locks.shown.add(self.page[1])
-        locks.settle(self.page)
+        locks.mark_shown(self.page)
         self.assertEqual(self.unread(), self.texts([self.page[0], *self.page[2:]]))
 
     def test_rubbish(self) -> None:
@@ -108,7 +108,7 @@ class ShownTests(PlaceCase):
         added = [locks.shown.add(evolve(self.page[0], seq=1000 + number)) for number in range(MAX_NOTED)]
         self.assertEqual(added, [True] * (MAX_NOTED - 1) + [False])
         self.assertTrue(locks.shown.is_due)
-        locks.settle([])
+        locks.mark_shown([])
         self.assertFalse(locks.shown.is_due)
 
     def test_no_note(self) -> None:
@@ -117,7 +117,7 @@ class ShownTests(PlaceCase):
         locks = self.process()
         self.assertEqual(locks.take_all(self.page), self.page)
         self.assertFalse(locks.shown.add(self.page[0]))
-        self.assertEqual(locks.settle(self.page), 1)
+        self.assertEqual(locks.mark_shown(self.page), 1)
         self.assertEqual(self.unread(), self.texts(self.page[1:]))
 
     def test_in_memory(self) -> None:
@@ -125,5 +125,5 @@ class ShownTests(PlaceCase):
         note = ShownNote(None, self.ada.context.store)
         self.assertTrue(note.add(self.page[0]))
         self.assertEqual(note.known(self.page), [])
-        self.assertEqual(note.settle(), 1)
+        self.assertEqual(note.mark_read(), 1)
         self.assertEqual(self.unread(), self.texts(self.page[1:]))

@@ -39,7 +39,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "account/tracking.py",
         "tests/account/test_bot.py",
-        ('elif sent.status == "queued" and not is_whole:', 'elif sent.status == "queued":', "SendTests::test_out_of_order"),
+        ('elif sent.status == "queued" and not is_full:', 'elif sent.status == "queued":', "SendTests::test_out_of_order"),
         ('elif sent.status in ("failed", "withdrawn") or held_up:', "elif held_up:", "SendTests::test_some_refused"),
         (
             'elif sent.status in ("failed", "withdrawn") or held_up:',

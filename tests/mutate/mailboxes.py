@@ -124,9 +124,9 @@ GUARDS: tuple[Guard, ...] = (
             "        if not",
             "FastPathTests::test_acknowledged_during_commit",
         ),
-        ("            if at <= written:\n", "            if True:\n", "FastPathTests::test_never_written"),
+        ("            if at <= submitted:\n", "            if True:\n", "FastPathTests::test_never_written"),
         (
-            "            if at <= written:\n",
+            "            if at <= submitted:\n",
             "            if False:\n",
             "FastPathTests::test_acknowledged_during_commit",
         ),
@@ -138,7 +138,7 @@ GUARDS: tuple[Guard, ...] = (
             "FastPathTests::test_crowd",
         ),
         (
-            "            connection.pause(UNANSWERED)\n            self.hurry()\n",
+            "            connection.pause(UNANSWERED)\n            self.commit_soon()\n",
             "            connection.pause(UNANSWERED)\n",
             "FastPathTests::test_many_unanswered",
         ),

@@ -111,7 +111,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/agent.py",
         "tests/client/test_agent.py",
-        ("        self._sender.settle()\n", "", "ConversationTests::test_accepted_amid_full_window"),
+        ("        self._sender.commit_accepted()\n", "", "ConversationTests::test_accepted_amid_full_window"),
     ),
     *guards(
         "client/sending/sender.py",

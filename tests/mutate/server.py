@@ -69,7 +69,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("(*device.logins, hello.login)[-MAX_LOGINS:]", "(*device.logins, hello.login)", "LoginTests::test_last_logins"),
         (
-            "            self._commits.hurry()\n",
+            "            self._commits.commit_soon()\n",
             "            pass\n",
             "tests/server/test_fast_path.py::FastPathTests::test_reconnect",
         ),

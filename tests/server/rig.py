@@ -353,9 +353,9 @@ class Rig:
                 self.timers.advance(HELD)
             self.run()
 
-    def hurry(self) -> None:
+    def begin_commit(self) -> None:
         """Have a commit on its way with all that is held back, so that whatever asks the store waits."""
-        self.server.commits.hurry()
+        self.server.commits.commit_soon()
         self.run()
 
     def lose(self, client: Client) -> None:

@@ -131,7 +131,7 @@ class OrderTests(TwoPeople):
     def wait(self) -> None:
         """Have a commit on its way, so that whatever asks the store waits."""
         self.reader.ask(self.reader.deposit(self.alice))
-        self.rig.hurry()
+        self.rig.begin_commit()
 
     def test_one_after_the_other(self) -> None:
         """What comes behind a command that waits is done after it, in order."""

@@ -166,7 +166,7 @@ class DeliveryTests(TwoPeople):
         """An acknowledgement that comes while a commit runs goes into the next one."""
         self.store(texts(2))
         self.sender.ask(self.sender.deposit(self.bob))
-        self.rig.hurry()
+        self.rig.begin_commit()
         self.reader.acknowledge(2)
         self.assertEqual(self.rig.store.held, 1)
         self.rig.commit()

@@ -205,7 +205,7 @@ class FastPathTests(TwoPeople):
     def test_acknowledged_during_commit(self) -> None:
         """What is acknowledged while it is being written is accepted at once, once, and deleted by the next commit."""
         deposit = self.deposit()
-        self.rig.hurry()
+        self.rig.begin_commit()
         self.reader.acknowledge()
         self.assertEqual(self.answers(), [Acceptance(deposit.deposit_id, [], stored=False)])
         # A repetition that comes now is answered, too.

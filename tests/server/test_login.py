@@ -310,7 +310,7 @@ class LoginTests(SynchronousTestCase):
         self.rig.store.writer.manual = True
         bob, other = self.rig.register("bob")
         other.ask(other.deposit(self.alice))
-        self.rig.hurry()
+        self.rig.begin_commit()
         client = self.rig.greet()
         client.ask(self.rig.proof(client, self.alice))
         self.rig.lose(client)
@@ -324,7 +324,7 @@ class LoginTests(SynchronousTestCase):
         self.operator = self.rig.operator()
         self.rig.store.writer.manual = True
         self.other.ask(self.other.deposit(self.alice))
-        self.rig.hurry()
+        self.rig.begin_commit()
         client = self.rig.greet()
         client.ask(self.rig.proof(client, self.alice))
         return client
@@ -337,7 +337,7 @@ class LoginTests(SynchronousTestCase):
         # with deposits in between, so that something is always held back.
         for _ in range(4):
             self.other.ask(self.other.deposit(self.alice))
-            self.rig.hurry()
+            self.rig.begin_commit()
             self.rig.store.flush(1)
             self.rig.run()
         self.assertEqual(client.inbox, [])

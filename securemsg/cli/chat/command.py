@@ -17,7 +17,7 @@ from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, fin
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
-from securemsg.cli.output import OutputClosed, columns, nothing_more, report_note, say, write_later
+from securemsg.cli.output import OutputClosed, always_continue, columns, report_note, say, write_later
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.protocol.messages import MAX_TEXT
@@ -181,7 +181,7 @@ class _Piped:
         self._is_over = True
         self._connection.changed()
 
-    def _write(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[None]:
+    def _write(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Awaitable[None]:
         return write_later(self._reactor, *lines, written=written)
 
     def _complain(self, code: str) -> None:

@@ -37,7 +37,7 @@ from securemsg.cli.commands.contacts import accept_keys
 from securemsg.cli.commands.verify import confirm_shown, new_devices, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
-from securemsg.cli.output import json_line, nothing_more, report_note
+from securemsg.cli.output import always_continue, json_line, report_note
 from securemsg.cli.rendering import (
     contact_record,
     contact_text,
@@ -80,7 +80,7 @@ _RELAYED = ("delivered", "failed", "withdrawn")
 class Write(Protocol):
     """Puts out lines of data."""
 
-    def __call__(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[Any]:
+    def __call__(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Awaitable[Any]:
         """
         Put out lines; done once they are out.
 
@@ -375,7 +375,7 @@ class Chat:
                 lines = [self._shown(received_record(message), received_text(message, self._columns())) for message in run]
                 await self._write(*lines, written=partial(self._note, run))
         finally:
-            count = self._read_locks.settle(ours)
+            count = self._read_locks.mark_shown(ours)
         for message in ours[:count]:
             self.answers.received(message.id)
         if count and isinstance(self._context, GuestContext):
@@ -428,14 +428,14 @@ class Chat:
 
     def _pop(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> list[Sent]:
         """Take out the messages that have come so far, in order, up to the first that has not."""
-        found = messages.settled(self._context.store, islice(waiting, PAGE), statuses)
+        found = messages.first_with_status(self._context.store, islice(waiting, PAGE), statuses)
         for _ in found:
             waiting.popleft()
         return found
 
     def _has_come(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> bool:
         """Whether the first of these messages has come so far."""
-        return bool(waiting and messages.settled(self._context.store, islice(waiting, 1), statuses))
+        return bool(waiting and messages.first_with_status(self._context.store, islice(waiting, 1), statuses))
 
     # --- state ------------------------------------------------------------------------------------------------------
 

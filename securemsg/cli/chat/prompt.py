@@ -25,7 +25,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import complete
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import columns, nothing_more
+from securemsg.cli.output import always_continue, columns
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.errors import Refusal
@@ -131,7 +131,7 @@ def _prompt(context: CommandContext, conversation: Chat) -> str:
     return f"{context.profile.name} -> {conversation.name}> "
 
 
-def show(*lines: str, written: Callable[[int], bool] = nothing_more) -> Awaitable[None]:
+def show(*lines: str, written: Callable[[int], bool] = always_continue) -> Awaitable[None]:
     """
     Show lines above the one being typed, after those that were shown before.
 

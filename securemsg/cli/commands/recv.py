@@ -182,7 +182,7 @@ class _Receiving:
                     if not self._read_locks.shown.is_due:
                         await self._print(reactor, run)
             finally:
-                printed = self._read_locks.settle(ours)
+                printed = self._read_locks.mark_shown(ours)
                 self._printed += printed
                 shown.step(printed)
 

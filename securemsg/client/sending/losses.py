@@ -44,7 +44,7 @@ class Loss(Record, frozen=True):
     """
     What the server has lost. Table C{META}, bucket C{LOSS}.
 
-    @ivar above: the highest C{n} that it knew of; C{up_to}: the highest that it had accepted; 0: nothing is left to be sent.
+    @ivar above: the highest C{n} that it knew of; C{up_to}: the highest that it had stored; 0: nothing is left to be sent.
     @ivar since: when the day began in which C{count} messages were sent again.
     """
 
@@ -55,7 +55,7 @@ class Loss(Record, frozen=True):
 
 
 def note_loss(records: IRecords, above: int, up_to: int) -> None:
-    """The server has lost deposits above this C{n}, up to this one, which it had accepted."""
+    """The server has lost deposits above this C{n}, up to this one, which it had stored."""
     loss = _loss(records)
     above = min(above, loss.above) if loss.up_to else above
     save(records, META, LOSS, replace(loss, above=above, up_to=max(up_to, loss.up_to)))

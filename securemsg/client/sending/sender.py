@@ -54,7 +54,7 @@ class Sender:
     _queues: SendQueues = field(init=False)
     _fetched: dict[str, float] = field(init=False, factory=dict)
     _receipts: ReceiptRounds = field(init=False, factory=ReceiptRounds)
-    # Rows that the server has accepted, with the number of what it has stored, and when.
+    # Accepted and not noted yet: the seq of the row, its n if it was stored, else 0, and the server's time.
     _accepted: list[tuple[int, int, int]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -77,9 +77,9 @@ class Sender:
         while self._context.is_writable and self._queues.next(self._context.seconds()) is not None:
             self._send_some()
         if not self._queues.is_full:
-            self.settle()
+            self.commit_accepted()
 
-    def settle(self) -> None:
+    def commit_accepted(self) -> None:
         """Commit what the server has accepted. While the window is full that waits for more answers, which are sure to come."""
         if self._accepted:
             with self._context.store.writing() as records:
@@ -110,7 +110,7 @@ class Sender:
             if found is not None:
                 queue, seq, n = found
                 queue.failures = 0
-                # What was not stored, the server may forget that it was sent.
+                # If it was not stored, the server may forget its n.
                 self._accepted.append((seq, n if item.stored else 0, message.now))
 
     def refused(self, message: m.DepositRefused) -> None:
@@ -141,7 +141,7 @@ class Sender:
         self._context.ask(m.Fetch(0, name), lambda answer: self._list_received(name, version, answer))
 
     def _note_accepted(self, records: IRecords) -> None:
-        """Note what the server has accepted; what it accepted in a connection that ends before that is sent to it again."""
+        """Note what the server has accepted; if the process ends before that, they are sent again."""
         accepted, self._accepted = self._accepted, []
         for seq, stored, at in accepted:
             if results.accepted(records, seq, stored, at):

@@ -160,8 +160,8 @@ def _make_segments(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM old_messages WHERE place <= ?", (last,))
 
 
-# One row for each segment: what one commit brought to one mailbox. Its key is that of its last message. What of it does not
-# change how it is counted and deleted comes first, so that nothing else need be read for that.
+# One row for each segment: what one commit brought to one mailbox. Its key is that of its last message. What counting and
+# deleting need comes first, so that the bodies need not be read for it.
 # passed: up to this position the first segment of the mailbox is acknowledged; 0 where it is whole.
 _FOURTH = (
     "ALTER TABLE mailboxes ADD COLUMN passed INTEGER NOT NULL DEFAULT 0",

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.chat.conversation import Chat, finish
-from securemsg.cli.output import nothing_more
+from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
@@ -45,7 +45,7 @@ class ChatCase(PlaceCase):
             patience=patience,
         )
 
-    def write_data(self, *lines: str, written: Callable[[int], bool] = nothing_more) -> Deferred[None]:
+    def write_data(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Deferred[None]:
         """Record lines of data."""
         for number, line in enumerate(lines):
             self.put(self.data, line)
