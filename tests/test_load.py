@@ -29,7 +29,7 @@ class Written:
     @property
     def messages(self) -> list[Any]:
         """What was written since the last look."""
-        return [m.decode_message(payload) for payload in self.frames.payloads()]
+        return [m.decode_message(payload) for payload in iter(self.frames.next, None)]
 
 
 class Unconnected(Depositor):

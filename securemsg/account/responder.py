@@ -64,7 +64,7 @@ class LockedSource:
                 # A lack of resources may be over in a moment.
                 self._free(question)
                 self._later[question.seq] = self._clock.callLater(RETRY, self._again, question, reply)
-        elif messages.is_unread(self._store, question.seq):
+        elif messages.unread_of(self._store, [question.seq]):
             self._later[question.seq] = self._clock.callLater(LOOK, self._again, question, reply)
         else:
             # Another process has shown it.

@@ -78,7 +78,6 @@ __all__ = [
     "first_with_status",
     "held_back",
     "history",
-    "is_unread",
     "mark_read",
     "notices",
     "pending",
@@ -472,12 +471,6 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
             if len(page) < PAGE:
                 break
         return found, after
-
-
-def is_unread(store: IProfileStore, seq: int) -> bool:
-    """Whether a message is unread."""
-    with store.reading() as records:
-        return records.get(INBOUND, ROWS, seq) is not None
 
 
 def still_unread(store: IProfileStore, seqs: Iterable[int]) -> list[Received]:

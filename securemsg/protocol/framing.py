@@ -6,7 +6,6 @@ Source: C{docs/protocol.md}, section "Frames".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 
 from attrs import define, field
@@ -56,17 +55,9 @@ class FrameDecoder:
         self._data = self._data[self._start :] + data
         self._start = 0
 
-    def payloads(self) -> Iterator[bytes]:
-        """
-        Iterate over the complete payloads, in order. An iteration may be abandoned: the next one continues where it stopped.
-
-        @raise RemoteProtocolError: see L{next}.
-        """
-        return iter(self.next, None)
-
     def next(self) -> bytes | None:
         """
-        The next payload; C{None}: it is not complete yet.
+        The next payload; C{None}: it is not complete yet. What is not asked for stays in the decoder.
 
         @raise RemoteProtocolError: C{frame-too-large}: the peer has I{announced} too much.
         """

@@ -158,7 +158,7 @@ class WireEnd:
     def flush(self) -> None:
         """Put what was said onto the wire."""
         self._out.feed(self.connection.data_to_send())
-        for payload in self._out.payloads():
+        for payload in iter(self._out.next, None):
             message = decode_message(payload)
             assert not isinstance(message, Unknown), "nobody here is newer than we are"
             self.wire.carry(self, message)

@@ -38,7 +38,7 @@ def messages_in(data: bytes) -> list[Message | Unknown]:
     """The reverse of L{frames}."""
     decoder = FrameDecoder(2**20)
     decoder.feed(data)
-    return [decode_message(payload) for payload in decoder.payloads()]
+    return [decode_message(payload) for payload in iter(decoder.next, None)]
 
 
 class CountingTransport(StringTransport):

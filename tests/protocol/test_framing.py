@@ -16,7 +16,7 @@ from securemsg.protocol.framing import LENGTH_SIZE, MAX_FRAME, FrameDecoder, enc
 def feed(decoder: FrameDecoder, data: bytes) -> Iterator[bytes]:
     """Feed a decoder, and iterate over what is complete."""
     decoder.feed(data)
-    return decoder.payloads()
+    return iter(decoder.next, None)
 
 
 def decode(*pieces: bytes, max_size: int = 64) -> list[bytes]:
@@ -89,11 +89,11 @@ class FramingTests(SynchronousTestCase):
         """What was not asked for stays in the decoder, whatever is fed meanwhile."""
         decoder = FrameDecoder(64)
         decoder.feed(encode_frame(b"one") + encode_frame(b"two")[:-1])
-        self.assertEqual(next(decoder.payloads()), b"one")
+        self.assertEqual(next(iter(decoder.next, None)), b"one")
         payloads = feed(decoder, encode_frame(b"two")[-1:] + encode_frame(b"three"))
         self.assertEqual(next(payloads), b"two")
         decoder.feed(encode_frame(b"four"))
-        self.assertEqual([*payloads, *decoder.payloads()], [b"three", b"four"])
+        self.assertEqual([*payloads, *iter(decoder.next, None)], [b"three", b"four"])
         self.assertEqual(decoder.size, 0)
 
     def test_full(self) -> None:
@@ -103,7 +103,7 @@ class FramingTests(SynchronousTestCase):
         self.assertFalse(decoder.is_full)
         decoder.feed(b"\x00")
         self.assertTrue(decoder.is_full)
-        self.assertEqual(list(decoder.payloads()), [bytes(64)])
+        self.assertEqual(list(iter(decoder.next, None)), [bytes(64)])
         self.assertFalse(decoder.is_full)
 
     def test_memory_bounded(self) -> None:
