@@ -8,40 +8,16 @@ there is only ever one copy of its positions and counts.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Coroutine
 from typing import Any
 
 from attrs import Factory, define, field
-from zope.interface import Interface
 
 from securemsg.interfaces import IDirectoryStore, StoredAccount, StoredDevice, StoredStock
-from securemsg.protocol.messages import ID_SIZE, AccountRecord, Message, SignedDeviceList
+from securemsg.protocol.messages import ID_SIZE, AccountRecord, SignedDeviceList
+from securemsg.server.reader import IReader
 
 # How many pinned accounts are skipped at most when one is evicted.
 EVICTION_TRIES = 8
-
-
-class IReader(Interface):
-    """The connection that is logged in as a device, as the device's mailbox needs it."""
-
-    def deliver_now(
-        position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
-    ) -> bool:
-        """Deliver a message before it is committed, if all messages before it were delivered and there is room."""
-
-    def committed(
-        position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
-    ) -> None:
-        """
-        Deliver a message that was just committed, unless it was delivered already; to be called before C{device.committed} is
-        advanced.
-        """
-
-    def run(work: Coroutine[Any, Any, Message | None]) -> None:
-        """Run a coroutine as part of the connection, and send the message that it returns, if any."""
-
-    def end(code: str) -> None:
-        """Hang up with this code."""
 
 
 @define(eq=False)

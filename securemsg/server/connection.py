@@ -12,13 +12,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import define, field
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import implementer
 
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown
 from securemsg.server.accounts import DeviceState
+from securemsg.server.reader import ISubscription
 
 # The rest of a command; it returns the answer, if any.
 Work = Coroutine[Any, Any, Message | None]
@@ -40,26 +41,6 @@ class Role(enum.Enum):
     DEVICE = "device"
     OPERATOR = "operator"
     GUEST = "guest"
-
-
-class ISubscription(Interface):
-    """The delivery to a connection that is logged in as a device, as the connection needs it."""
-
-    device: DeviceState = Attribute("The device.")
-
-    def acknowledge(tag: int) -> list[tuple[int, int]]:
-        """
-        Everything up to this tag is committed by the client.
-
-        @return: position and size of the messages that were not acknowledged before, in order.
-        @raise RemoteProtocolError: C{bad-acknowledgement}: this was never sent.
-        """
-
-    def deliver_pending() -> None:
-        """Deliver messages that wait in the store, if there is room for them."""
-
-    def left() -> None:
-        """The connection has ended. It keeps its device, because its commands may still run."""
 
 
 @implementer(IPeer)

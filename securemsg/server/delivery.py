@@ -17,9 +17,10 @@ from zope.interface import implementer
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IMailboxStore
 from securemsg.protocol.messages import Deliver, Drained, Message
-from securemsg.server.accounts import DeviceState, IReader
-from securemsg.server.connection import ClientConnection, ISubscription, Work
+from securemsg.server.accounts import DeviceState
+from securemsg.server.connection import ClientConnection, Work
 from securemsg.server.limits import Settings
+from securemsg.server.reader import IReader, ISubscription
 
 # A page is read when at least one part in this many of the window is free: half of it.
 PAGE_PART = 2

@@ -102,7 +102,7 @@ class Mailboxes:
         assert subscription is not None, "the command table asks for a device"
         acknowledged = subscription.acknowledge(message.tag)
         if acknowledged:
-            self._commits.acknowledge(subscription.device, acknowledged)
+            self._commits.acknowledge(connection.device, acknowledged)
             subscription.deliver_pending()
 
     def _check_repetition(self, connection: ClientConnection, message: Deposit) -> Work | None:
