@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,7 +17,7 @@ ROUNDS = 2
 class Turn:
     """Collects calls, and makes them in order once the reactor has finished its current work."""
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         """Wait for the turns of this clock."""

@@ -17,7 +17,7 @@ from securemsg.protocol.messages import Challenge, Hello, Message, Unknown, deco
 from securemsg.protocol.states import READY_KINDS, TRANSITIONS, Phase, Side
 
 
-@define
+@define(eq=False)
 class Connection:
     """
     Frames, messages and the phase of one connection.

@@ -35,7 +35,7 @@ def encode_frame(payload: bytes) -> bytes:
     return _LENGTH.pack(size) + payload
 
 
-@define
+@define(eq=False)
 class FrameDecoder:
     """
     Cuts a stream of bytes into payloads, wherever the network cut it before.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from securemsg.crypto import keys
@@ -16,9 +18,9 @@ DIGEST_SIZE = 32
 OVERHEAD = 512
 
 # The stages of a deposit.
-OPEN = 0     # in the batch that fills
-RUNNING = 1  # in the commit that runs
-SETTLED = 2  # committed, or acknowledged by all before it had to be
+OPEN: Final = 0     # in the batch that fills
+RUNNING: Final = 1  # in the commit that runs
+SETTLED: Final = 2  # committed, or acknowledged by all before it had to be
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode

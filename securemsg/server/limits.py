@@ -116,7 +116,7 @@ class Settings:
         return max(1, self.max_clients * 3 // 4)
 
 
-@define
+@define(eq=False)
 class Buckets:
     """
     A token bucket for each key. The table is bounded: the key that was not used for longest is dropped, and starts with a full
@@ -157,7 +157,7 @@ class Buckets:
         return len(self._levels)
 
 
-@define
+@define(eq=False)
 class DiskGuard:
     """Watches the free disk space, which it measures at most once in L{DISK_SAMPLE} seconds."""
 
