@@ -8,9 +8,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
 from securemsg.interfaces import WriteBatch, WriteOutcome
-from securemsg.protocol.messages import Acceptance, Accepted, Deliver, Deposit, DepositRefused, Destination, Missed, Part
+from securemsg.protocol.messages import (
+    Acceptance,
+    Accepted,
+    AccountRecord,
+    Deliver,
+    Deposit,
+    DepositRefused,
+    Destination,
+    Missed,
+    Part,
+    SignedDeviceList,
+)
 from securemsg.server import relayed
-from securemsg.server.accounts import DeviceState
+from securemsg.server.accounts import AccountState, DeviceState
 from securemsg.server.hold import LONG, SHORT, SLOWEST, Hold
 from securemsg.server.limits import Settings
 from securemsg.server.relayed import RelayedDeposits, fingerprint
@@ -293,7 +304,11 @@ class HoldTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing was measured yet."""
         self.hold = Hold()
-        self.device: DeviceState = object()  # type: ignore[assignment]  # only its identity counts
+        record = AccountRecord("bob", bytes(32), SignedDeviceList(b"", bytes(64)))
+        account = AccountState("bob", bytes(32), record, version=1, root=1)
+        self.device = DeviceState(
+            account, bytes(16), bytes(32), 1, highest=0, messages=0, size=0, last_position=0, committed=0, written=0
+        )
         self.now = 0.0
 
     def measure(self, seconds: float) -> None:
