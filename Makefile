@@ -17,6 +17,9 @@ EXAMPLES ?= 3000
 # How many datagrams of each kind `make noise` sends.
 NOISE ?= 1000000
 PYTEST_ARGS ?=
+# EXT=1: the modules that every message passes are compiled, by `make build` for the wheel, by `make test` in a copy in build/ext, so
+# that here nothing compiled hides a source.
+EXT ?=
 BENCH_ARGS ?=
 SERVER_ARGS ?=
 MUTATE_ARGS ?=
@@ -30,16 +33,17 @@ LOCK := $(if $(shell command -v flock),flock .venv)
 # smaller ones.
 READY_DEV := .venv/.ready-dev
 READY_TEST := $(firstword $(wildcard $(READY_DEV)) .venv/.ready-test)
+READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build run-server run-client bench lint clean model mutate rounds faults noise docs picture
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise docs picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
 	@echo "make run-server   only the daemon, in the foreground   [HOST=, PORT=, SERVER_ARGS=]"
 	@echo "make run-client   chat, in another terminal            [PORT=, NAME=alice, TO=bob]"
-	@echo "make test         run all tests                        [PYTEST_ARGS=]"
+	@echo "make test         run all tests                        [PYTEST_ARGS=, EXT=1]"
 	@echo "make model        search for histories in which a promise breaks [EXAMPLES=3000]"
 	@echo "make mutate       remove each guard once: its test must fail [MUTATE_ARGS=server/]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
@@ -47,7 +51,7 @@ help:
 	@echo "make noise        send the UDP port a million datagrams of noise [NOISE=1000000]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
-	@echo "make build        build wheel and sdist in dist/"
+	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -62,8 +66,14 @@ run-server: $(READY_RUN)
 run-client: $(READY_RUN)
 	@HOST=$(HOST) PORT=$(PORT) NAME=$(NAME) TO=$(TO) sh deploy/run.sh client
 
-test: $(READY_TEST)
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+test: $(READY_BUILD) $(if $(EXT),compiled)
+	@$(if $(EXT),cd build/ext && PYTHONPATH=$(CURDIR)/build/ext) $(CURDIR)/$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+compiled: $(READY_DEV)
+	@rm -rf build/ext && mkdir -p build/ext
+	@$(BIN)/python -m build --quiet --no-isolation --sdist --outdir build/ext . >&2
+	@tar -xzf build/ext/*.tar.gz --strip-components=1 -C build/ext
+	@cd build/ext && SECUREMSG_EXT=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >&2
 
 model: $(READY_TEST)
 	@$(BIN)/python -m pytest tests/client/test_model.py --examples $(EXAMPLES) $(PYTEST_ARGS)
@@ -87,8 +97,8 @@ lint: $(READY_DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-build: $(READY_TEST)
-	@$(BIN)/python -m build --quiet --no-isolation . >&2
+build: $(READY_BUILD)
+	@$(if $(EXT),SECUREMSG_EXT=1) $(BIN)/python -m build --quiet --no-isolation . >&2
 	@ls dist/*
 
 docs: $(READY_DEV)
