@@ -307,7 +307,7 @@ class HoldTests(SynchronousTestCase):
         record = AccountRecord("bob", bytes(32), SignedDeviceList(b"", bytes(64)))
         account = AccountState("bob", bytes(32), record, version=1, root=1)
         self.device = DeviceState(
-            account, bytes(16), bytes(32), 1, highest=0, messages=0, size=0, last_position=0, committed=0, written=0
+            account, bytes(16), bytes(32), 1, highest=0, messages=0, size=0, last_position=0, committed=0, submitted=0
         )
         self.now = 0.0
 
