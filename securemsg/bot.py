@@ -192,10 +192,7 @@ class Bot:
         results: list[bytes | Exception] = []
         while len(results) < len(drafts):
             page = [draft for draft, _ in drafts[len(results) : len(results) + MAX_TOGETHER]]
-            try:
-                results += commit_all(self._store, page, now=self._now())
-            except (Refusal, StorageError) as error:
-                results += [error] * len(page)
+            results += self._commit_page(page)
         try:
             self._connection.nudge()
         except StorageError as error:
@@ -208,6 +205,15 @@ class Bot:
                 committed.errback(result)
             else:
                 committed.callback(result)
+
+    def _commit_page(self, page: list[Draft]) -> list[bytes | Exception]:
+        """Commit some messages in one transaction; if one is so bad that it fails, each alone."""
+        try:
+            return [*commit_all(self._store, page, now=self._now())]
+        except (Refusal, StorageError) as error:
+            return [error] * len(page)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is given to whoever waits
+            return [error] if len(page) == 1 else [result for draft in page for result in self._commit_page([draft])]
 
     def messages(self, sender: str | None = None) -> MessageReader:
         """
@@ -228,8 +234,7 @@ class Bot:
 
     def done(self, message: Received) -> None:
         """
-        Mark a message as handled: it is not received again. Within a loop this is committed at the end of the turn; after a
-        power cut before that it may be received again.
+        Mark a message as handled: it is not received again. Within a loop this is committed at the end of the turn.
 
         @raise SecuremsgError: the profile cannot be written; within a loop the next request for a message may raise it instead.
         """

@@ -42,10 +42,9 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
     if to == own:
         raise error_for("own-name", to)
     checked(text)
-    if message_id is not None and len(message_id) != ID_SIZE:
-        hint = f"make one with os.urandom({ID_SIZE}), or omit it"
-        raise _bad(f"an id must have {ID_SIZE} bytes, not {len(message_id)}", hint)
-    if not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
+    if message_id is not None and not (isinstance(message_id, bytes) and len(message_id) == ID_SIZE):
+        raise _bad(f"an id must have {ID_SIZE} bytes", f"make one with os.urandom({ID_SIZE}), or omit it")
+    if not (isinstance(expiry, int) and MIN_EXPIRY <= expiry <= MAX_EXPIRY):
         limits = f"a message must expire after {MIN_EXPIRY} to {MAX_EXPIRY} seconds"
         raise _bad(f"{limits}, not {expiry}", "choose an expiry within these limits")
 

@@ -1,10 +1,9 @@
 """
 The note of what was shown and is not marked as read yet: a file that each process which shows messages appends to.
 
-To mark a message as read takes a transaction, so that is done for many together. The note, which is written right after each
-message and takes no time because it is not synchronised, is there for a process that is killed in between: the others find
-there what it had shown, and show only the one message again that it had no time to note. A power cut may take the note with it;
-then what was shown in the moment before is shown again.
+To mark a message as read takes a transaction, so that is done for many together. The note, which is written and synchronised
+right after each message, is there for a process that is killed, or loses power, in between: the others find there what it had
+shown, and show only the one message again that it had no time to note.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.crypto.keys import digest
 from securemsg.interfaces import IProfileStore
-from securemsg.storage.files import open_lock_file
+from securemsg.storage.files import open_lock_file, sync_folder
 
 # A file in a profile's folder. Whoever has something in it that is not marked as read holds a shared lock.
 SHOWN = "shown"
@@ -27,6 +26,9 @@ DIGEST_SIZE = 16
 ENTRY_SIZE = SEQ_SIZE + DIGEST_SIZE
 # Messages that are shown before they are marked as read, together.
 MAX_NOTED = 64
+# Bytes of the file: while it is longer, because a process holds it up, each message is marked as read at once.
+MAX_SIZE = 64 * 1024
+MAX_SEQ = 2**63 - 1
 
 
 def entry_of(message: Received) -> bytes:
@@ -93,11 +95,26 @@ class ShownNote:
         if self._path is None:
             return True
         try:
+            descriptor = self._open()
             if len(self._noted) == 1:
-                fcntl.flock(self._open(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return os.write(self._open(), entry) == ENTRY_SIZE
+                self._share(descriptor)
+            if os.lseek(descriptor, 0, os.SEEK_END) >= MAX_SIZE or os.write(descriptor, entry) < ENTRY_SIZE:
+                return False
+            os.fdatasync(descriptor)
         except OSError:
             return False
+        return True
+
+    def _share(self, descriptor: int) -> None:
+        """Hold the shared lock; if nobody else does, first cut off what a power cut or a full disk has left of an entry."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass
+        else:
+            size = os.fstat(descriptor).st_size
+            os.ftruncate(descriptor, size - size % ENTRY_SIZE)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _read(self) -> frozenset[bytes]:
         """All entries; none where the file cannot be read."""
@@ -106,7 +123,9 @@ class ShownNote:
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         except OSError:
             return frozenset()
-        return frozenset(data[start : start + ENTRY_SIZE] for start in range(0, len(data), ENTRY_SIZE))
+        entries = [data[start : start + ENTRY_SIZE] for start in range(0, len(data) - ENTRY_SIZE + 1, ENTRY_SIZE)]
+        # What is no entry, because the file was damaged, says nothing.
+        return frozenset(entry for entry in entries if int.from_bytes(entry[:SEQ_SIZE], "big") <= MAX_SEQ)
 
     def _empty(self, ours: set[bytes]) -> None:
         """Empty the file, unless another process has something in it; what a dead one has left is marked as read first."""
@@ -131,5 +150,6 @@ class ShownNote:
         if self._descriptor < 0:
             assert self._path is not None, "a profile in a folder"
             self._descriptor = open_lock_file(self._path)
+            sync_folder(self._path.parent)
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_APPEND)
         return self._descriptor

@@ -276,6 +276,7 @@ class Agent:
 
     def _tick(self) -> None:
         self._context.requests.expire(self._seconds(), self._sender.quiet_since)
+        self._sender.commit_accepted()
         self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()

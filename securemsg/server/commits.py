@@ -226,21 +226,23 @@ class GroupCommit:
     def _tick(self) -> None:
         """Write what was there at the last tick already and has not been acknowledged; the rest is held for one tick more."""
         self._expects_tick = False
-        if self._stopped or self._running is not None:
+        if self._stopped:
             return
         self._hold.tick(self._seconds())
         batch, old = self._open, self._old
         late = [deposit for deposit in batch.deposits[:old] if deposit.stage == OPEN]
         fresh = [deposit for deposit in batch.deposits[old:] if deposit.stage == OPEN]
-        self._old = len(fresh)
-        batch.deposits = late
-        if late or batch.acknowledged:
+        if self._running is None and (late or batch.acknowledged):
+            self._old = len(fresh)
             self._open = Batch(fresh)
+            batch.deposits = late
             self._write(batch)
-        else:
-            batch.deposits = fresh
-            if fresh:
-                self._expect_tick()
+            return
+        # While a commit runs, however long, what is acknowledged does not stay in memory.
+        batch.deposits = late + fresh
+        self._old = len(batch.deposits)
+        if batch.deposits:
+            self._expect_tick()
 
     def _highest_due(self) -> None:
         self._expects_highest = False

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.internet.task import Clock
 
 from securemsg.account import flush
@@ -555,6 +555,31 @@ class SendTests(BotCase):
             set_policy(records, Policy.EVERYBODY)
         self.assertEqual(self.successResultOf(self.send("ada", "hello", wait="delivered")).status, "delivered")
 
+    def test_bad_one_among_many(self) -> None:
+        """What fails for one message of a turn, whatever it is, keeps none of the others from being sent."""
+        results: list[object] = []
+        compose_in = messages.compose_in
+
+        def compose(records: Any, to: Any, text: str, **options: Any) -> bytes:
+            if text == "bad":
+                raise ZeroDivisionError
+            return compose_in(records, to, text, **options)
+
+        self.patch(messages, "compose_in", compose)
+
+        async def talk() -> None:
+            async with self.bot() as bot:
+                texts = ("good", "bad", "good too")
+                sending = [Deferred.fromCoroutine(bot.send("ada", text, wait="none")) for text in texts]
+                for each in sending:
+                    each.addBoth(results.append)
+                await DeferredList(sending)
+
+        talking = Deferred.fromCoroutine(talk())
+        self.place.settle(3)
+        self.successResultOf(talking)
+        self.assertEqual([isinstance(result, Sent) for result in results], [True, False, True])
+
     def test_same_id(self) -> None:
         """The same id is the same message: it arrives once. Another text under it is refused."""
         for _ in range(2):
@@ -675,7 +700,9 @@ class SendTests(BotCase):
             (("bix", "hello"), {}, "own-name", "bix is your own name"),
             (("ada", ""), {}, "no-text", "no text"),
             (("ada", "\udcff"), {}, "not-utf8", "not UTF-8"),
-            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id must have 16 bytes, not 5"),
+            (("ada", "hello"), {"id": b"short"}, "bad-request", "an id must have 16 bytes"),
+            (("ada", "hello"), {"id": "sixteen letters!"}, "bad-request", "an id must have 16 bytes"),
+            (("ada", "hello"), {"expires": 60.5}, "bad-request", "60 to 2592000 seconds, not 60.5"),
             (("ada", "hello"), {"expires": 59}, "bad-request", "60 to 2592000 seconds, not 59"),
             (("ada", "hello"), {"expires": 2592001}, "bad-request", "60 to 2592000 seconds"),
             (("Ada!", "hello"), {}, "illegal-name", "Ada!"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
 from attrs import evolve
 
+from securemsg.account import shown
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.shown import ENTRY_SIZE, MAX_NOTED, SHOWN, ShownNote, entry_of
 from securemsg.client import messages
 from securemsg.client.messages import Received
+from securemsg.interfaces import IProfileStore
 from tests.cli.rig import PlaceCase
 
 
@@ -101,6 +107,55 @@ class ShownTests(PlaceCase):
         entry = entry_of(self.page[0])
         self.file.write_bytes(entry[:-1] + bytes([entry[-1] ^ 1]) + bytes(7))
         self.assertEqual(self.process().take_all(self.page), self.page)
+
+    def test_absurd(self) -> None:
+        """A number that no message has is none, and does not reach the profile."""
+        asked: list[int] = []
+        still_unread = messages.still_unread
+
+        def note(store: IProfileStore, seqs: Iterable[int]) -> list[Received]:
+            asked.extend(seqs)
+            return still_unread(store, asked)
+
+        self.patch(messages, "still_unread", note)
+        self.file.write_bytes(b"\xff" * ENTRY_SIZE + (2**63 - 1).to_bytes(8, "big") + bytes(16))
+        locks = self.process()
+        locks.shown.add(self.page[0])
+        locks.mark_shown(self.page)
+        self.assertEqual((asked, self.file.stat().st_size), ([2**63 - 1], 0))
+
+    def test_torn(self) -> None:
+        """What is left of an entry that was not written whole does not hide those that come after it."""
+        self.killed(self.page[0])
+        with self.file.open("ab") as file:
+            file.write(bytes(10))
+        self.killed(self.page[1])
+        self.assertEqual(self.process().take_all(self.page), self.page[2:])
+
+    def test_synchronised(self) -> None:
+        """Each entry is on disk before the next message is shown, and the file's name before the first."""
+        synchronised: list[int] = []
+        self.patch(os, "fdatasync", synchronised.append)
+        folders: list[Path] = []
+        self.patch(shown, "sync_folder", folders.append)
+        locks = self.process()
+        for count, message in enumerate(self.page[:2], start=1):
+            self.assertTrue(locks.shown.add(message))
+            self.assertEqual(len(synchronised), count)
+        self.assertEqual(folders, [self.file.parent])
+
+    def test_held_up(self) -> None:
+        """While a process that goes on holds up the note, it does not grow for ever: others mark each message at once."""
+        self.patch(shown, "MAX_SIZE", 2 * ENTRY_SIZE)
+        living, other = self.process(), self.process()
+        self.assertTrue(living.shown.add(self.page[0]))
+        self.assertTrue(other.shown.add(self.page[3]))
+        self.assertFalse(other.shown.add(self.page[4]))
+        other.mark_shown([])
+        self.assertFalse(other.shown.add(self.page[5]))
+        other.mark_shown([])
+        self.assertEqual(self.file.stat().st_size, 2 * ENTRY_SIZE)
+        self.assertEqual(self.unread(), self.texts(self.page[:3]))
 
     def test_bounded(self) -> None:
         """After so many messages they have to be marked as read before more are shown."""

@@ -125,7 +125,7 @@ class ConversationTests(WorldCase):
         self.assertEqual(len(self.bob.read()), 201)
 
     def test_accepted_amid_full_window(self) -> None:
-        """An answer that comes while the window is full is noted together with others, or when the connection ends."""
+        """An answer that comes while the window is full is noted with others, at a tick, or when the connection ends."""
         self.alice.send("bob", "first")
         wire = self.alice.wire
         assert wire is not None, "connected"
@@ -137,9 +137,13 @@ class ConversationTests(WorldCase):
         wire.inject(Side.SERVER, m.Accepted(int(self.world.clock), answered[:3]))
         self.world.settle()
         self.assertEqual([line.status for line in self.sent(WINDOW)], ["queued"] * WINDOW)
+        self.world.advance(1)
+        self.assertEqual([line.status for line in self.sent(WINDOW)], ["accepted"] * 3 + ["queued"] * (WINDOW - 3))
+        wire.inject(Side.SERVER, m.Accepted(int(self.world.clock), answered[3:4]))
+        self.world.settle()
         wire.cut()
         self.world.settle()
-        self.assertEqual([line.status for line in self.sent(WINDOW)], ["accepted"] * 3 + ["queued"] * (WINDOW - 3))
+        self.assertEqual([line.status for line in self.sent(WINDOW)], ["accepted"] * 4 + ["queued"] * (WINDOW - 4))
 
     def sent(self, count: int) -> list[Sent]:
         """So many messages that Alice sent after the first."""

@@ -10,8 +10,8 @@ from tests.faults.rounds import Rounds
 from tests.faults.verdict import Verdict
 from tests.faults.world import World
 
-# Empty files that processes lock or listen on, one that is only for the case of a kill, and what SQLite makes anew.
-SPARED = ("lock", "recv.lock", "read.lock", "shown", "wake", "control", "server.db-shm")
+# Empty files that processes lock or listen on, and what SQLite makes anew.
+SPARED = ("lock", "recv.lock", "read.lock", "wake", "control", "server.db-shm")
 # Exit statuses.
 WRONG_SERVER, PROFILE_UNUSABLE = 8, 9
 

@@ -130,7 +130,8 @@ GUARDS: tuple[Guard, ...] = (
             "            if False:\n",
             "FastPathTests::test_acknowledged_during_commit",
         ),
-        ("        self._old = len(fresh)\n", "        self._old = 0\n", "FastPathTests::test_held"),
+        ("        batch.deposits = late + fresh\n", "        pass\n", "FastPathTests::test_long_commit"),
+        ("            self._old = len(fresh)\n", "            self._old = 0\n", "FastPathTests::test_held"),
         ("batch.deposits[:old] if", "batch.deposits if", "FastPathTests::test_held"),
         (
             "            is_delivered = False\n        if not is_delivered:",

@@ -111,7 +111,16 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/agent.py",
         "tests/client/test_agent.py",
-        ("        self._sender.commit_accepted()\n", "", "ConversationTests::test_accepted_amid_full_window"),
+        (
+            "        self._sender.commit_accepted()\n        self._context",
+            "        self._context",
+            "ConversationTests::test_accepted_amid_full_window",
+        ),
+        (
+            "        self._sender.commit_accepted()\n        self._sender",
+            "        self._sender",
+            "ConversationTests::test_accepted_amid_full_window",
+        ),
     ),
     *guards(
         "client/sending/sender.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import ref
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,10 +91,31 @@ class FastPathTests(TwoPeople):
         self.rig.run()
         self.assertEqual([answer.stored for answer in self.answers()], [True])
         self.assertEqual(self.reader.delivered(), [b"first", b"second"])
+        self.rig.timers.advance(LONG)
+        self.assertEqual([row.common for batch in self.written for row in batch.deposits], [b"first", b"second"])
         self.reader.acknowledge(2)
         self.assertEqual([answer.stored for answer in self.answers()], [False])
+
+    def test_long_commit(self) -> None:
+        """While a commit takes long, what is acknowledged does not stay in memory, and what is not is written after it."""
+        self.deposit(b"first")
+        self.rig.begin_commit()
+        deposits = [self.deposit(b"%d" % number) for number in range(3)]
+        self.reader.acknowledge(3)
+        gone = ref(self.rig.server.commits.pending[self.alice_mailbox(), deposits[2].deposit_id])
+        for _ in range(3):
+            self.rig.timers.advance(LONG)
+        self.assertIsNotNone(gone())
+        self.reader.acknowledge(4)
+        self.rig.timers.advance(LONG)
+        self.assertIsNone(gone())
+        self.deposit(b"last")
         self.rig.commit()
-        self.assertEqual(self.rows(), 1)
+        self.assertEqual([row.common for batch in self.written for row in batch.deposits], [b"first", b"last"])
+
+    def alice_mailbox(self) -> int:
+        """By which the deposits of Alice are known."""
+        return self.sender.wire.peer.device.mailbox
 
     def test_all_in_order(self) -> None:
         """What could not be delivered at once is not overtaken by what comes when it could."""

@@ -80,7 +80,7 @@ class Sender:
             self.commit_accepted()
 
     def commit_accepted(self) -> None:
-        """Commit what the server has accepted. While the window is full that waits for more answers, which are sure to come."""
+        """Commit what the server has accepted. While the window is full that waits for more answers, or the next tick."""
         if self._accepted:
             with self._context.store.writing() as records:
                 self._note_accepted(records)
