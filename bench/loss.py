@@ -31,6 +31,8 @@ from bench.udp import BESIDE
 
 # One pair with so many in flight: that more connections share the losses would hide what one of them suffers.
 WINDOW = 128
+# Seconds of a measurement, at least: after a loss TCP may be silent for longer than a tenth of one.
+LEAST = 1.0
 APART = ["unshare", "--map-root-user", "--net"]
 
 
@@ -68,7 +70,7 @@ async def compare(reactor: IReactorTCP, folder: Path, cores: machine.Cores, seco
     """In the namespace: a daemon, and the load."""
     assert IReactorTime.providedBy(reactor)
     waiting = Waiting(reactor)
-    bench = Bench(evolve(Scale(), seconds=seconds, pairs=1), waiting, say)
+    bench = Bench(evolve(Scale(), seconds=max(seconds, LEAST), pairs=1), waiting, say)
     served.start_daemon(folder, cores.server, 100, host=NEAR).stop()
     write_accounts(folder / served.STATE, TALKERS + 4)
     daemon = served.start_daemon(folder, cores.server, 100, host=NEAR)
