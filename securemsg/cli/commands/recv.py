@@ -1,8 +1,8 @@
 """
 C{securemsg recv}: print received messages, each once and in order.
 
-A message is printed and flushed, then noted as shown, and marked as read together with others: a kill before that note repeats
-that one message, with the same id. Messages that arrive while the reader is slow wait in the store.
+A message is printed and flushed, then noted as shown, and marked as read together with others: a kill or a power cut before
+that note repeats that one message, with the same id. Messages that arrive while the reader is slow wait in the store.
 """
 
 from __future__ import annotations
