@@ -369,7 +369,7 @@ class AccountConnection:
             return
         self._agent.pump()
         try:
-            for job in jobs.pending(self._store, seconds=self._seconds()):
+            for job in jobs.pending(self._store, clock=self._seconds):
                 if job.number in self._running_jobs:
                     continue
                 # Before it starts: it may be done at once.

@@ -8,6 +8,8 @@ need no job: the owner sends every draft in the outbox.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from attrs import field, frozen
 
@@ -90,13 +92,19 @@ def cancel(store: IProfileStore, number: int) -> None:
         records.delete(META, OUTCOMES, number)
 
 
-def pending(store: IProfileStore, *, seconds: float) -> list[PendingJob]:
-    """The jobs to be run, oldest first. Jobs and outcomes that nobody waits for are deleted."""
+def pending(store: IProfileStore, *, clock: Callable[[], float]) -> list[PendingJob]:
+    """
+    The jobs to be run, oldest first. Jobs and outcomes that nobody waits for are deleted.
+
+    @param clock: gives the seconds now. It is asked once the rows are here: opening the store may have taken a while, in which
+        another process asked.
+    """
     with store.reading() as records:
         rows = load_all(records, Job, META, JOBS)
-        stale = [number for number, job in rows if not 0 <= seconds - job.asked_at <= job.timeout]
         outcomes = load_all(records, Outcome, META, OUTCOMES)
-        unwanted = [seq for seq, outcome in outcomes if not 0 <= seconds - outcome.at <= OUTCOME_LIFE]
+        seconds = clock()
+    stale = [number for number, job in rows if not 0 <= seconds - job.asked_at <= job.timeout]
+    unwanted = [number for number, outcome in outcomes if not 0 <= seconds - outcome.at <= OUTCOME_LIFE]
     if stale or unwanted:
         with store.writing() as records:
             for number in stale:

@@ -294,7 +294,7 @@ class OwnerTests(ConnectionCase):
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=5))
         self.assertEqual(self.wakeups, 1)
-        (job,) = jobs.pending(self.store, seconds=NOW)
+        (job,) = jobs.pending(self.store, clock=lambda: NOW)
         jobs.finish(self.store, job.number, "", {"seconds": "0.1"}, seconds=NOW)
         self.clock.advance(WAITING_POLL)
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
@@ -303,7 +303,7 @@ class OwnerTests(ConnectionCase):
         """A refusal names whom it is about."""
         self.other()
         asking = Deferred.fromCoroutine(self.connection().ask("fetch", "bob", timeout=5))
-        (job,) = jobs.pending(self.store, seconds=NOW)
+        (job,) = jobs.pending(self.store, clock=lambda: NOW)
         jobs.finish(self.store, job.number, "no-such-account", {}, seconds=NOW)
         self.clock.advance(WAITING_POLL)
         problem = self.failureResultOf(asking, SecuremsgError).value
@@ -315,7 +315,7 @@ class OwnerTests(ConnectionCase):
         asking = Deferred.fromCoroutine(self.connection().ask("ping", timeout=1))
         self.clock.pump([WAITING_POLL] * 12)
         self.assertEqual(self.failureResultOf(asking, SecuremsgError).value.status, Exit.NOT_CONNECTED)
-        self.assertEqual(jobs.pending(self.store, seconds=NOW), [])
+        self.assertEqual(jobs.pending(self.store, clock=lambda: NOW), [])
 
 
 class StopTests(ConnectionCase):
@@ -358,7 +358,7 @@ class RetryTests(ConnectionCase):
     def settle(self, code: str = "", **facts: str) -> None:
         """The process with the connection runs the job that waits."""
         now = NOW + self.clock.seconds()
-        (job,) = jobs.pending(self.store, seconds=now)
+        (job,) = jobs.pending(self.store, clock=lambda: now)
         jobs.finish(self.store, job.number, code, facts, seconds=now)
         self.clock.advance(WAITING_POLL)
 
@@ -414,7 +414,7 @@ class RetryTests(ConnectionCase):
         self.other()
         asking = self.ask(self.persistent(), 60)
         self.settle("stopping")
-        self.assertEqual(jobs.pending(self.store, seconds=NOW), [])
+        self.assertEqual(jobs.pending(self.store, clock=lambda: NOW), [])
         self.clock.advance(RETRY_PAUSE)
         self.settle(seconds="0.1")
         self.assertEqual(self.successResultOf(asking), {"seconds": "0.1"})
@@ -433,7 +433,7 @@ class RetryTests(ConnectionCase):
         self.clock.pump([0.5] * 11)
         problem = self.failureResultOf(asking, SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "server-full"))
-        self.assertEqual(jobs.pending(self.store, seconds=NOW), [])
+        self.assertEqual(jobs.pending(self.store, clock=lambda: NOW), [])
 
     def test_endless_question(self) -> None:
         """A question without a bound waits forever; its job has an end, so that nobody runs one whose process is long gone."""
@@ -441,7 +441,7 @@ class RetryTests(ConnectionCase):
         asking = self.ask(self.persistent(), None)
         numbers = set()
         for _ in range(3):
-            (job,) = jobs.pending(self.store, seconds=NOW + self.clock.seconds())
+            (job,) = jobs.pending(self.store, clock=lambda: NOW + self.clock.seconds())
             numbers.add(job.number)
             self.clock.pump([WAITING_POLL] * (10 * JOB_LIFE + 1))
         self.assertEqual(len(numbers), 3)

@@ -88,7 +88,7 @@ class OwnerTests(PlaceCase):
             asked = Deferred.fromCoroutine(self.place.beside(ada).ask("link", timeout=5))
             self.place.settle(1.5)
             self.successResultOf(asked)
-        self.assertEqual(jobs.pending(ada.context.store, seconds=monotonic_seconds()), [])
+        self.assertEqual(jobs.pending(ada.context.store, clock=monotonic_seconds), [])
 
     def test_unknown_account(self) -> None:
         """A refusal of the server comes back as one."""

@@ -322,6 +322,15 @@ GUARDS: tuple[Guard, ...] = (
         ("max(asked_at, quiet_since)", "asked_at", "tests/client/test_keepalive.py::KeepAliveTests::test_slow_link"),
     ),
     *guards(
+        "client/jobs.py",
+        "tests/client/test_jobs.py",
+        (
+            "    with store.reading() as records:\n        rows = load_all",
+            "    seconds = clock()\n    clock = lambda: seconds\n    with store.reading() as records:\n        rows = load_all",
+            "JobTests::test_asked_meanwhile",
+        ),
+    ),
+    *guards(
         "client/trustcheck.py",
         "tests/client/test_trustcheck.py",
         ("if integrity.entries(records) == _found(records):", "if True:", "TrustTests::test_contact_put_back"),
