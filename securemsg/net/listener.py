@@ -143,7 +143,7 @@ class HangupCounter:
 
 def check_port(host: str, port: int) -> None:
     """
-    Check by trying whether we can listen on a port.
+    Check whether we can listen on a port, without doing so: a client that comes just then would find a server that goes away.
 
     @raise PortUnavailable: we cannot.
     """
@@ -152,7 +152,6 @@ def check_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-            probe.listen(1)
         except OSError as error:
             raise PortUnavailable(port_error(host, port, error)) from error
 

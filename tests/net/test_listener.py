@@ -97,6 +97,11 @@ class PortTests(SynchronousTestCase):
         )
         check_port("127.0.0.1", port)
 
+    def test_never_listens(self) -> None:
+        """Nobody is let in who would be thrown out at once."""
+        self.patch(socket.socket, "listen", lambda *arguments: self.fail("it listened"))
+        check_port("127.0.0.1", 0)
+
     def test_other_machine(self) -> None:
         """An address of another machine is named as such."""
         with self.assertRaises(PortUnavailable) as caught:
