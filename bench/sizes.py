@@ -8,7 +8,8 @@ from attrs import frozen
 
 from securemsg.crypto.primitives import a256cbc_hs512_encrypt
 from securemsg.crypto.ratchet import seal_message
-from securemsg.protocol.envelope import Content, ContentKey, Envelope, EnvelopeHeader, Kind, ListMark, encode_record, pad
+from securemsg.protocol.envelope import Content, ContentKey, Envelope, EnvelopeHeader, Kind, encode_record, pad
+from securemsg.protocol.messages import ListMark
 
 MESSAGE_SIZE = 200
 

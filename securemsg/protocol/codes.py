@@ -98,6 +98,8 @@ TABLE = (
     Code("retry-later", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
     Code("mailbox-full", SentIn.ANSWER | SentIn.MISSED, Consequence.RETRY),
     Code("stale-devices", SentIn.DEPOSIT, Consequence.RETRY),
+    Code("stale-room", SentIn.DEPOSIT, Consequence.RETRY),
+    Code("no-rooms", SentIn.MISSED, Consequence.REFUSED),
     Code("conflict", SentIn.DEPOSIT, Consequence.REFUSED),
     Code("too-large", SentIn.ANSWER, Consequence.REFUSED),
     Code("bad-request", SentIn.ANSWER, Consequence.REFUSED),

@@ -21,6 +21,7 @@ from securemsg.protocol.messages import (
     Discreet,
     Id,
     Key,
+    ListMark,
     Name,
     Nonce,
     Record,
@@ -79,13 +80,6 @@ class Kind(enum.IntEnum):
     MEMBERS = 12    # answers an `ENTER`: who is in it, or why the sender is not
     REFUSED = 13    # a text or an answer was not relayed
     CONFIRMED = 14  # a text or an answer of the recipient was relayed
-
-
-class ListMark(Record, frozen=True):
-    """Which device list its sender used: a server that shows different lists to different people is found out."""
-
-    version: Counter
-    digest: Annotated[bytes, Meta(max_length=32)]
 
 
 class StreamEnd(Record, frozen=True):
@@ -276,6 +270,19 @@ class ContentKey(Discreet, frozen=True):
     place: Place
 
 
+class RoomContentKey(ContentKey, frozen=True):
+    """
+    The plaintext of an own part in a room.
+
+    @ivar room: the member list that the deposit goes by, which must be that of its item: so the server cannot re-date it.
+    """
+
+    room: ListMark
+
+
+# How an array of as many items begins.
+_ROOM_KEY = b"\x95"
+
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -430,6 +437,15 @@ def decode_record(kind: type[T], data: bytes) -> T:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-envelope") from error
     return record
+
+
+def decode_content_key(data: bytes) -> ContentKey:
+    """
+    Read the plaintext of an own part: in a room it has one item more.
+
+    @raise Refusal: C{bad-envelope}.
+    """
+    return decode_record(RoomContentKey if data[:1] == _ROOM_KEY else ContentKey, data)
 
 
 def suite_of(data: bytes) -> str:

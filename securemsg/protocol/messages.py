@@ -102,10 +102,48 @@ class Part(Record, frozen=True):
 
 
 class Destination(Record, frozen=True):
-    """All devices of one account, each with its own part."""
+    """All devices of one account, each with its own part. Of the sender's own account, in a room, there may be no other."""
 
     account: Name
-    parts: Annotated[list[Part], Meta(min_length=1, max_length=MAX_DEVICES)]
+    parts: Annotated[list[Part], Meta(max_length=MAX_DEVICES)]
+
+
+class ListMark(Record, frozen=True):
+    """
+    Which list its sender means: of the devices of an account, or of the members of a room.
+
+    @ivar version: 0: there is none.
+    @ivar digest: SHA-256 of the body; empty where there is none.
+    """
+
+    version: Counter
+    digest: Annotated[bytes, Meta(max_length=32)]
+
+
+class RoomStep(Record, frozen=True):
+    """
+    A deposit is the next step of its room.
+
+    @ivar proof: SHA-256 of it is the C{next} of the step before.
+    @ivar next: SHA-256 of the proof that the following step will show.
+    """
+
+    proof: Key
+    next: Key
+
+
+class RoomItem(Record, frozen=True):
+    """
+    What the server orders the deposits of a room by.
+
+    @ivar n: of the member list that the deposit goes by; of a step: of the list that it brings.
+    @ivar digest: SHA-256 of the body of that list.
+    """
+
+    room: Id
+    n: Annotated[int, Meta(ge=1, le=2**62)]
+    digest: Key
+    step: RoomStep | None
 
 
 class Missed(Record, frozen=True):
@@ -243,6 +281,7 @@ class Deposit(Record, tag=10, frozen=True):
 
     @ivar n: rises with every deposit of this device, up to L{MAX_N}.
     @ivar expiry: how long to keep it, from arrival.
+    @ivar room: what the server orders it by, if it is one of a room.
     """
 
     deposit_id: Id
@@ -250,6 +289,7 @@ class Deposit(Record, tag=10, frozen=True):
     expiry: Counter
     common: Common
     to: Annotated[list[Destination], Meta(min_length=1, max_length=MAX_DESTINATIONS)]
+    room: RoomItem | None = None
 
 
 class Accepted(Record, tag=11, frozen=True):
@@ -270,11 +310,13 @@ class DepositRefused(Record, tag=12, frozen=True):
 
     @ivar accounts: with C{stale-devices}: accounts whose devices differ, as they are now (all, or as many as fit the frame);
         with C{no-such-account}: those that are gone, with an empty list body.
+    @ivar room: with C{stale-room}: the newest list that the server knows of.
     """
 
     deposit_id: Id
     code: Code
     accounts: list[AccountRecord]
+    room: ListMark | None = None
 
 
 class Deliver(Record, tag=13, frozen=True):
@@ -283,6 +325,7 @@ class Deliver(Record, tag=13, frozen=True):
 
     @ivar tag: counts from 1 within the connection.
     @ivar time: when the server took the deposit.
+    @ivar room: as in the deposit.
     """
 
     tag: Counter
@@ -292,6 +335,7 @@ class Deliver(Record, tag=13, frozen=True):
     time: Counter
     common: Common
     own: Own
+    room: RoomItem | None = None
 
 
 class Acknowledge(Record, tag=14, frozen=True):

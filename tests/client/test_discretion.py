@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import random_bytes
-from securemsg.protocol.envelope import Content, ContentKey, Kind, ListMark
-from securemsg.protocol.messages import Invited, Record, Register, SignedDeviceList, decode_message, encode_message
+from securemsg.protocol.envelope import Content, ContentKey, Kind
+from securemsg.protocol.messages import Invited, ListMark, Record, Register, SignedDeviceList, decode_message, encode_message
 
 SECRET = b"\x07do not show this"
 

@@ -14,6 +14,7 @@ KEY = bytes(range(32))
 SIGNATURE = bytes(64)
 LIST = m.SignedDeviceList(b"body", SIGNATURE)
 RECORD = m.AccountRecord("alice", KEY, LIST)
+ROOM = m.RoomItem(ID, 3, KEY, m.RoomStep(KEY, KEY))
 PREKEY = m.Prekey(7, KEY, SIGNATURE)
 KINDS: tuple[type, ...] = get_args(Message)
 
@@ -26,10 +27,10 @@ EXAMPLES: dict[type, Message] = {
         m.Register("alice", ID, b"token", KEY, LIST, SIGNATURE, SIGNATURE),
         m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4), [ID, KEY[16:]]),
         m.Failed("stopping"),
-        m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])]),
+        m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])], ROOM),
         m.Accepted(1_800_000_000, [m.Acceptance(ID, [m.Missed("bob", ID, "mailbox-full")], stored=True)]),
-        m.DepositRefused(ID, "stale-devices", [RECORD]),
-        m.Deliver(1, "alice", ID, ID, 1_800_000_000, b"common", b"own"),
+        m.DepositRefused(ID, "stale-room", [RECORD], m.ListMark(3, KEY)),
+        m.Deliver(1, "alice", ID, ID, 1_800_000_000, b"common", b"own", ROOM),
         m.Acknowledge(1),
         m.Drained(),
         m.Stock(m.PrekeyStock(1, 2, 3, 4)),

@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.errors import LocalProtocolError, Refusal
 from securemsg.protocol import envelope as e
 from securemsg.protocol.devices import MAX_RSA_KEY, MAX_VERSION, Device, DeviceList, encode_device_list
-from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TEXT
+from securemsg.protocol.messages import MAX_COMMON, MAX_DEVICES, MAX_OWN, MAX_TEXT, ListMark
 from tests.protocol.examples import ID, KEY, LIST, reencoded, values
 
 CONTENT = e.Content(
-    ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, (), e.ListMark(1, KEY), e.ListMark(2, KEY), 1_800_000_000, True, b"hello"
+    ID, e.Kind.TEXT, ID, ID, 1, 2, KEY, (), ListMark(1, KEY), ListMark(2, KEY), 1_800_000_000, True, b"hello"
 )
 PREKEY = e.PrekeyHeader(KEY, LIST, KEY, 1, 2, False, bytes(1088), None)
 RECORDS: list[Any] = [
@@ -32,6 +32,7 @@ RECORDS: list[Any] = [
     e.ContentKey(bytes(64), KEY, None, (0, 0)),
     e.ContentKey(bytes(64), KEY, e.Share(1, 5), (7, 2)),
     e.ContentKey(bytes(32), KEY, None, (0, 0)),
+    e.RoomContentKey(bytes(64), KEY, None, (7, 2), ListMark(3, KEY)),
     e.EnvelopeHeader("pqxdh", 1, KEY, 0, 0, PREKEY),
     e.EnvelopeHeader("pqxdh", 1, KEY, 3, 2**32 - 1, None),
     e.KeyHeader("psk", 1, KEY, 2**63 - 1, 1, None),
@@ -76,6 +77,16 @@ class PaddingTests(SynchronousTestCase):
             for base in (e.Share(0, 0), e.Share(9, 2**32 - 1)):
                 lengths = {len(e.encode_record(e.ContentKey(bytes(size), KEY, said, place))) // 16 for said in (None, base)}
                 self.assertEqual(len(lengths), 1)
+
+    def test_own_parts_in_a_room(self) -> None:
+        """So it is in a room, where an own part has one item more, and is read by itself."""
+        keys = [
+            e.RoomContentKey(bytes(64), KEY, base, (2**63 - 1, 1), ListMark(3, KEY))
+            for base in (None, e.Share(0, 0), e.Share(9, 2**32 - 1))
+        ]
+        self.assertEqual(len({len(e.encode_record(key)) // 16 for key in keys}), 1)
+        for key in (*keys, e.ContentKey(bytes(64), KEY, None, (7, 2))):
+            self.assertEqual(e.decode_content_key(e.encode_record(key)), key)
 
     def test_classes(self) -> None:
         """The classes are those of the specification."""

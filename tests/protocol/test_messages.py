@@ -91,8 +91,8 @@ class MessageTests(SynchronousTestCase):
             items = items_of(message)
             for place in range(1, len(items)):
                 for wrong in wrongs:
-                    if wrong is None and isinstance(message, (m.Upload, m.Bundle)):
-                        continue  # there a prekey may be absent
+                    if wrong is None and isinstance(message, (m.Upload, m.Bundle, m.Deposit, m.DepositRefused, m.Deliver)):
+                        continue  # there a prekey, or what belongs to a room, may be absent
                     changed = [*items[:place], wrong, *items[place + 1 :]]
                     self.refused_items(*changed)
 

@@ -9,7 +9,8 @@ from securemsg.client.state.contacts import Contact
 from securemsg.client.state.lists import seen_list
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, ListMark
+from securemsg.protocol.envelope import Content
+from securemsg.protocol.messages import ListMark
 
 # Contacts fetch our list once a day: one who uses an older list two days later was not shown the newer one.
 LIST_GRACE = 2 * DAY

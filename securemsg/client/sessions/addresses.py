@@ -20,7 +20,7 @@ from securemsg.crypto.ratchet import Ratchet
 from securemsg.errors import LocalProtocolError, Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
-from securemsg.protocol.envelope import PQXDH, SUITES, ContentKey, Introduction, PrekeyHeader, decode_record
+from securemsg.protocol.envelope import PQXDH, SUITES, ContentKey, Introduction, PrekeyHeader, decode_content_key
 from securemsg.protocol.messages import AccountRecord
 
 # Seconds for which an unanswered initiation is repeated. After that its bundle may be too old for the responder, and a new one
@@ -230,7 +230,7 @@ def checked_key(size: int, plaintext: bytes, common: bytes) -> ContentKey:
     @raise Unauthentic: it belongs to another common part.
     @raise Refusal: C{bad-envelope}: it is malformed, or its key is not one of this suite.
     """
-    content_key = decode_record(ContentKey, plaintext)
+    content_key = decode_content_key(plaintext)
     if len(content_key.key) != size:
         raise Refusal("bad-envelope")
     if content_key.common != common:

@@ -23,8 +23,7 @@ from securemsg.protocol.devices import (
     check_name,
     decode_device_list,
 )
-from securemsg.protocol.envelope import ListMark
-from securemsg.protocol.messages import AccountRecord, Id, Record, SignedDeviceList
+from securemsg.protocol.messages import AccountRecord, Id, ListMark, Record, SignedDeviceList
 
 TABLE = "contacts"
 

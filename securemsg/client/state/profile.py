@@ -34,9 +34,8 @@ from securemsg.protocol.devices import (
     decode_device_list,
     encode_device_list,
 )
-from securemsg.protocol.envelope import ListMark
 from securemsg.protocol.invite import AUTO, InviteLink
-from securemsg.protocol.messages import Counter, Record, SignedDeviceList
+from securemsg.protocol.messages import Counter, ListMark, Record, SignedDeviceList
 
 TABLE = "profile"
 PROFILES_KEPT = 8  # that were read: a process works with one or two

@@ -17,8 +17,8 @@ from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import PQXDH, Content, ListMark
-from securemsg.protocol.messages import Code, Counter, Id, Name, Record
+from securemsg.protocol.envelope import PQXDH, Content
+from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Record
 
 # Tables of the records here; other modules name their own.
 OUTBOX = "outbox"

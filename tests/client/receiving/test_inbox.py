@@ -14,7 +14,8 @@ from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
-from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, ListMark, Receipt, Share, StreamEnd, encode_record
+from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, Receipt, Share, StreamEnd, encode_record
+from securemsg.protocol.messages import ListMark
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase

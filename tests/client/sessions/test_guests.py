@@ -42,12 +42,11 @@ from securemsg.protocol.envelope import (
     Introduction,
     KeyHeader,
     Kind,
-    ListMark,
     decode_header,
     decode_record,
     encode_record,
 )
-from securemsg.protocol.messages import Deliver, Deposit, Message
+from securemsg.protocol.messages import Deliver, Deposit, ListMark, Message
 from securemsg.protocol.states import Side
 from securemsg.server.guests import KeyFile
 from securemsg.storage.memory import MemoryProfile

@@ -15,8 +15,8 @@ from securemsg.client.state.profile import resigned
 from securemsg.crypto.keys import SigningKey, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import DEVICE_LIST_LABEL, DeviceList, encode_device_list
-from securemsg.protocol.envelope import Content, Kind, ListMark
-from securemsg.protocol.messages import AccountRecord, SignedDeviceList
+from securemsg.protocol.envelope import Content, Kind
+from securemsg.protocol.messages import AccountRecord, ListMark, SignedDeviceList
 from tests.client.people import NOW, friends, person
 from tests.rsakeys import OTHER_KEY, RSA_KEY
 
