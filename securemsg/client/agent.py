@@ -148,8 +148,9 @@ class Agent:
     # --- for the owner --------------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Send what was written to the store."""
+        """Send what was written to the store, and what rooms have to say."""
         if self.is_ready:
+            self._guarded(self._maintain_rooms)
             self._guarded(self._pump)
 
     @property
@@ -273,6 +274,10 @@ class Agent:
         self._sender.pump(self._receiver.is_idle)
         if self._receiver.is_busy:
             self._schedule()
+
+    def _maintain_rooms(self) -> None:
+        if self._own_devices is not None:
+            self._receiver.maintain_rooms()
 
     def _tick(self) -> None:
         self._context.requests.expire(self._seconds(), self._sender.quiet_since)

@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable
 import msgspec
 from attrs import evolve, field, frozen
 
+from securemsg.client.rooms import store as rooms
+from securemsg.client.rooms.events import RoomEvent
+from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state import quarantine
-from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import (
@@ -26,6 +29,7 @@ from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
     HistoryRow,
+    LeftOut,
     MessageIndex,
     Notice,
     OutboxRow,
@@ -57,11 +61,12 @@ from securemsg.protocol.envelope import (
     decode_record,
 )
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
+from securemsg.protocol.rooms import RoomInvite
 
 # Messages that are read in one transaction, to bound memory.
 PAGE = 500
 # What happens in a room, and is not said there.
-EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT})
+EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT, Kind.LIST})
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
@@ -77,6 +82,7 @@ __all__ = [
     "compose_in",
     "first_with_status",
     "held_back",
+    "let_go",
     "history",
     "mark_read",
     "notices",
@@ -106,6 +112,7 @@ class Sent:
     @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; 0: not yet.
     @ivar devices: ids of the recipient's devices that confirmed it.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
+    @ivar missed: in a room: members who do not get it, and why.
     """
 
     seq: int
@@ -121,6 +128,7 @@ class Sent:
     kind: int
     suite: str
     lacks_one_time: bool = False
+    missed: tuple[LeftOut, ...] = ()
 
     @property
     def to(self) -> str:
@@ -129,8 +137,8 @@ class Sent:
 
     @property
     def needs_relay(self) -> bool:
-        """Whether it was said in a room: then it is delivered once it is relayed, and may be refused after it was accepted."""
-        return bool(self.room) and self.kind in LINES
+        """Whether it was said in the lobby: it is delivered once it is relayed, and may be refused after it was accepted."""
+        return self.conversation.kind is ConversationKind.LOBBY and self.kind in LINES
 
     @property
     def room(self) -> str:
@@ -151,6 +159,7 @@ class Received:
     @ivar device: the sender's device that sent it.
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
+    @ivar event: what has changed in a room, where it is no text; C{invite}: the invitation that it is.
     """
 
     seq: int
@@ -167,6 +176,8 @@ class Received:
     note: str
     device: bytes = b""
     lacks_one_time: bool = False
+    event: RoomEvent | None = None
+    invite: RoomInvite | None = None
     conversation: Conversation = field()
 
     @conversation.default
@@ -199,12 +210,13 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         kind=content.kind,
         suite=row.suite,
         lacks_one_time=row.lacks_one_time,
+        missed=row.missed,
     )
 
 
 def as_received(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Received:
     """A row of history as a message."""
-    content, account = row.content, conversation.account
+    content, account = row.content, row.sender or conversation.account
     if not conversation.room:
         # Guests with one key file share a history.
         conversation = profile.conversation(account, content.device)
@@ -225,6 +237,12 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         lacks_one_time=row.lacks_one_time,
         conversation=conversation,
     )
+    if content.kind == Kind.LIST:
+        event = decode_record(RoomEvent, content.body)
+        return evolve(said, sender=event.author, text=event.title, event=event)
+    if content.kind == Kind.INVITE:
+        invite = decode_record(RoomInvite, content.body)
+        return evolve(said, text=invite.title, invite=invite)
     return _from_lobby(said, content) if content.kind in FROM_LOBBY else said
 
 
@@ -249,7 +267,7 @@ class Draft:
     """
     A text that is to be sent; see L{compose}.
 
-    @ivar to: the name of an account.
+    @ivar to: the name of an account, or of a room.
     """
 
     to: str
@@ -257,6 +275,7 @@ class Draft:
     message_id: bytes | None = None
     wants_receipt: bool = False
     expiry: int = MAX_EXPIRY
+    to_newcomers: bool = False
 
 
 def compose(
@@ -269,6 +288,7 @@ def compose(
     wants_receipt: bool = False,
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
+    to_newcomers: bool = False,
 ) -> bytes:
     """
     Commit a message to the outbox. It is sent once there is a connection.
@@ -281,7 +301,7 @@ def compose(
     @raise Refusal: see L{compose_in}.
     """
     with store.writing() as records:
-        conversation = _own(records).conversation(to)
+        conversation = rooms.conversation(records, _own(records), to)
         return compose_in(
             records,
             conversation,
@@ -291,6 +311,7 @@ def compose(
             wants_receipt=wants_receipt,
             expiry=expiry,
             kind=kind,
+            to_newcomers=to_newcomers,
         )
 
 
@@ -307,12 +328,13 @@ def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) ->
                 written.append(
                     compose_in(
                         records,
-                        _own(records).conversation(each.to),
+                        rooms.conversation(records, _own(records), each.to),
                         each.text,
                         now=int(now),
                         message_id=each.message_id,
                         wants_receipt=each.wants_receipt,
                         expiry=each.expiry,
+                        to_newcomers=each.to_newcomers,
                     )
                 )
             except Refusal as refusal:
@@ -331,24 +353,35 @@ def compose_in(
     wants_receipt: bool = False,
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
+    to_newcomers: bool = False,
 ) -> bytes:
     """
     As L{compose}, within a transaction.
+
+    @param to_newcomers: in a room: it may go to members who join before it is accepted.
 
     @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{lobby-too-large}, C{illegal-name},
         C{bad-request} (to ourselves, or an invalid expiry), C{conflict} (the id belongs to another message), C{no-profile}.
     """
     body = _encode_text(text)
     if len(body) > text_limit(to):
-        raise Refusal("lobby-too-large" if to.room else "too-large")
+        raise Refusal("lobby-too-large" if to.kind is ConversationKind.LOBBY else "too-large")
     return write_in(
-        records, to, body, now=now, message_id=message_id, wants_receipt=wants_receipt, expiry=expiry, kind=kind
+        records,
+        to,
+        body,
+        now=now,
+        message_id=message_id,
+        wants_receipt=wants_receipt,
+        expiry=expiry,
+        kind=kind,
+        to_newcomers=to_newcomers,
     )
 
 
 def text_limit(conversation: Conversation) -> int:
     """The longest text of a message there, in bytes."""
-    return MAX_LOBBY_TEXT if conversation.room else MAX_TEXT
+    return MAX_LOBBY_TEXT if conversation.kind is ConversationKind.LOBBY else MAX_TEXT
 
 
 def write_in(
@@ -361,15 +394,20 @@ def write_in(
     wants_receipt: bool = False,
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
+    to_newcomers: bool = False,
 ) -> bytes:
     """
     As L{compose_in}, with a body that is made already.
 
     @raise Refusal: likewise.
     """
-    check_name(to.account)
     profile = _own(records)
-    if to.account == profile.name or not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
+    peer_list = NO_LIST
+    if to.is_room:
+        peer_list = _writable_room(records, to).mark
+    else:
+        check_name(to.account)
+    if to.account == profile.name or (to.is_room and wants_receipt) or not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
         raise Refusal("bad-request")
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:
@@ -381,13 +419,42 @@ def write_in(
         _repeat(records, known, to, kind, body, now)
         return message_id
     seq = next_seq(records)
-    content = msgspec.structs.replace(draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body)
+    content = msgspec.structs.replace(
+        draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body, peer_list=peer_list
+    )
     suite = pinned_suite(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, to.bucket, row, seq)
-    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry), seq)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry, newcomers=to_newcomers), seq)
     save(records, INDEX, message_id, MessageIndex(to, seq, seq))
     return message_id
+
+
+def _writable_room(records: IRecords, to: Conversation) -> Room:
+    """
+    The room of a conversation, if messages may be written there.
+
+    @raise Refusal: C{not-in-room}.
+    """
+    room = rooms.get_room(records, to.room_id)
+    if room is None or room.state in (RoomState.INVITED, RoomState.OUT, RoomState.LEAVING):
+        raise Refusal("not-in-room")
+    return room
+
+
+def let_go(store: IProfileStore, name: str) -> int:
+    """
+    Let the messages go that wait because somebody has joined a room since they were written.
+
+    @return: how many there are.
+    @raise Refusal: C{no-such-room}; C{room-unclear}.
+    """
+    with store.writing() as records:
+        to = rooms.named(records, name).conversation
+        waiting = [(seq, row) for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS) if row.to == to and row.history]
+        for seq, row in waiting:
+            save(records, OUTBOX, ROWS, msgspec.structs.replace(row, newcomers=True), seq)
+        return len(waiting)
 
 
 def sent(store: IProfileStore, message_id: bytes) -> Sent | None:
@@ -505,7 +572,7 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
     """The last messages to and from a contact, or in a room, in order."""
     with store.reading() as records:
         profile = _own(records)
-        conversation = profile.conversation(name)
+        conversation = rooms.conversation(records, profile, name)
         bucket = conversation.bucket
         # All conversations share one sequence, so a window of it may hold few of this one: widen it until it holds enough.
         last, window = records.last(HISTORY, bucket), max(limit, 1)
@@ -591,7 +658,8 @@ def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int,
     else:
         seq = next_seq(records)
         content = row.content
-        row = msgspec.structs.replace(row, content=unsealed(content))
+        peer_list = _writable_room(records, to).mark if to.is_room else NO_LIST
+        row = msgspec.structs.replace(row, content=msgspec.structs.replace(unsealed(content), peer_list=peer_list))
         save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), seq)
         save(records, INDEX, content.message_id, MessageIndex(to, known.history, seq))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")

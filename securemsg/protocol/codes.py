@@ -37,6 +37,7 @@ class Consequence(Flag):
     RESET = auto()  # a received message cannot be decrypted; a new session with its sender is asked for
     HELD = auto()  # likewise, but it waits for the user: for a key file, or for the word that an identity is right
     UNREADABLE = auto()  # likewise, and nothing would help
+    WAITS = auto()  # likewise, but it waits for a member list of its room
     DISTRUSTED = auto()  # what the server shows of a contact is not believed, and the user is warned
 
 
@@ -109,6 +110,13 @@ TABLE = (
     Code("lobby-busy", SentIn.LOBBY, Consequence.REFUSED),
     Code("not-in-lobby", SentIn.LOBBY, Consequence.REFUSED),
     Code("lobby-too-large", SentIn.LOBBY | SentIn.LOCAL, Consequence.REFUSED),
+    # rooms
+    Code("room-behind", SentIn.LOCAL, Consequence.WAITS),
+    Code("room-forked", SentIn.LOCAL, Consequence.WAITS),
+    Code("room-broken", SentIn.LOCAL, Consequence.REFUSED),
+    Code("room-changed", SentIn.LOCAL, Consequence.REFUSED),
+    Code("bad-room-list", SentIn.LOCAL, Consequence.REFUSED),
+    Code("not-in-room", SentIn.LOCAL, Consequence.REFUSED),
     Code("expired", SentIn.LOCAL, Consequence.REFUSED),
     Code("busy", SentIn.LOCAL, Consequence.RETRY),
     Code("unknown-account", SentIn.LOCAL, Consequence.RETRY),
@@ -138,7 +146,8 @@ def codes(kind: Consequence) -> frozenset[str]:
 
 FATAL = codes(Consequence.FATAL)
 HELD = codes(Consequence.HELD)
-NO_RESET = codes(Consequence.HELD | Consequence.UNREADABLE)
+WAITS = codes(Consequence.WAITS)
+NO_RESET = codes(Consequence.HELD | Consequence.UNREADABLE | Consequence.WAITS)
 DISTRUSTED = codes(Consequence.DISTRUSTED)
 # The server never takes this message.
 UNDELIVERABLE = frozenset(code.name for code in TABLE if code.said & SentIn.DEPOSIT and code.kind & Consequence.REFUSED)

@@ -19,7 +19,8 @@ from securemsg.protocol.messages import MAX_DEVICES, Counter, Id, Key, Name, Rec
 DEVICE_LIST_LABEL = b"securemsg/1 device list"
 # The name of the built-in contact, which the operator's own agent registers, and nobody else.
 SERVER_NAME = "server"
-# What people call the lobby of that contact. No account can have a name with this mark.
+# How names of rooms begin, and those of accounts cannot; and what people call the lobby of that contact.
+ROOM_MARK = "#"
 LOBBY_NAME = "#lobby"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 RESERVED_NAMES = frozenset({SERVER_NAME, "admin"})

@@ -30,6 +30,14 @@ from securemsg.protocol.messages import (
     Version,
     check_canonical,
 )
+from securemsg.protocol.rooms import (
+    LeaveStatement,
+    RoomAccept,
+    RoomAnswer,
+    RoomInvite,
+    RoomQuestion,
+    SignedMemberList,
+)
 
 # Padded sizes: doubling while small, then in steps, so that a length says little and costs little.
 SMALL_BUCKETS = (256, 512, 1024, 2048, 4096)
@@ -80,6 +88,15 @@ class Kind(enum.IntEnum):
     MEMBERS = 12    # answers an `ENTER`: who is in it, or why the sender is not
     REFUSED = 13    # a text or an answer was not relayed
     CONFIRMED = 14  # a text or an answer of the recipient was relayed
+    # of rooms: to all members
+    LIST = 15       # the next member list
+    LEAVING = 16    # the sender leaves
+    # of rooms: between two
+    INVITE = 17     # an admin asks the recipient to join
+    ACCEPT = 18     # the sender wants to be added
+    ASK = 19        # which lists came after the one that the sender has?
+    LISTS = 20      # answers an `ASK`; or, to whoever was taken out, which list says so
+    HEARD = 21      # the sender has got something of the recipient: sessions heal with an answer
 
 
 class StreamEnd(Record, frozen=True):
@@ -207,7 +224,7 @@ class KindRules:
 
     counted: bool = True
     shown: bool = True
-    record: type[Receipt | Reset | RelayedLine | Person | Members | RefusedLine | ConfirmedLine] | None = None
+    record: type[Record] | None = None
     size: int = 0
 
 
@@ -229,10 +246,21 @@ KINDS: dict[int, KindRules] = {
     Kind.MEMBERS: KindRules(shown=False, record=Members),
     Kind.REFUSED: KindRules(record=RefusedLine),
     Kind.CONFIRMED: KindRules(shown=False, record=ConfirmedLine),
+    Kind.LIST: KindRules(counted=False, shown=False, record=SignedMemberList),
+    Kind.LEAVING: KindRules(counted=False, shown=False, record=LeaveStatement),
+    Kind.INVITE: KindRules(counted=False, record=RoomInvite),
+    Kind.ACCEPT: KindRules(counted=False, shown=False, record=RoomAccept),
+    Kind.ASK: KindRules(counted=False, shown=False, record=RoomQuestion),
+    Kind.LISTS: KindRules(counted=False, shown=False, record=RoomAnswer),
+    Kind.HEARD: KindRules(counted=False, shown=False),
 }
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})
 TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
+# In a room; and what two say of rooms, which is no part of what they write to each other.
+ONLY_IN_ROOM = frozenset({Kind.LIST, Kind.LEAVING})
+IN_ROOM = LINES | {Kind.VOID} | ONLY_IN_ROOM
+ABOUT_ROOMS = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ASK, Kind.LISTS, Kind.HEARD})
 FROM_LOBBY = frozenset({Kind.RELAYED, Kind.ENTERED, Kind.LEFT, Kind.MEMBERS, Kind.REFUSED, Kind.CONFIRMED})
 
 

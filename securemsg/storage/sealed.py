@@ -41,6 +41,8 @@ TABLES = (
     "guests",
     "integrity",
     "skipped",
+    "rooms",
+    "room-parts",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.protocol.codes import DISTRUSTED, FATAL, HELD, NO_RESET, TABLE, UNDELIVERABLE, Consequence, SentIn
+from securemsg.protocol.codes import DISTRUSTED, FATAL, HELD, NO_RESET, TABLE, UNDELIVERABLE, WAITS, Consequence, SentIn
 
 # What a message has room for, characters.
 MAX_SIZE = 64
@@ -40,7 +40,8 @@ class CodeTests(SynchronousTestCase):
         """A received message waits for the user for these; for these and some others no new session is asked for."""
         self.assertEqual(HELD, {"identity-changed", "suite-unavailable", "wrong-key"})
         hopeless = {"own-account", "illegal-name", "bad-content", "list-forked", "list-rolled-back"}
-        self.assertEqual(NO_RESET, HELD | hopeless)
+        self.assertEqual(WAITS, {"room-behind", "room-forked"})
+        self.assertEqual(NO_RESET, HELD | hopeless | WAITS)
 
     def test_distrusted(self) -> None:
         """The user is warned of a server that shows one of these."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from attrs import evolve, field, frozen
 
+from securemsg.client.receiving import rooms
 from securemsg.client.receiving.listchecks import check_lists
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
@@ -45,12 +46,15 @@ from securemsg.crypto import keys
 from securemsg.crypto.ratchet import AlreadyUsed
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.codes import NO_RESET
+from securemsg.protocol.codes import NO_RESET, WAITS
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.envelope import (
+    ABOUT_ROOMS,
     FROM_LOBBY,
+    IN_ROOM,
     KINDS,
     LINES,
+    ONLY_IN_ROOM,
     TO_LOBBY,
     UNKNOWN,
     Content,
@@ -58,7 +62,7 @@ from securemsg.protocol.envelope import (
     Receipt,
     decode_record,
 )
-from securemsg.protocol.messages import Deliver
+from securemsg.protocol.messages import Deliver, RoomItem
 
 
 @frozen
@@ -84,6 +88,8 @@ def receive(records: IRecords, profile: Profile, delivery: Deliver, now: int) ->
     """Save a delivery, in history or in quarantine. Then it may be acknowledged."""
     envelope = seen_envelope(delivery.account, delivery.device, delivery.common, delivery.own)
     if records.get(SEEN, envelope) is not None:
+        return Change(delivery.account)
+    if delivery.room is not None and not rooms.is_in_order(records, delivery.room):
         return Change(delivery.account)
     try:
         change = _open(records, profile, delivery, now)
@@ -151,6 +157,9 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
     @raise Refusal: it cannot be opened: nothing has changed but the sender's budget of wasted keys. C{bad-content}: authentic,
         but malformed; the session has advanced.
     """
+    item = delivery.room
+    if item is not None and not rooms.may_open(records, profile, delivery, now):
+        return Change(delivery.account)
     if delivery.account == profile.name:
         # Accounts do not write to themselves: the server reflected it.
         raise Refusal("own-account")
@@ -158,13 +167,17 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
     opened = suites.open_envelope(records, profile, delivery.account, delivery.device, delivery.own, digest, now)
     try:
         content = decode_record(Content, suites.open_common(delivery.common, opened.content_key))
-        conversation = _check(profile, opened, content)
+        conversation = _check(records, profile, opened, content, item)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
+    if item is not None and not rooms.apply(records, profile, opened, content, item, now):
+        return Change(delivery.account, shown=True, began=opened.device_id if opened.first else b"")
     return _accept(records, profile, evolve(opened, conversation=conversation), content, delivery.time, now)
 
 
-def _check(profile: Profile, opened: Opened, content: Content) -> Conversation:
+def _check(
+    records: IRecords, profile: Profile, opened: Opened, content: Content, item: RoomItem | None
+) -> Conversation:
     """
     Check that what a content claims is what its session proved.
 
@@ -173,7 +186,9 @@ def _check(profile: Profile, opened: Opened, content: Content) -> Conversation:
     """
     contact, rules = opened.contact, KINDS.get(content.kind, UNKNOWN)
     known = conversations_with(profile, contact.name, contact.identity, opened.device_id)
-    conversation = known.get(content.conversation)
+    conversation = known.get(content.conversation) or rooms.conversation_of(records, opened, content)
+    if rooms.is_dated(opened, item) or (item is not None and (conversation is None or conversation.room_id != item.room)):
+        raise Refusal("bad-content")
     if conversation is None or content.device != opened.device_id or not _belongs(profile, conversation, content.kind):
         raise Refusal("bad-content")
     if rules.counted != bool(content.counter) and content.kind in KINDS:
@@ -190,8 +205,10 @@ def _check(profile: Profile, opened: Opened, content: Content) -> Conversation:
 
 def _belongs(profile: Profile, conversation: Conversation, kind: int) -> bool:
     """Whether a kind comes in a conversation, from its peer: in the lobby the one side says what the other must not."""
+    if conversation.is_room:
+        return kind in IN_ROOM
     if conversation.kind is not ConversationKind.LOBBY:
-        return kind not in TO_LOBBY | FROM_LOBBY
+        return kind not in TO_LOBBY | FROM_LOBBY | ONLY_IN_ROOM
     return kind not in (FROM_LOBBY if profile.name == SERVER_NAME else TO_LOBBY | LINES)
 
 
@@ -204,7 +221,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     contact = opened.contact
     name = contact.name
     peer = PEERS[opened.conversation.kind]
-    marks = check_lists(records, profile, contact, content) if peer.has_account else []
+    is_room = opened.conversation.is_room
+    marks = check_lists(records, profile, contact, content) if peer.has_account and not is_room else []
     is_shown = KINDS.get(content.kind, UNKNOWN).shown
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None
@@ -215,7 +233,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         arrival = peer.count(records, content, opened.content_key.base, now)
         if arrival.gap and not arrival.seq and peer.has_account:
             resets.request_reset(records, profile, name, opened.device_id, now, gaps=True)
-    if content.wants_receipt and is_shown:
+    if content.wants_receipt and is_shown and not is_room:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
     has_news = arrival.note == "late"
@@ -224,6 +242,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if is_new and is_shown:
         _keep(records, opened, content, arrival, now)
         has_news = True
+        if content.kind == Kind.INVITE:
+            rooms.apply_direct(records, profile, opened, content, now)
     elif is_new and content.kind == Kind.RECEIPT:
         has_news = _apply_receipt(records, opened, content, now)
     elif is_new and peer.has_account:
@@ -258,6 +278,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         lost=arrival.lost,
         note=note,
         lacks_one_time=opened.lacks_one_time,
+        sender=opened.contact.name if conversation.is_room else "",
     )
     save(records, HISTORY, conversation.bucket, row, seq)
     save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)
@@ -275,6 +296,8 @@ def _apply_silent(
             # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
             suites.archive(records, opened.contact.name, opened.device_id)
         resets.answer_reset(records, profile, opened.contact, content, now)
+    if content.kind in ABOUT_ROOMS:
+        rooms.apply_direct(records, profile, opened, content, now)
     if content.kind == Kind.JOINED:
         invites.check_proof(records, profile, opened.contact, content.body, deposited_at, now)
 
@@ -305,7 +328,7 @@ def _quarantine(
         known = contacts.get_contact(records, delivery.account)
         identity = b"" if known is None else known.identity
         contacts.put_contact(records, refusal.contact)
-    if refusal.code in NO_RESET:
+    if refusal.code in NO_RESET - WAITS:
         warnings = (refusal.code,)
     stored = quarantine.add(records, delivery, refusal.code, identity, now)
     if not stored:
@@ -322,4 +345,4 @@ def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: 
 
 
 def _delivery(row: QuarantinedRow) -> Deliver:
-    return Deliver(0, row.account, row.device, bytes(keys.ID_SIZE), row.time, row.common, row.own)
+    return Deliver(0, row.account, row.device, bytes(keys.ID_SIZE), row.time, row.common, row.own, row.room)

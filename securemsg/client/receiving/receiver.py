@@ -9,7 +9,7 @@ from attrs import define, field
 
 from securemsg.client.context import Context
 from securemsg.client.events import Changed, Drained
-from securemsg.client.receiving import inbox
+from securemsg.client.receiving import inbox, rooms
 from securemsg.client.receiving.inbox import Change, Retry
 from securemsg.client.state import contacts
 from securemsg.client.state.records import load_totals
@@ -92,6 +92,15 @@ class Receiver:
         if self._was_drained and not self._waiting and not self._retries and not self.is_drained:
             self.is_drained = True
             self._context.notify(Drained())
+
+    def maintain_rooms(self) -> None:
+        """Do what is due in rooms."""
+        context = self._context
+        with context.store.reading() as records:
+            is_due = rooms.is_due(records)
+        if is_due:
+            with context.store.writing() as records:
+                rooms.maintain(records, context.profile, context.time(), self.is_idle)
 
     def refresh(self) -> None:
         """Check whether the user has accepted an identity or given a key that opens messages in quarantine."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from securemsg.client.rooms.store import all_rooms
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import Conversation, direct, lobby
 from securemsg.client.state.profile import DAY
@@ -94,7 +95,8 @@ def _find(records: IRecords, loss: Loss, now: int) -> list[tuple[Conversation, i
     after = max(load_number(records, META, SEQUENCE) - SEARCH_DEPTH, 0)
     found = []
     names = [contact.name for contact in contacts.all_contacts(records)]
-    for to in (of(name) for name in names for of in (direct, lobby)):
+    in_rooms = [room.conversation for room in all_rooms(records) if room.is_member]
+    for to in (*(of(name) for name in names for of in (direct, lobby)), *in_rooms):
         for seq, row in load_all(records, HistoryRow, HISTORY, to.bucket, after):
             if not (row.sent and row.status is Status.ACCEPTED and loss.above < row.n <= loss.up_to):
                 continue

@@ -11,20 +11,21 @@ from collections.abc import Mapping
 
 import msgspec
 
+from securemsg.client.rooms import heard
+from securemsg.client.rooms.store import get_room
+from securemsg.client.sending.addressing import Address, address
 from securemsg.client.sending.results import content_of, give_up, remove
 from securemsg.client.sessions import suites
-from securemsg.client.sessions.addresses import Recipient, RecipientGone
+from securemsg.client.sessions.addresses import RecipientGone
 from securemsg.client.sessions.peers import PEERS
-from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.sessions.resets import make_reset_body
 from securemsg.client.sessions.suites import Plan
 from securemsg.client.state import contacts
-from securemsg.client.state.contacts import Contact
 from securemsg.client.state.counters import (
     OutStream,
     base_for,
+    begin_shares,
     chain_digest,
-    conversation_of,
     note_sent,
     out_bucket,
     out_stream,
@@ -51,18 +52,30 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, ContentKey, Kind, encode_record
-from securemsg.protocol.messages import Deposit, Destination, Part
+from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, ContentKey, Kind, RoomContentKey, encode_record
+from securemsg.protocol.messages import Deposit, Destination, ListMark, Part
 
 # A message that was not accepted within this time is given up, seconds.
 HORIZON = 30 * DAY
+EMPTY: Mapping[str, str] = {}
 
 
-def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expire: bool = True) -> Deposit | None:
+def prepare(
+    records: IRecords,
+    profile: Profile,
+    seq: int,
+    now: int,
+    *,
+    may_expire: bool = True,
+    left_out: Mapping[str, str] = EMPTY,
+    is_alone: bool = True,
+) -> Deposit | None:
     """
     The deposit of an outbox row, which is sealed if it was not yet.
 
     @param may_expire: give up what has waited for too long; C{False} if the clock cannot be trusted.
+    @param left_out: members of a room that it cannot be sealed for, and why.
+    @param is_alone: whether nothing of its conversation is unanswered.
     @return: C{None}: there is nothing to send in this row any more.
     @raise NeedAccount: ask the directory first.
     @raise NeedBundle: claim a bundle first.
@@ -71,89 +84,124 @@ def prepare(records: IRecords, profile: Profile, seq: int, now: int, *, may_expi
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None:
         return None
-    if row.withdrawn or (may_expire and now - row.created_at > HORIZON):
+    # Nobody may sign two lists of one number, so a list ends accepted or beaten.
+    if row.withdrawn or (may_expire and now - row.created_at > HORIZON and row.kind != Kind.LIST):
         row = give_up(records, seq, "expired", now)
         if row is None:
             return None
     try:
         if not row.sealed:
-            sealed = _seal(records, profile, row, seq, now)
-        elif row.stale:
-            sealed = _reseal(records, profile, row, seq, now)
+            sealed = _seal(records, profile, row, seq, now, left_out, is_alone)
+        elif row.stale or _is_dated(records, row, seq):
+            sealed = _reseal(records, profile, row, seq, now, left_out, is_alone)
         else:
             sealed = _load_deposit(records, seq)
     except RecipientGone as gone:
         give_up(records, seq, gone.code, now)
         return None
-    return None if sealed is None else _deposit(sealed, row.expiry)
+    return None if sealed is None else _deposit(profile, sealed, row.expiry)
 
 
-def _seal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
+def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
+    """Whether what was sealed for a room goes by another list than the newest."""
+    if not row.to.is_room or row.kind == Kind.LIST:
+        return False
+    room, sealed = get_room(records, row.to.room_id), _load_deposit(records, seq)
+    return room is None or sealed.room is None or ListMark(sealed.room.n, sealed.room.digest) != room.mark
+
+
+def _seal(
+    records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int, left_out: Mapping[str, str], is_alone: bool
+) -> SealedDeposit | None:
     """Seal a draft; C{None}: there is nothing to send any more."""
-    recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
-    choice = pinned_suite(records, row.to)
-    plans = suites.plan(records, profile, choice, recipient, now)
+    where = address(records, profile, row, now, left_out, is_alone)
+    plans = _plan(records, profile, where, now, {})
     # Nothing is refused from here on.
-    content = _completed(records, profile, recipient.contact, row, now)
+    content = _completed(records, profile, where, row, now)
     if content is None:
         give_up(records, seq, "identity-changed", now)
         return None
-    common, key = suites.make_common(encode_record(content), choice.key_size)
-    parts = _parts(records, recipient, content, key, plans, {})
+    common, key = suites.make_common(encode_record(content), where.choice.key_size)
+    parts = _parts(records, where, content, key, plans, {}, now)
     if not row.content and not row.again:
-        _count(records, row, content, choice.suite, _lacks_one_time(plans))
-    contact = recipient.contact
-    if content.kind == Kind.TEXT and PEERS[row.to.kind].has_account and not contact.known:
-        contacts.put_contact(records, msgspec.structs.replace(contact, known=True))
-    sealed = SealedDeposit(
-        keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
-    )
+        _count(records, row, content, where.choice.suite, _lacks_one_time(plans))
+    if content.kind == Kind.TEXT and not row.to.is_room and PEERS[row.to.kind].has_account:
+        [recipient] = where.recipients
+        if not recipient.contact.known:
+            contacts.put_contact(records, msgspec.structs.replace(recipient.contact, known=True))
+    sealed = _sealed(records, row, where, common, key, parts)
     save(records, OUTBOX, SEALED, sealed, seq)
     row = msgspec.structs.replace(row, sealed=True, content=encode_record(content) if row.content else b"")
     save(records, OUTBOX, ROWS, row, seq)
     return sealed
 
 
-def _reseal(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> SealedDeposit | None:
+def _reseal(
+    records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int, left_out: Mapping[str, str], is_alone: bool
+) -> SealedDeposit | None:
     """Rebuild a deposit for the current devices. Devices that remain get the same bytes again."""
-    recipient = PEERS[row.to.kind].recipient(records, profile, row.to, now)
+    where = address(records, profile, row, now, left_out, is_alone)
     content = content_of(records, row)
-    if content is None or content.conversation != conversation_of(
-        profile.identity.public, recipient.contact.identity, row.to.kind
-    ):
+    if content is None or content.conversation != where.conversation:
         draft = _return_to_draft(records, row, seq)
-        return None if draft is None else _seal(records, profile, draft, seq, now)
+        return None if draft is None else _seal(records, profile, draft, seq, now, left_out, is_alone)
     sealed = _load_deposit(records, seq)
     common, key = sealed.common, suites.content_key(sealed.key, sealed.common)
-    kept = {part.device: part.own for part in sealed.parts}
-    choice = pinned_suite(records, row.to)
+    kept = {(part.account or sealed.account, part.device): part.own for part in sealed.parts}
+    choice = where.choice
     if (sealed.suite, sealed.key_file, len(sealed.key)) != (choice.suite, choice.key_file, choice.key_size):
         # The user has chosen another suite, file or cipher since: new devices get nothing that was sealed with the old one.
         kept = {}
         common, key = suites.make_common(encode_record(content), choice.key_size)
-    plans = suites.plan(records, profile, choice, recipient, now, kept)
-    parts = _parts(records, recipient, content, key, plans, kept)
+    if where.room != sealed.room:
+        # Each part says by which list it goes.
+        kept = {}
+    plans = _plan(records, profile, where, now, kept)
+    parts = _parts(records, where, content, key, plans, kept, now)
     _note_sealing(records, row, choice.suite, _lacks_one_time(plans))
-    anew = SealedDeposit(
-        keys.random_id(), _next_number(records), row.to.account, common, key.key, parts, choice.suite, choice.key_file
-    )
+    anew = _sealed(records, row, where, common, key, parts)
     save(records, OUTBOX, SEALED, anew, seq)
     save(records, OUTBOX, ROWS, msgspec.structs.replace(row, stale=False), seq)
     return anew
 
 
-def _completed(records: IRecords, profile: Profile, contact: Contact, row: OutboxRow, now: int) -> Content | None:
+def _sealed(
+    records: IRecords, row: OutboxRow, where: Address, common: bytes, key: ContentKey, parts: tuple[SealedPart, ...]
+) -> SealedDeposit:
+    """A deposit with an id and a number of its own."""
+    choice = where.choice
+    account = "" if row.to.is_room else row.to.account
+    number = _next_number(records)
+    return SealedDeposit(
+        keys.random_id(), number, account, common, key.key, parts, choice.suite, choice.key_file, where.room, where.left_out
+    )
+
+
+def _plan(
+    records: IRecords, profile: Profile, where: Address, now: int, kept: Mapping[tuple[str, bytes], bytes]
+) -> dict[tuple[str, bytes], Plan]:
+    """Plan how to seal for every device of every recipient that does not get what it had before."""
+    plans = {}
+    for recipient in where.recipients:
+        name = recipient.contact.name
+        had = {device for account, device in kept if account == name}
+        for device, plan in suites.plan(records, profile, where.choice, recipient, now, had).items():
+            plans[name, device] = plan
+    return plans
+
+
+def _completed(records: IRecords, profile: Profile, where: Address, row: OutboxRow, now: int) -> Content | None:
     """The content of a row, with its counter and everything that it names."""
     content = content_of(records, row)
-    conversation = conversation_of(profile.identity.public, contact.identity, row.to.kind)
+    conversation = where.conversation
     if content is None or content.counter:
         # A content that has a counter keeps it, and every byte, but only in the conversation where it was counted.
         return content if content is not None and content.conversation == conversation else None
-    if row.again:
+    if row.again and row.history:
         return None
     body = content.body
     if row.kind == Kind.RESET:
-        body = make_reset_body(records, profile, contact, now)
+        body = make_reset_body(records, profile, where.recipients[0].contact, now)
     counted = KINDS.get(row.kind, UNKNOWN).counted
     before = out_stream(records, conversation, profile.incarnation) if counted else OutStream()
     return msgspec.structs.replace(
@@ -165,30 +213,40 @@ def _completed(records: IRecords, profile: Profile, contact: Contact, row: Outbo
         previous=before.digest,
         continues=before.continues,
         own_list=profile.mark,
-        peer_list=contact.mark,
+        # In a room it names the list under which it was written.
+        peer_list=content.peer_list if content.peer_list.version else where.peer_list,
         body=body,
     )
 
 
 def _parts(
     records: IRecords,
-    recipient: Recipient,
+    where: Address,
     content: Content,
     key: ContentKey,
-    plans: Mapping[bytes, Plan],
-    kept: Mapping[bytes, bytes],
+    plans: Mapping[tuple[str, bytes], Plan],
+    kept: Mapping[tuple[str, bytes], bytes],
+    now: int,
 ) -> tuple[SealedPart, ...]:
+    if where.room is not None:
+        key = RoomContentKey(key.key, key.common, None, key.place, ListMark(where.room.n, where.room.digest))
     parts = []
-    for device in recipient.devices:
-        own = kept.get(device)
-        if own is None:
-            based = msgspec.structs.replace(key, base=base_for(records, device, content))
-            own = plans[device].seal(records, based)
-        parts.append(SealedPart(device, own))
+    for recipient in where.recipients:
+        name = recipient.contact.name
+        if where.room is not None:
+            heard.note_spoken(records, name, now)
+        if where.room is not None and content.counter:
+            begin_shares(records, name, content.conversation, recipient.devices)
+        for device in recipient.devices:
+            own = kept.get((name, device))
+            if own is None:
+                based = msgspec.structs.replace(key, base=base_for(records, device, content))
+                own = plans[name, device].seal(records, based)
+            parts.append(SealedPart(device, own, name if where.room is not None else ""))
     return tuple(parts)
 
 
-def _lacks_one_time(plans: Mapping[bytes, Plan]) -> bool:
+def _lacks_one_time(plans: Mapping[tuple[str, bytes], Plan]) -> bool:
     """Whether for any device this message opens a session that began without a one-time prekey."""
     return any(plan.lacks_one_time for plan in plans.values())
 
@@ -199,18 +257,18 @@ def _count(records: IRecords, row: OutboxRow, content: Content, suite: str, lack
     digest = chain_digest(content)
     note_sent(records, content, digest)
     save(records, SENT, bucket, SentRow(row.to, row.history, digest), content.counter)
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     assert history is not None, "a draft without history"
     sealed = msgspec.structs.replace(history, content=content, code="", suite=suite, lacks_one_time=lacks_one_time)
-    save(records, HISTORY, row.to.bucket, sealed, row.history)
+    save(records, HISTORY, row.bucket, sealed, row.history)
 
 
 def _note_sealing(records: IRecords, row: OutboxRow, suite: str, lacks_one_time: bool) -> None:
     """Note in history how a message is sent that was sealed again for other devices."""
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history and not row.again else None
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row.history and not row.again else None
     if history is not None:
         noted = msgspec.structs.replace(history, suite=suite, lacks_one_time=history.lacks_one_time or lacks_one_time)
-        save(records, HISTORY, row.to.bucket, noted, row.history)
+        save(records, HISTORY, row.bucket, noted, row.history)
 
 
 def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow | None:
@@ -219,14 +277,14 @@ def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow |
 
     @return: the draft, if there is one.
     """
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     remove(records, seq)
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)
     save(records, OUTBOX, ROWS, row, seq)
     draft = msgspec.structs.replace(history, content=unsealed(history.content))
-    save(records, HISTORY, row.to.bucket, draft, row.history)
+    save(records, HISTORY, row.bucket, draft, row.history)
     return row
 
 
@@ -242,6 +300,12 @@ def _load_deposit(records: IRecords, seq: int) -> SealedDeposit:
     return sealed
 
 
-def _deposit(sealed: SealedDeposit, expiry: int) -> Deposit:
-    parts = [Part(part.device, part.own) for part in sealed.parts]
-    return Deposit(sealed.deposit_id, sealed.n, expiry, sealed.common, [Destination(sealed.account, parts)])
+def _deposit(profile: Profile, sealed: SealedDeposit, expiry: int) -> Deposit:
+    parts: dict[str, list[Part]] = {}
+    if sealed.room is not None:
+        # So that we hear of a device of our own that we did not know.
+        parts[profile.name] = []
+    for part in sealed.parts:
+        parts.setdefault(part.account or sealed.account, []).append(Part(part.device, part.own))
+    to = [Destination(account, own) for account, own in parts.items()]
+    return Deposit(sealed.deposit_id, sealed.n, expiry, sealed.common, to, sealed.room)

@@ -35,6 +35,10 @@ class SendQueue:
     @ivar is_checked: the contact, who lacked an RSA key, was looked up for this attempt.
     @ivar not_before: when its next row may be sent.
     @ivar failures: how many times in a row the server refused it for now.
+    @ivar held: of a room: seqs of rows that their user must let go.
+    @ivar left_out: of a room: members that its first row cannot be sealed for, and why.
+    @ivar is_stepping: a step of the room was sent and not answered: nothing is sealed behind it.
+    @ivar is_draining: its next row is a step, which waits until everything before is answered.
     """
 
     conversation: Conversation
@@ -45,10 +49,15 @@ class SendQueue:
     is_checked: bool = False
     not_before: float = 0.0
     failures: int = 0
+    held: list[int] = field(factory=list)
+    left_out: dict[str, str] = field(factory=dict)
+    is_stepping: bool = False
+    is_draining: bool = False
 
     def may_send(self, seconds: float) -> bool:
         """Whether there is a row that may be sent."""
-        return bool(self.waiting) and not self.is_asking and not self.is_blocked and seconds >= self.not_before
+        is_held_up = self.is_asking or self.is_blocked or self.is_stepping or (self.is_draining and self.unanswered)
+        return bool(self.waiting) and not is_held_up and seconds >= self.not_before
 
 
 @define(eq=False)
@@ -85,11 +94,22 @@ class SendQueues:
     def drop(self, queue: SendQueue) -> None:
         """Drop the first row of a queue: it has nothing to send."""
         queue.waiting.pop(0)
+        queue.left_out.clear()
         self._tidy(queue)
+
+    def hold(self, queue: SendQueue) -> None:
+        """Put the first row of a queue aside, until its user lets it go."""
+        insort(queue.held, queue.waiting.pop(0))
+
+    def let_go(self, queue: SendQueue, seq: int) -> None:
+        """Put a row that was held back into its queue."""
+        queue.held.remove(seq)
+        insort(queue.waiting, seq)
 
     def mark_sent(self, queue: SendQueue, deposit_id: bytes, n: int, seconds: float, size: int) -> None:
         """Note that the first row of a queue was sent, in so many bytes."""
         seq = queue.waiting.pop(0)
+        queue.left_out.clear()
         queue.unanswered += 1
         self.unanswered_size += size
         self._unanswered[deposit_id] = (queue, seq, n, seconds, size)
@@ -124,11 +144,16 @@ class SendQueues:
         """When the oldest unanswered deposit was sent."""
         return min((since for *_, since, _ in self._unanswered.values()), default=None)
 
+    def of_rooms(self) -> list[SendQueue]:
+        """Queues of rooms that wait for something to happen there."""
+        queues = self._queues.values()
+        return [queue for queue in queues if queue.conversation.is_room and (queue.is_blocked or queue.held)]
+
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""
-        return [queue for queue in self._queues.values() if queue.is_blocked]
+        return [queue for queue in self._queues.values() if queue.is_blocked and not queue.conversation.is_room]
 
     def _tidy(self, queue: SendQueue) -> None:
         """Forget a queue that holds nothing and waits for nothing."""
-        if not queue.waiting and not queue.unanswered and not queue.is_asking:
+        if not (queue.waiting or queue.held or queue.unanswered or queue.is_asking):
             self._queues.pop(queue.conversation, None)

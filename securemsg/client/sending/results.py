@@ -6,10 +6,14 @@ Every function works inside a transaction. Source: C{docs/protocol.md}, section 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from securemsg.client.rooms import steps
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import chain_digest
+from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     COUNTERS,
     HISTORY,
@@ -18,7 +22,9 @@ from securemsg.client.state.records import (
     SEALED,
     STORED,
     HistoryRow,
+    LeftOut,
     OutboxRow,
+    SealedDeposit,
     Status,
     load,
     load_all,
@@ -29,21 +35,30 @@ from securemsg.client.state.records import (
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
+from securemsg.protocol.messages import Missed
 
-# If the recipient is gone, nobody misses the counter.
+# If the recipient is gone, or we are from the room, nobody misses the counter.
 GONE = "no-such-account"
+NOT_IN_ROOM = "not-in-room"
 
 
-def accepted(records: IRecords, seq: int, n: int, server_now: int) -> bool:
+def accepted(
+    records: IRecords, profile: Profile, seq: int, n: int, server_now: int, missed: Iterable[Missed], now: int
+) -> bool:
     """
-    The server has accepted a deposit: update the history, and remove the row.
+    The server has accepted a deposit: update the history, and remove the row. A step of a room counts from now on.
 
     @param n: of the deposit, if it was stored; 0: it was not.
+    @param missed: devices that did not get it.
     @return: whether the history has changed.
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
+    sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq) if row is not None and row.to.is_room else None
     remove(records, seq)
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row is not None and row.history else None
+    if row is not None and row.kind == Kind.LIST:
+        steps.accepted(records, profile, row, seq, now)
+        return True
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row is not None and row.history else None
     if row is None or history is None:
         return False
     done = msgspec.structs.replace(history, n=n)
@@ -52,7 +67,11 @@ def accepted(records: IRecords, seq: int, n: int, server_now: int) -> bool:
         if history.status not in (Status.DELIVERED, Status.FAILED):
             done = msgspec.structs.replace(done, status=Status.ACCEPTED, code="")
         done = msgspec.structs.replace(done, accepted_at=server_now)
-    save(records, HISTORY, row.to.bucket, done, row.history)
+    if sealed is not None and sealed.room is not None:
+        absent = {each.account: each.code for each in missed}
+        left_out = (*sealed.left_out, *(LeftOut(account, code) for account, code in absent.items()))
+        done = msgspec.structs.replace(done, accepted_under=sealed.room.n, missed=left_out)
+    save(records, HISTORY, row.bucket, done, row.history)
     return done.status is not history.status
 
 
@@ -71,13 +90,15 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     if row is None:
         return None
+    if row.kind == Kind.LIST:
+        steps.beaten(records, row, seq, now, code)
     content = content_of(records, row)
     if row.history and not row.withdrawn and (not row.again or _is_queued(records, row)):
         _mark_history(records, row, Status.FAILED, code)
     remove(records, seq)
-    if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code == GONE:
+    if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code in (GONE, NOT_IN_ROOM):
         return None
-    void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)))
+    void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)), home=row.home)
     save(records, OUTBOX, ROWS, void, seq)
     return void
 
@@ -110,17 +131,17 @@ def note_waiting(records: IRecords, seq: int, code: str) -> bool:
 
 def _is_queued(records: IRecords, row: OutboxRow) -> bool:
     """Whether the history says that this waits to be sent: also of what is sent again because the server has lost it."""
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     return history is not None and history.status is Status.QUEUED
 
 
 def _mark_history(records: IRecords, row: OutboxRow, status: Status, code: str) -> bool:
     """Note the status of a row in history."""
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     if history is None or (history.status, history.code) == (status, code):
         return False
     marked = msgspec.structs.replace(history, status=status, code=code)
-    save(records, HISTORY, row.to.bucket, marked, row.history)
+    save(records, HISTORY, row.bucket, marked, row.history)
     return True
 
 
@@ -145,7 +166,7 @@ def content_of(records: IRecords, row: OutboxRow) -> Content | None:
     """The content of a row, if it is known yet."""
     if row.content:
         return decode_record(Content, row.content)
-    history = load(records, HistoryRow, HISTORY, row.to.bucket, row.history)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     return None if history is None else history.content
 
 

@@ -10,7 +10,9 @@ from attrs import define, field
 
 from securemsg.client.context import Context
 from securemsg.client.events import Changed
-from securemsg.client.requests import Answer, Question
+from securemsg.client.requests import Answer
+from securemsg.client.rooms import steps
+from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
@@ -19,11 +21,12 @@ from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load_all
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.codes import DISTRUSTED, UNDELIVERABLE
+from securemsg.protocol.envelope import Kind
 
 # Rows of the outbox that are loaded in one transaction.
 PAGE = 256
@@ -35,6 +38,8 @@ MIN_RATE = 500
 # when that was last done.
 LIST_PAUSE = 3600
 MAX_FETCHED = 256
+# Why nothing of a room can be sent, until its newest list is here or its user decides.
+ROOM_WAITS = frozenset({"room-behind", "room-forked", "room-broken"})
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
@@ -54,8 +59,9 @@ class Sender:
     _queues: SendQueues = field(init=False)
     _fetched: dict[str, float] = field(init=False, factory=dict)
     _receipts: ReceiptRounds = field(init=False, factory=ReceiptRounds)
-    # Accepted and not noted yet: the seq of the row, its n if it was stored, else 0, and the server's time.
-    _accepted: list[tuple[int, int, int]] = field(init=False, factory=list)
+    _is_step_accepted: bool = field(init=False, default=False)
+    # Accepted and not noted yet: the seq of the row, its n if it was stored, else 0, the server's time, and who missed it.
+    _accepted: list[tuple[int, int, int, list[m.Missed]]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._queues = SendQueues(self._jitter)
@@ -71,6 +77,8 @@ class Sender:
 
         @param idle: nothing is being received, so that receipts may be sent.
         """
+        if self._is_step_accepted:
+            self.commit_accepted()
         self._unblock()
         self._make_due(idle)
         self._load_new()
@@ -111,7 +119,10 @@ class Sender:
                 queue, seq, n = found
                 queue.failures = 0
                 # If it was not stored, the server may forget its n.
-                self._accepted.append((seq, n if item.stored else 0, message.now))
+                self._accepted.append((seq, n if item.stored else 0, message.now, item.missed))
+                # What is behind a step waits until that counts.
+                self._is_step_accepted |= queue.is_stepping
+                queue.is_stepping = False
 
     def refused(self, message: m.DepositRefused) -> None:
         """The server has refused a deposit."""
@@ -119,9 +130,12 @@ class Sender:
         if found is None:
             return
         queue, seq, _ = found
+        queue.is_stepping = False
         with self._context.store.writing() as records:
             if message.code == "stale-devices":
                 self._renew(records, queue, seq, message.accounts)
+            elif message.code == "stale-room" and queue.conversation.is_room:
+                self._catch_up(records, queue, seq, message.room or m.ListMark(0, b""))
             elif message.code in UNDELIVERABLE:
                 self._context.notify(Changed())
                 if results.give_up(records, seq, message.code, self._context.time()) is not None:
@@ -143,8 +157,10 @@ class Sender:
     def _note_accepted(self, records: IRecords) -> None:
         """Note what the server has accepted; if the process ends before that, they are sent again."""
         accepted, self._accepted = self._accepted, []
-        for seq, stored, at in accepted:
-            if results.accepted(records, seq, stored, at):
+        self._is_step_accepted = False
+        context, now = self._context, self._context.time()
+        for seq, stored, at, missed in accepted:
+            if results.accepted(records, context.profile, seq, stored, at, missed, now):
                 self._context.notify(Changed())
             results.note_stored(records, stored)
 
@@ -178,15 +194,27 @@ class Sender:
                     self._queues.add(row.to, seq)
 
     def _unblock(self) -> None:
-        """Release the queues of contacts whose identity the user has accepted."""
-        blocked = self._queues.blocked()
-        if not blocked:
+        """Release the queues of contacts whose identity the user has accepted, and those of rooms that may go on."""
+        blocked, rooms = self._queues.blocked(), self._queues.of_rooms()
+        if not blocked and not rooms:
             return
         with self._context.store.reading() as records:
+            for queue in rooms:
+                self._unblock_room(records, queue)
             for queue in blocked:
                 contact = contacts.get_contact(records, queue.conversation.account)
                 if contact is None or not contact.is_blocked:
                     queue.is_blocked, queue.failures = False, 0
+
+    def _unblock_room(self, records: IRecords, queue: SendQueue) -> None:
+        """Go on where the newest list has come, and with what the user has let go."""
+        room = get_room(records, queue.conversation.room_id)
+        if room is None or room.may_send or room.state is RoomState.OUT:
+            queue.is_blocked = False
+        for seq in list(queue.held):
+            row = load(records, OutboxRow, OUTBOX, ROWS, seq)
+            if row is None or row.newcomers or row.withdrawn or room is None or room.state is RoomState.OUT:
+                self._queues.let_go(queue, seq)
 
     def _send_some(self) -> None:
         """Note what was accepted and make as many deposits as may be sent now, in one transaction, then send them."""
@@ -198,7 +226,15 @@ class Sender:
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 try:
-                    deposit = outbox.prepare(records, context.profile, seq, now, may_expire=context.is_clock_right)
+                    deposit = outbox.prepare(
+                        records,
+                        context.profile,
+                        seq,
+                        now,
+                        may_expire=context.is_clock_right,
+                        left_out=queue.left_out,
+                        is_alone=not queue.unanswered,
+                    )
                 except Refusal as refusal:
                     self._defer(records, queue, seq, refusal, questions)
                     continue
@@ -207,6 +243,8 @@ class Sender:
                     self._context.notify(Changed())
                 else:
                     self._queues.mark_sent(queue, deposit.deposit_id, deposit.n, self._context.seconds(), size_of(deposit))
+                    queue.is_stepping = deposit.room is not None and deposit.room.step is not None
+                    queue.is_draining = False
                     deposits.append(deposit)
         for deposit in deposits:
             self._context.send(deposit)
@@ -219,7 +257,8 @@ class Sender:
         """Ask the server for what a row needs before it can be sent."""
         if isinstance(refusal, NeedAccount):
             queue.is_asking = True
-            questions.append(lambda: self._fetch(queue))
+            name = refusal.account
+            questions.append(lambda: self._fetch(queue, name))
         elif isinstance(refusal, NeedBundle):
             queue.is_asking = True
             need = refusal
@@ -227,45 +266,77 @@ class Sender:
         elif refusal.code == "suite-unavailable" and not queue.is_checked:
             # There may be an RSA key by now.
             queue.is_asking = queue.is_checked = True
-            questions.append(lambda: self._fetch(queue))
+            questions.append(lambda: self._fetch(queue, queue.conversation.account))
+        elif refusal.code == "room-step-waits":
+            queue.is_draining = True
+        elif refusal.code == "room-changed":
+            self._queues.hold(queue)
+            self._note_waiting(records, seq, refusal.code)
         else:
             queue.is_checked = False
             self._delay(records, queue, seq, refusal.code)
 
     def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:
         """Hold a queue back for a while, or until the user has decided."""
-        if code == "identity-changed":
+        if code in ROOM_WAITS:
+            queue.is_blocked = True
+        elif code == "identity-changed":
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
         else:
             self._queues.pause(queue, self._context.seconds())
+        self._note_waiting(records, seq, code)
+
+    def _note_waiting(self, records: IRecords, seq: int, code: str) -> None:
         if results.note_waiting(records, seq, code):
             self._context.notify(Changed())
+
+    def _catch_up(self, records: IRecords, queue: SendQueue, seq: int, mark: m.ListMark) -> None:
+        """The server goes by another list of a room than we did: nobody has got this deposit."""
+        profile, now = self._context.profile, self._context.time()
+        self._queues.requeue(queue, seq)
+        row, room = load(records, OutboxRow, OUTBOX, ROWS, seq), get_room(records, queue.conversation.room_id)
+        if row is None or room is None:
+            return
+        if row.kind == Kind.LIST:
+            if steps.is_ours(row, mark):
+                # It was taken, and the answer was lost.
+                results.accepted(records, profile, seq, 0, now, [], now)
+            else:
+                results.give_up(records, seq, "", now)
+            self._queues.drop(queue)
+            room = get_room(records, queue.conversation.room_id) or room
+        steps.note_told(records, profile, room, mark, "", now)
+        self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
         """Adopt a contact's new device list, and make the deposit anew."""
         context = self._context
         self._queues.requeue(queue, seq)
         results.mark_stale(records, seq)
-        try:
-            known = [record for record in accounts if record.name == queue.conversation.account]
-            for record in known:
+        is_room = queue.conversation.is_room
+        known = [record for record in accounts if is_room or record.name == queue.conversation.account]
+        for record in known:
+            try:
                 context.adopt(records, record)
-            if not known:
-                self._recheck(records, queue.conversation.account)
-        except Refusal as refusal:
-            self._distrust(records, queue, refusal)
-            return
+            except Refusal as refusal:
+                self._distrust(records, queue, record.name, refusal)
+                if not is_room:
+                    return
+        if not known and not is_room:
+            self._recheck(records, queue.conversation.account)
         # An honest server refuses once for each change.
         if queue.failures:
             self._queues.pause(queue, context.seconds())
         queue.failures += 1
 
-    def _distrust(self, records: IRecords, queue: SendQueue, refusal: Refusal) -> None:
-        """Reject what the server says about a contact, and warn the user."""
+    def _distrust(self, records: IRecords, queue: SendQueue, name: str, refusal: Refusal) -> None:
+        """Reject what the server says about a contact, and warn the user. In a room nobody waits for one member."""
         if refusal.code in DISTRUSTED:
-            self._context.warn(records, refusal.code, queue.conversation.account)
-        if queue.waiting:
+            self._context.warn(records, refusal.code, name)
+        if queue.conversation.is_room:
+            queue.left_out[name] = refusal.code
+        elif queue.waiting:
             self._delay(records, queue, queue.waiting[0], refusal.code)
 
     def _recheck(self, records: IRecords, name: str) -> None:
@@ -276,16 +347,17 @@ class Sender:
 
     # --- questions ------------------------------------------------------------------------------------------------
 
-    def _fetch(self, queue: SendQueue) -> None:
-        question = m.Fetch(0, queue.conversation.account)
-        self._context.ask(question, lambda answer: self._answered(queue, question, answer, self._account_received))
+    def _fetch(self, queue: SendQueue, name: str) -> None:
+        question = m.Fetch(0, name)
+        use = partial(self._account_received, name)
+        self._context.ask(question, lambda answer: self._answered(queue, question, answer, use))
 
     def _claim(self, queue: SendQueue, need: NeedBundle) -> None:
         question = m.Claim(0, need.account, need.device_id, need.spent)
-        use = partial(self._bundle_received, need.device_id)
+        use = partial(self._bundle_received, need.account, need.device_id)
         self._context.ask(question, lambda answer: self._answered(queue, question, answer, use))
 
-    def _answered(self, queue: SendQueue, question: Question, answer: Answer | Refusal, use: UseAnswer) -> None:
+    def _answered(self, queue: SendQueue, question: m.Fetch | m.Claim, answer: Answer | Refusal, use: UseAnswer) -> None:
         """Use the answer to a question that a queue waited for."""
         queue.is_asking = False
         if self._context.channel is None:
@@ -296,34 +368,36 @@ class Sender:
                     raise answer
                 use(records, queue, answer)
             except Refusal as refusal:
-                if refusal.code == results.GONE and isinstance(question, m.Fetch):
+                if refusal.code == results.GONE and isinstance(question, m.Fetch) and not queue.conversation.is_room:
                     self._fail(records, queue)
                     return
                 if refusal.code == results.GONE:
-                    self._recheck(records, queue.conversation.account)
-                self._distrust(records, queue, refusal)
+                    self._recheck(records, question.account)
+                self._distrust(records, queue, question.account, refusal)
 
-    def _account_received(self, records: IRecords, queue: SendQueue, answer: Answer) -> None:
+    def _account_received(self, name: str, records: IRecords, queue: SendQueue, answer: Answer) -> None:
         """
         Adopt the directory's record of a contact.
 
         @raise Refusal: it is rejected.
         """
-        if not isinstance(answer, m.Account) or answer.record.name != queue.conversation.account:
+        if not isinstance(answer, m.Account) or answer.record.name != name:
             raise Refusal("bad-device-list")
         context, now = self._context, self._context.time()
         contact = context.adopt(records, answer.record)
         if contacts.is_list_old(contact, now):
-            context.warn(records, "contact-list-old", queue.conversation.account)
+            context.warn(records, "contact-list-old", name)
         context.notify(Changed())
 
-    def _bundle_received(self, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer) -> None:
+    def _bundle_received(
+        self, account: str, device_id: bytes, records: IRecords, queue: SendQueue, answer: Answer
+    ) -> None:
         """
         Begin a session with the bundle that the server handed out.
 
         @raise Refusal: it is rejected.
         """
-        contact = contacts.get_contact(records, queue.conversation.account)
+        contact = contacts.get_contact(records, account)
         if contact is not None and isinstance(answer, m.Bundle) and contacts.device(contact, device_id) is not None:
             age = pqxdh.begin(records, self._context.profile, contact, device_id, answer, self._context.time())
             if age > prekeys.OLD_BUNDLE:

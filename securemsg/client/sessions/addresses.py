@@ -36,10 +36,10 @@ CONNECTION = 0
 
 
 class RecipientGone(Refusal):
-    """The recipient is gone, and nothing can be sent to it."""
+    """The recipient is gone, and nothing can be sent to it; C{not-in-room}: we are not in the room any more."""
 
-    def __init__(self) -> None:
-        super().__init__("no-such-account")
+    def __init__(self, code: str = "no-such-account") -> None:
+        super().__init__(code)
 
 
 @frozen
@@ -152,6 +152,7 @@ class Opened:
     @ivar first: whether it made a new session, or is the first of an epoch.
     @ivar suite: that it was sealed with.
     @ivar lacks_one_time: it opens a session that began without a one-time prekey.
+    @ivar is_opening: it brings what begins its session, because its sender has had no answer in it.
     """
 
     conversation: Conversation
@@ -161,6 +162,7 @@ class Opened:
     first: bool
     suite: str
     lacks_one_time: bool = False
+    is_opening: bool = False
 
 
 def pair_of(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:

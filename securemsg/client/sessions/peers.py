@@ -145,6 +145,8 @@ PEERS: dict[ConversationKind, Peer] = {
     ConversationKind.GUEST: GuestPeer(),
     ConversationKind.HOST: HostPeer(),
     ConversationKind.LOBBY: ContactPeer(),
+    # As far as its messages and counters go; whom a room's deposits are for says its list.
+    ConversationKind.ROOM: ContactPeer(),
 }
 
 

@@ -185,7 +185,10 @@ def open_part(
     sequence = 0 if prekey is None else prekeys.sequence_of(records, prekey.signed_id)
     selection.opened(records, pair.bucket, number, session, opened.content_key.place, sequence)
     lacks_one_time = header.prekey is not None and header.prekey.lacks_one_time
-    return Opened(conversation, pair.contact, sender.device, opened.content_key, prekey is not None, PQXDH, lacks_one_time)
+    is_opening = header.prekey is not None
+    return Opened(
+        conversation, pair.contact, sender.device, opened.content_key, prekey is not None, PQXDH, lacks_one_time, is_opening
+    )
 
 
 def archive(records: IRecords, account: str, device: bytes) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
+from securemsg.client.rooms import lists
+from securemsg.client.rooms import store as rooms
+from securemsg.client.rooms.store import Room
 from securemsg.client.sessions import suites
 from securemsg.client.sessions.budgets import STRANGERS
 from securemsg.client.state import contacts
@@ -47,6 +50,7 @@ from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
     MAX_RESET_COUNTERS,
+    MAX_RESET_ENTRIES,
     Content,
     Kind,
     Missing,
@@ -55,6 +59,7 @@ from securemsg.protocol.envelope import (
     encode_record,
 )
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_N, MIN_EXPIRY, Counter, Id, Name, Record
+from securemsg.protocol.rooms import Member
 
 RESETS = b"resets"
 RESETS_BY_PEER = b"reset/"
@@ -190,7 +195,7 @@ def make_reset_body(records: IRecords, profile: Profile, contact: Contact, now: 
     """
     missing = []
     remains = False
-    for conversation, stream in _streams_from(records, profile, contact):
+    for conversation, stream in _streams_from(records, profile, contact)[:MAX_RESET_ENTRIES]:
         counters = []
         for counter, gap in load_gaps(records, stream)[:MAX_RESET_COUNTERS]:
             if gap.asked < MAX_ASKED:
@@ -210,14 +215,17 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
     @return: how many messages that is.
     @raise Refusal: C{bad-envelope}: that is no reset.
     """
+    since = {room.id: member.since for room, member in _shared(records, contact)}
     reset = decode_record(Reset, content.body)
     if not _within_limit(records, contact.name, now):
         return 0
-    conversations = conversations_with(profile, contact.name, contact.identity)
+    between = conversations_with(profile, contact.name, contact.identity)
+    conversations = between | {lists.conversation_id(room.id): room.conversation for room, _ in _shared(records, contact)}
     asked = {(entry.conversation, entry.incarnation): entry for entry in reset.missing if entry.conversation in conversations}
     # A device that does not name a stream of ours has seen nothing of it; but what was sent before it was there was not for it.
+    # Of rooms only what it names counts: it may have been taken out of one, and come back.
     unknown = set()
-    for conversation in conversations:
+    for conversation in between:
         ours = own_incarnations(records, profile, conversation)
         base = share_of(records, content.device, conversation, ours)
         for incarnation in set(ours) - {incarnation for known, incarnation in asked if known == conversation}:
@@ -238,7 +246,9 @@ def answer_reset(records: IRecords, profile: Profile, contact: Contact, content:
         for counter in wanted[: MAX_RESENT - made]:
             if not counter or (counter > last and entry.incarnation == profile.incarnation):
                 continue
-            row = _again(records, profile, contact, conversations[entry.conversation], entry, counter, oldest, now)
+            to = conversations[entry.conversation]
+            joined = since[to.room_id] if to.is_room else 0
+            row = _again(records, profile, contact, to, entry, counter, oldest, joined, now)
             if row is not None and row.history not in waiting:
                 save(records, OUTBOX, ROWS, row, next_seq(records))
                 made += 1
@@ -253,10 +263,12 @@ def _again(
     entry: Missing,
     counter: int,
     oldest: int,
+    joined: int,
     now: int,
 ) -> OutboxRow | None:
     """
-    The outbox row for a counter that a contact is missing: the message again, or a void if it was given up.
+    The outbox row for a counter that a contact is missing: the message again, or a void if it was given up, or was accepted in
+    a room before the contact joined with the list of number C{joined}.
 
     Nothing, where it has expired or is not known here, as to a state that was restored: the contact goes on missing it.
     """
@@ -268,10 +280,15 @@ def _again(
     content, left = history.content, history.at + history.expiry - now
     # One that was given up may have been sealed again since, under another counter.
     is_same = (content.incarnation, content.counter) == (entry.incarnation, counter)
-    if is_same and history.status not in (Status.FAILED, Status.WITHDRAWN):
+    home = to if to.is_room else None
+    to = direct(contact.name) if to.is_room else to
+    if home is not None and history.status is Status.QUEUED:
+        # Nobody has it yet; it goes to all.
+        return None
+    if is_same and history.status not in (Status.FAILED, Status.WITHDRAWN) and history.accepted_under >= joined:
         if left < MIN_EXPIRY:
             return None
-        return OutboxRow(to, content.kind, sent.history, now, min(left, MAX_EXPIRY), again=True)
+        return OutboxRow(to, content.kind, sent.history, now, min(left, MAX_EXPIRY), again=True, home=home)
     before = out_stream(records, entry.conversation, entry.incarnation).continues
     void = msgspec.structs.replace(
         draft(profile, Kind.VOID, now),
@@ -283,7 +300,7 @@ def _again(
         peer_list=contact.mark,
         body=sent.digest,
     )
-    return OutboxRow(to, int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void))
+    return OutboxRow(to, int(Kind.VOID), 0, now, MAX_EXPIRY, encode_record(void), home=home)
 
 
 def _is_stranger(records: IRecords, profile: Profile, name: str) -> bool:
@@ -302,9 +319,23 @@ def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:
 
 
 def _streams_from(records: IRecords, profile: Profile, contact: Contact) -> list[tuple[bytes, bytes]]:
-    """The streams that come from a contact, each with its conversation."""
-    conversations = conversations_with(profile, contact.name, contact.identity)
+    """The streams that come from a contact, each with its conversation; those of rooms last."""
+    conversations = [
+        *conversations_with(profile, contact.name, contact.identity),
+        *(lists.conversation_id(room.id) for room, _ in _shared(records, contact)),
+    ]
     return [(found, stream) for found in conversations for stream in streams_in(records, found)]
+
+
+def _shared(records: IRecords, contact: Contact) -> list[tuple[Room, Member]]:
+    """The rooms that we are in and whose newest list has a contact under this identity, and its row there."""
+    found = []
+    for room in rooms.all_rooms(records):
+        newest = rooms.newest(records, room) if room.is_member else None
+        member = None if newest is None else newest.body.member(contact.name)
+        if member is not None and member.identity == contact.identity:
+            found.append((room, member))
+    return found
 
 
 def _within_limit(records: IRecords, name: str, now: int) -> bool:

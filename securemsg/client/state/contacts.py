@@ -11,13 +11,12 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.state import integrity
-from securemsg.client.state.lists import LIST_WARNING, device_digest, remember_list, seen_list
+from securemsg.client.state.lists import LIST_WARNING, device_digest, remember_list, seen_list, verified_list
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
-from securemsg.errors import Refusal, Unauthentic
+from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
-    DEVICE_LIST_LABEL,
     Device,
     DeviceList,
     check_name,
@@ -30,8 +29,6 @@ TABLE = "contacts"
 INVITE = "invite"
 DIRECTORY = "directory"
 MESSAGE = "message"
-
-DIGEST_SIZE = 32
 
 
 class Contact(Record, frozen=True):
@@ -271,15 +268,4 @@ def _read(profile: Profile, record: AccountRecord) -> DeviceList:
     if record.name == profile.name:
         raise Refusal("own-account")
     check_name(record.name)
-    try:
-        keys.verify(record.identity, record.devices.signature, DEVICE_LIST_LABEL, record.devices.body)
-    except Unauthentic:
-        raise Unauthentic("device list") from None
-    listing = decode_device_list(record.devices.body)
-    if listing.account != record.name or listing.server != profile.pin:
-        raise Refusal("bad-device-list", "of another account or server")
-    if len(listing.previous) != (DIGEST_SIZE if listing.version > 1 else 0):
-        raise Refusal("bad-device-list", "a list that follows none")
-    if not all(keys.are_device_keys(row.signing_key, row.agreement_key, row.rsa_key) for row in listing.devices):
-        raise Refusal("bad-device-list", "an invalid key")
-    return listing
+    return verified_list(record.name, record.identity, profile.pin, record.devices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from securemsg.crypto.keyfile import NAME_PREFIX
-from securemsg.protocol.devices import LOBBY_NAME
+from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK
 from securemsg.protocol.messages import Record
 
 
@@ -15,6 +15,7 @@ class ConversationKind(enum.StrEnum):
     DIRECT = "direct"   # two accounts; id: the contact's name
     GUEST = "guest"     # the contact `server` with one connection of a guest; id: the guest's name and device
     HOST = "host"       # a guest with the contact `server`; id: its name
+    ROOM = "room"       # the members of a room; id: the room's id, and what we call it
     LOBBY = "lobby"     # an account with the contact `server`, which relays to everybody; id: the name at the other end
 
 
@@ -26,13 +27,25 @@ class Conversation(Record, frozen=True):
 
     @property
     def account(self) -> str:
-        """The name of the account at the other end."""
+        """The name of the account at the other end; of a room: its id, which is nobody's name."""
         return self.id.partition("/")[0]
+
+    @property
+    def is_room(self) -> bool:
+        """Whether it is a room of several members; the lobby is not, because what is said there goes to C{server} alone."""
+        return self.kind is ConversationKind.ROOM
+
+    @property
+    def room_id(self) -> bytes:
+        """The id of the room that it is."""
+        return bytes.fromhex(self.account)
 
     @property
     def room(self) -> str:
         """The name of the room that it is; empty: it is none."""
-        return LOBBY_NAME if self.kind is ConversationKind.LOBBY else ""
+        if self.kind is ConversationKind.LOBBY:
+            return LOBBY_NAME
+        return f"{ROOM_MARK}{self.id.partition('/')[2]}" if self.is_room else ""
 
     @property
     def name(self) -> str:
@@ -63,6 +76,15 @@ def with_guest(name: str, device: bytes = b"") -> Conversation:
 def lobby(name: str) -> Conversation:
     """The conversation of an account with the contact C{server} that is the lobby; C{name}: the other end's."""
     return Conversation(ConversationKind.LOBBY, name)
+
+
+def room(room_id: bytes, alias: str) -> Conversation:
+    """
+    The conversation of the members of a room.
+
+    @param alias: what we call it, without the mark.
+    """
+    return Conversation(ConversationKind.ROOM, f"{room_id.hex()}/{alias}")
 
 
 def account_of(bucket: bytes) -> str:

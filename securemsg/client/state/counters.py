@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from securemsg.client.state.conversations import Conversation, ConversationKind, is_guest, lobby
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import COUNTERS, SENT, load, load_number, save, save_number
+from securemsg.client.state.records import (
+    COUNTERS,
+    HISTORY,
+    SENT,
+    HistoryRow,
+    SentRow,
+    Status,
+    load,
+    load_number,
+    save,
+    save_number,
+)
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME
@@ -22,6 +33,8 @@ from securemsg.protocol.messages import Counter, Record
 STREAM_OUT = b"out/"
 # Device of the peer, and conversation: where the share of this device begins.
 BASES = b"base/"
+# Conversation of a room, and account: where the share of each of its devices begins that it has then.
+ACCOUNT_BASES = b"account/"
 # Stream: how far it has come in. Stream, with counters as order: what is missing.
 STREAM_IN = b"in/"
 GAPS = b"gap/"
@@ -145,6 +158,39 @@ def base_for(records: IRecords, device: bytes, content: Content) -> Share | None
     return share_of(records, device, content.conversation, incarnations)
 
 
+def note_account_base(records: IRecords, profile: Profile, account: str, conversation: bytes, devices: list[bytes]) -> None:
+    """
+    An account has joined a room: its share begins behind what the server has taken by now, which it did not get.
+
+    @param devices: that it has, as far as we know; what began before for one of them is over.
+    """
+    stream = out_stream(records, conversation, profile.incarnation)
+    begin = Begin(profile.incarnation, _accepted(records, conversation, profile.incarnation, stream.counter))
+    save(records, COUNTERS, ACCOUNT_BASES + conversation + account.encode(), begin)
+    for device in devices:
+        records.delete(COUNTERS, BASES + device + conversation)
+
+
+def begin_shares(records: IRecords, account: str, conversation: bytes, devices: tuple[bytes, ...]) -> None:
+    """Where something is sealed for an account for the first time since it joined a room, its devices begin where it does."""
+    begin = load(records, Begin, COUNTERS, ACCOUNT_BASES + conversation + account.encode())
+    if begin is not None and not any(records.get(COUNTERS, BASES + device + conversation) for device in devices):
+        for device in devices:
+            save(records, COUNTERS, BASES + device + conversation, begin)
+
+
+def _accepted(records: IRecords, conversation: bytes, incarnation: int, last: int) -> int:
+    """The last counter before those that wait in the outbox."""
+    bucket = out_bucket(conversation, incarnation)
+    while last:
+        sent = load(records, SentRow, SENT, bucket, last)
+        row = sent and load(records, HistoryRow, HISTORY, sent.conversation.bucket, sent.history)
+        if not isinstance(row, HistoryRow) or row.status is not Status.QUEUED:
+            break
+        last -= 1
+    return last
+
+
 def share_of(records: IRecords, device: bytes, conversation: bytes, incarnations: list[int]) -> Share | None:
     """
     Where the share of a device of the peer begins; C{None}: this state has sealed nothing for it.
@@ -169,13 +215,19 @@ def forget_conversation(records: IRecords, profile: Profile, conversation: bytes
     outgoing = out_bucket(conversation, profile.incarnation)
     for _, counter, _ in records.scan(SENT, outgoing):
         records.delete(SENT, outgoing, counter)
+    forget_streams(records, conversation)
+    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + conversation):
+        records.delete(COUNTERS, bucket)
+
+
+def forget_streams(records: IRecords, conversation: bytes) -> None:
+    """Forget how far the streams that come in have come: whatever comes next begins a share."""
     for _, seq, stream in records.scan(COUNTERS, STREAMS + conversation):
         for _, counter, _ in records.scan(COUNTERS, GAPS + stream):
             records.delete(COUNTERS, GAPS + stream, counter)
         records.delete(COUNTERS, STREAM_IN + stream)
         records.delete(COUNTERS, STREAMS + conversation, seq)
-    for bucket in (outgoing, STREAM_OUT + conversation, BASES + device + conversation, OPEN + conversation):
-        records.delete(COUNTERS, bucket)
+    records.delete(COUNTERS, OPEN + conversation)
 
 
 def forget_devices(records: IRecords, left: set[tuple[bytes, bytes]]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.crypto import keys
+from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
-from securemsg.protocol.devices import Device, DeviceList
-from securemsg.protocol.messages import Record
+from securemsg.protocol.devices import DEVICE_LIST_LABEL, Device, DeviceList, decode_device_list
+from securemsg.protocol.messages import Record, SignedDeviceList
 
 # Bucket = account, order = version.
 LISTS = "lists"
@@ -19,6 +20,7 @@ LISTS = "lists"
 LIST_AGE = 7 * 86400
 # A list as old as this has missed several renewals: somebody keeps us from the newer ones, or its owner is away.
 LIST_WARNING = 30 * 86400
+DIGEST_SIZE = 32
 
 
 class SeenList(Record, frozen=True):
@@ -34,6 +36,28 @@ class SeenList(Record, frozen=True):
     issued_at: int
     devices: tuple[bytes, ...] = ()
     seen_at: int = 0
+
+
+def verified_list(account: str, identity: bytes, server: bytes, signed: SignedDeviceList) -> DeviceList:
+    """
+    Check a device list in itself.
+
+    @param identity: that must have signed it; C{server}: the identity of the server that it must be of.
+    @raise Unauthentic: another identity has.
+    @raise Refusal: C{bad-device-list}: for another account or server, or malformed.
+    """
+    try:
+        keys.verify(identity, signed.signature, DEVICE_LIST_LABEL, signed.body)
+    except Unauthentic:
+        raise Unauthentic("device list") from None
+    listing = decode_device_list(signed.body)
+    if listing.account != account or listing.server != server:
+        raise Refusal("bad-device-list", "of another account or server")
+    if len(listing.previous) != (DIGEST_SIZE if listing.version > 1 else 0):
+        raise Refusal("bad-device-list", "a list that follows none")
+    if not all(keys.are_device_keys(row.signing_key, row.agreement_key, row.rsa_key) for row in listing.devices):
+        raise Refusal("bad-device-list", "an invalid key")
+    return listing
 
 
 def remember_list(records: IRecords, listing: DeviceList, body: bytes, now: int) -> None:

@@ -23,7 +23,7 @@ from securemsg.client.state.records import (
 )
 from securemsg.interfaces import IRecords
 from securemsg.protocol.codes import HELD, NO_RESET
-from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name
+from securemsg.protocol.messages import Code, Counter, Deliver, Id, Name, RoomItem
 
 MAX_ROWS = 1000
 MAX_SIZE = 16 * 1024 * 1024
@@ -51,6 +51,7 @@ class QuarantinedRow(Private, frozen=True):
     code: Code
     at: Counter
     time: Counter
+    room: RoomItem | None = None
 
 
 def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: int) -> bool:
@@ -66,7 +67,9 @@ def add(records: IRecords, delivery: Deliver, code: str, identity: bytes, now: i
     if totals.rows >= MAX_ROWS or totals.size + size > MAX_SIZE or peer.rows >= MAX_PEER_ROWS:
         _save(records, msgspec.structs.replace(totals, overflow=totals.overflow + 1))
         return False
-    row = QuarantinedRow(delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time)
+    row = QuarantinedRow(
+        delivery.account, delivery.device, delivery.common, delivery.own, code, now, delivery.time, delivery.room
+    )
     save(records, QUARANTINE, delivery.account.encode(), row, next_seq(records))
     if code not in NO_RESET:
         peer = msgspec.structs.replace(peer, unreported=peer.unreported + 1, why=code)

@@ -18,7 +18,7 @@ from securemsg.client.state.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH, Content
-from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Record
+from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Record, RoomItem
 
 # Tables of the records here; other modules name their own.
 OUTBOX = "outbox"
@@ -64,6 +64,13 @@ class Status(enum.StrEnum):
     RECEIVED = "received"
 
 
+class LeftOut(Record, frozen=True):
+    """A member of a room that does not get a message, and why."""
+
+    account: Name
+    code: Code
+
+
 class HistoryRow(Private, frozen=True):
     """
     A message, sent or received. Bucket: of the conversation; order: its seq.
@@ -79,6 +86,8 @@ class HistoryRow(Private, frozen=True):
     @ivar note: a code for what is odd about it.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar n: of the last deposit of it that the server has stored; 0: of none.
+    @ivar sender: of a received one in a room: the member's name; else empty.
+    @ivar accepted_under: in a room: the number of the list that it was accepted under; C{missed}: who did not get it, and why.
     """
 
     content: Content
@@ -97,6 +106,9 @@ class HistoryRow(Private, frozen=True):
     note: Code = ""
     lacks_one_time: bool = False
     n: Counter = 0
+    sender: Name = ""
+    accepted_under: Counter = 0
+    missed: tuple[LeftOut, ...] = ()
 
 
 class OutboxRow(Private, frozen=True):
@@ -111,6 +123,8 @@ class OutboxRow(Private, frozen=True):
         unless the server has lost it, and the history says that it is queued.
     @ivar sealed: there is a sealed form: its bytes may have left us.
     @ivar withdrawn: the user has withdrawn it.
+    @ivar home: the room whose message is sent again to one of its members; C{None}: C{to}.
+    @ivar newcomers: in a room: it may go to members who joined since it was written.
     """
 
     to: Conversation
@@ -123,13 +137,21 @@ class OutboxRow(Private, frozen=True):
     withdrawn: bool = False
     again: bool = False
     stale: bool = False
+    home: Conversation | None = None
+    newcomers: bool = False
+
+    @property
+    def bucket(self) -> bytes:
+        """Where its history row is."""
+        return (self.home or self.to).bucket
 
 
 class SealedPart(Private, frozen=True):
-    """The ciphertext for one device."""
+    """The ciphertext for one device of an account."""
 
     device: Id
     own: bytes
+    account: Name = ""
 
 
 class SealedDeposit(Private, frozen=True):
@@ -140,6 +162,7 @@ class SealedDeposit(Private, frozen=True):
     @ivar key: of the common part, for devices that join the account while this waits.
     @ivar suite: of the own parts; empty: not known.
     @ivar key_file: fingerprint of the file that they were sealed under, where the suite has one.
+    @ivar room: what the server orders it by, in a room; C{left_out}: members that it is not for.
     """
 
     deposit_id: Id
@@ -150,6 +173,8 @@ class SealedDeposit(Private, frozen=True):
     parts: tuple[SealedPart, ...]
     suite: Annotated[str, Meta(max_length=16)] = ""
     key_file: bytes = b""
+    room: RoomItem | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class SentRow(Record, frozen=True):

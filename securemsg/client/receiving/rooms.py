@@ -1,0 +1,195 @@
+"""
+Incoming messages of rooms: which may be opened, and what follows from them.
+
+A delivery with an item is judged by the list that the item names before anything of it is opened, so that nobody who is not on
+that list begins a session. Source: C{docs/protocol.md}, section "Rooms".
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from securemsg.client.rooms import catchup, heard, joining, lists, steps, store
+from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.sessions.addresses import Opened
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.counters import GAPS, stream_of
+from securemsg.client.state.gaps import Gap
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import COUNTERS, load
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import (
+    IN_ROOM,
+    LINES,
+    PQXDH,
+    Content,
+    Kind,
+    RoomContentKey,
+    decode_record,
+)
+from securemsg.protocol.messages import Deliver, ListMark, RoomItem
+from securemsg.protocol.rooms import (
+    LeaveStatement,
+    RoomAccept,
+    RoomAnswer,
+    RoomInvite,
+    RoomQuestion,
+    SignedMemberList,
+)
+
+
+def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> bool:
+    """
+    Judge a delivery by what the server says of it.
+
+    @return: C{False}: it is nothing to us, and is dropped.
+    @raise Refusal: it waits: C{room-behind}: lists before it are missing; C{room-forked}: it goes by another list than ours.
+    @raise IdentityChanged: we know its sender under another identity than the room does.
+    """
+    item = delivery.room
+    assert item is not None, "a delivery of a room"
+    room = store.get_room(records, item.room)
+    if room is None or room.state in (RoomState.INVITED, RoomState.OUT) or delivery.account == profile.name:
+        return False
+    mark = ListMark(item.n, item.digest)
+    if room.state is RoomState.ASKED and not room.mark.version:
+        if item.step is None or delivery.account != room.inviter:
+            raise Refusal("room-behind")
+        return True
+    if item.n <= room.mark.version:
+        known = store.digest_at(records, room, item.n)
+        if known and known != item.digest:
+            steps.fork(records, room, mark, delivery.account, now)
+            raise Refusal("room-forked")
+        listing = store.list_at(records, room, item.n)
+    else:
+        listing = store.newest(records, room)
+        is_next = item.step is not None and item.n == room.mark.version + 1 and room.state is not RoomState.FORKED
+        if not is_next:
+            steps.note_told(records, profile, room, mark, delivery.account, now)
+            raise Refusal("room-behind")
+    member = None if listing is None else listing.body.member(delivery.account)
+    if member is None:
+        return False
+    contact = contacts.get_contact(records, delivery.account)
+    if contact is not None and contact.identity != member.identity:
+        raise IdentityChanged(contact)
+    return True
+
+
+def is_in_order(records: IRecords, item: RoomItem) -> bool:
+    """Whether nothing that goes by a later list was delivered before: an honest server never does that."""
+    room = store.get_room(records, item.room)
+    return room is None or item.n >= room.seen
+
+
+def conversation_of(records: IRecords, opened: Opened, content: Content) -> Conversation | None:
+    """The room that a content names, if its sender may say something there."""
+    room = store.room_of_conversation(records, content.conversation)
+    if room is None or opened.suite != PQXDH or content.kind not in IN_ROOM:
+        return None
+    newest = store.newest(records, room)
+    if newest is None or isinstance(opened.content_key, RoomContentKey):
+        return room.conversation
+    # Sent again to us alone, for a gap of ours, by somebody who still is in it.
+    is_asked_for = load(records, Gap, COUNTERS, GAPS + stream_of(content), content.counter) is not None
+    is_member = newest.body.stands(opened.contact.name, opened.contact.identity)
+    return room.conversation if is_asked_for and is_member and content.kind in LINES | {Kind.VOID} else None
+
+
+def is_dated(opened: Opened, item: RoomItem | None) -> bool:
+    """Whether the server shows a message under another list than it was sealed under, or out of its room."""
+    sealed = opened.content_key.room if isinstance(opened.content_key, RoomContentKey) else None
+    return sealed != (None if item is None else ListMark(item.n, item.digest))
+
+
+def apply(records: IRecords, profile: Profile, opened: Opened, content: Content, item: RoomItem, now: int) -> bool:
+    """
+    Take into account what was said in a room, besides what is kept in history.
+
+    @return: whether it counts: else nothing of it is kept.
+    """
+    room = store.get_room(records, item.room)
+    assert room is not None, "it was judged"
+    sender = opened.contact
+    listing = store.list_at(records, room, item.n) or store.newest(records, room)
+    if listing is not None and not listing.body.stands(sender.name, sender.identity):
+        return False
+    if not store.newest(records, room) and room.identity and sender.identity != room.identity:
+        # The link named another admin.
+        return False
+    if room.seen < item.n:
+        room = replace(room, seen=item.n)
+        store.put_room(records, room)
+    heard.note_taken(records, sender.name, opened.is_opening, now)
+    if item.step is not None or content.kind == Kind.LIST:
+        if item.n <= room.mark.version:
+            return False
+        if content.kind != Kind.LIST or item.step is None:
+            # A step that brings no list: nobody can go on from here.
+            if item.step is not None and room.mark.version:
+                steps.break_room(records, room, "bad-room-list", sender.name)
+            return False
+        signed = decode_record(SignedMemberList, content.body)
+        steps.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)
+        return False
+    if content.kind == Kind.LEAVING:
+        joining.leaving(records, room, sender, decode_record(LeaveStatement, content.body), now)
+        return False
+    if room.state is RoomState.LEAVING and now - room.asked_at >= DAY:
+        _leave_again(records, profile, room, now)
+    return True
+
+
+def _leave_again(records: IRecords, profile: Profile, room: Room, now: int) -> None:
+    """Somebody still writes to us, and may not have heard that we leave."""
+    newest = store.newest(records, room)
+    own = None if newest is None else newest.body.member(profile.name)
+    if own is not None:
+        statement = lists.leave_statement(profile, room.id, own.since)
+        steps.write_row(records, profile, room.conversation, Kind.LEAVING, statement, now)
+        store.put_room(records, replace(room, asked_at=now))
+
+
+def apply_direct(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> None:
+    """Take into account what one member says to another about a room."""
+    if opened.suite != PQXDH or profile.is_guest:
+        return
+    contact = opened.contact
+    match content.kind:
+        case Kind.INVITE:
+            joining.invited(records, profile, contact, decode_record(RoomInvite, content.body), now)
+        case Kind.ACCEPT:
+            joining.asked_to_add(records, profile, contact, decode_record(RoomAccept, content.body), now)
+        case Kind.ASK:
+            catchup.asked(records, profile, contact, decode_record(RoomQuestion, content.body), now)
+        case Kind.LISTS:
+            catchup.answered(records, profile, contact, decode_record(RoomAnswer, content.body), now)
+
+
+def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) -> bool:
+    """
+    Do what is due in all rooms.
+
+    @param is_drained: whether all that waited at the server is here.
+    @return: whether there may be something to send.
+    """
+    for room in store.all_rooms(records):
+        if room.renews and room.state is RoomState.IN:
+            joining.send_invitations(records, profile, room, now)
+            store.put_room(records, replace(room, renews=b""))
+        elif is_drained and room.is_behind:
+            catchup.maintain(records, profile, room, now)
+        elif is_drained:
+            steps.decide(records, profile, room, now)
+    return heard.say(records, profile, now) > 0
+
+
+def is_due(records: IRecords) -> bool:
+    """Whether there is anything to do in a room."""
+    return heard.is_due(records) or any(
+        room.is_behind or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
+    )

@@ -1,0 +1,1 @@
+"""Rooms: member lists, how they move on, and what is said under them."""

@@ -1,0 +1,225 @@
+"""
+Catching up: whoever is told of a list that it does not have asks a member for it, and checks what it gets.
+
+Every function works inside a transaction. Source: C{docs/protocol.md}, section "Rooms".
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms.lists import RoomList
+from securemsg.client.rooms.store import TABLE, Room, RoomState
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.records import load, load_all, save
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Kind, encode_record
+from securemsg.protocol.messages import MAX_TEXT, Counter, Record
+from securemsg.protocol.rooms import MAX_LISTS, RoomAnswer, RoomQuestion, SignedMemberList
+
+# Room: lists of an answer that is not complete, by number.
+PAGES = b"page/"
+# Account: how many of its questions were answered in this hour.
+ANSWERED = b"answered/"
+
+# One member is asked in so many seconds, and so many questions of an account are answered in an hour.
+ASK_PAUSE = 600
+MAX_ANSWERED = 4
+HOUR = 3600
+# Seconds after which a room is broken if nobody gives the list that the server names.
+PATIENCE = DAY
+# Bytes of an answer besides its lists.
+_MARGIN = 256
+
+
+class Answered(Record, frozen=True):
+    """How many questions of an account were answered since then."""
+
+    since: Counter
+    count: Counter
+
+
+def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
+    """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
+    if not room.is_behind or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.step:
+        return
+    if room.state is RoomState.FORKED and not room.following:
+        return
+    if now - room.told_at > PATIENCE and room.asked:
+        steps.break_room(records, room, "room-list-missing", room.told_by)
+        return
+    if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
+        return
+    candidates = _candidates(records, profile, room)
+    if candidates:
+        whom = candidates[room.asked % len(candidates)]
+        steps.write_row(records, profile, direct(whom), Kind.ASK, RoomQuestion(room.id, _from(room)), now)
+        store.put_room(records, replace(room, asked=room.asked + 1, asked_at=now))
+
+
+def _from(room: Room) -> int:
+    """The number of the list behind which we ask; where the server's lists are followed, of one that both sides may have."""
+    return max(room.mark.version - MAX_LISTS, 0) if room.following else room.mark.version
+
+
+def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
+    """Whom to ask, in order: who goes by the list, who has made ours, the admins, the others."""
+    newest = store.newest(records, room)
+    if newest is None:
+        return [room.inviter] if room.inviter else []
+    members = [member.account for member in newest.body.members]
+    admins = [member.account for member in newest.body.members if member.is_admin]
+    ordered = [room.told_by, newest.body.author, *admins, *members]
+    return [name for name in dict.fromkeys(ordered) if name in members and name != profile.name]
+
+
+def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuestion, now: int) -> None:
+    """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
+    room = store.get_room(records, body.room)
+    newest = None if room is None else store.newest(records, room)
+    if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
+        return
+    if not _within_limit(records, contact.name, now):
+        return
+    last = newest.body.n
+    if not newest.body.stands(contact.name, contact.identity):
+        last = _taken_out(records, room, contact, body.n)
+        if not last:
+            return
+    found: list[SignedMemberList] = []
+    size = 0
+    kept = store.lists_after(records, room, body.n, MAX_LISTS)
+    if not kept or store.number_of(kept[0]) != body.n + 1:
+        # It lacks more than we keep: it gets the newest, as somebody who joins does.
+        kept = [newest.signed]
+    for signed in kept:
+        number = store.number_of(signed)
+        # Only the proof of the newest is of use, and only to those who are on it.
+        signed = signed if number == newest.body.n and last == number else lists.without_proof(signed)
+        size += len(encode_record(signed))
+        if number > last or size > MAX_TEXT - _MARGIN:
+            break
+        found.append(signed)
+    if last < newest.body.n and found and store.number_of(found[-1]) == last:
+        found[-1] = lists.without_proof(found[-1])
+    more = last if found and store.number_of(found[-1]) < last else 0
+    if found:
+        steps.write_row(records, profile, direct(contact.name), Kind.LISTS, RoomAnswer(room.id, tuple(found), more), now)
+
+
+def _taken_out(records: IRecords, room: Room, contact: Contact, after: int) -> int:
+    """The number of the list behind C{after} that somebody is not on any more; 0: it was not on the one before either."""
+    before = store.list_at(records, room, after)
+    while before is not None and before.body.stands(contact.name, contact.identity):
+        following = store.list_at(records, room, before.body.n + 1)
+        if following is not None and not following.body.stands(contact.name, contact.identity):
+            return following.body.n
+        before = following
+    return 0
+
+
+def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAnswer, now: int) -> Room | None:
+    """
+    Somebody shows us lists. They count once they lead from ours to the one that the server named, each valid by the one before.
+
+    @return: the room as it is saved; C{None}: nothing has changed.
+    """
+    room = store.get_room(records, body.room)
+    if room is None or not body.lists or not room.is_member:
+        return None
+    try:
+        shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
+        pages = [*_pages(records, profile, room), *shown]
+        start = next((index for index, each in enumerate(pages) if each.body.n == shown[0].body.n), 0)
+        pages = [*pages[:start], *shown]
+        chain = _from_common(records, room, pages)
+        if chain is None:
+            return _jump(records, profile, room, contact, shown[-1], now)
+        for before, after in zip(chain, chain[1:], strict=False):
+            lists.check_follows(before, after)
+    except Refusal:
+        _forget_pages(records, room)
+        return None
+    last = chain[-1]
+    if not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
+        return _adopt_all(records, profile, room, chain[1:], now)
+    if last.mark.version >= room.told.version and _names_told(room, chain):
+        if room.state is RoomState.FORKED:
+            store.forget_lists(records, room, chain[0].body.n)
+            room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
+        return _adopt_all(records, profile, room, chain[1:], now)
+    if body.more and len(chain) <= store.MAX_KEPT:
+        for each in chain[1:]:
+            save(records, TABLE, PAGES + room.id, each.signed, each.body.n)
+        store.put_room(records, replace(room, asked_at=now))
+        steps.write_row(records, profile, direct(contact.name), Kind.ASK, RoomQuestion(room.id, last.body.n), now)
+    return None
+
+
+def _names_told(room: Room, chain: list[RoomList]) -> bool:
+    return any(each.mark == room.told for each in chain)
+
+
+def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[RoomList] | None:
+    """
+    The list of ours that the first of these follows, and those behind it; C{None}: they do not follow any that may count.
+    """
+    for index, each in enumerate(pages):
+        before = store.list_at(records, room, each.body.n - 1)
+        is_common = before is not None and before.digest == each.body.previous
+        if before is not None and is_common and store.digest_at(records, room, each.body.n) != each.digest:
+            if before.mark == room.mark or room.following:
+                return [before, *pages[index:]]
+            return None
+    return None
+
+
+def _jump(
+    records: IRecords, profile: Profile, room: Room, contact: Contact, last: RoomList, now: int
+) -> Room | None:
+    """Take the newest list as somebody who joins does, from an admin, where too many lie between: nobody keeps them."""
+    newest = store.newest(records, room)
+    if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT or last.mark != room.told:
+        return None
+    member = newest.body.member(contact.name)
+    if member is None or not member.is_admin or member.identity != contact.identity:
+        return None
+    return steps.adopt(records, profile, room, last, now)
+
+
+def _adopt_all(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> Room:
+    for listing in found:
+        room = steps.adopt(records, profile, room, listing, now)
+        if room.state is RoomState.OUT:
+            break
+    _forget_pages(records, room)
+    room = replace(room, asked=0)
+    store.put_room(records, room)
+    return room
+
+
+def _pages(records: IRecords, profile: Profile, room: Room) -> list[RoomList]:
+    """What earlier answers brought."""
+    return [
+        lists.read(signed, room.id, profile.pin)
+        for _, signed in load_all(records, SignedMemberList, TABLE, PAGES + room.id, room.mark.version)
+    ]
+
+
+def _forget_pages(records: IRecords, room: Room) -> None:
+    for _, n, _ in records.scan(TABLE, PAGES + room.id):
+        records.delete(TABLE, PAGES + room.id, n)
+
+
+def _within_limit(records: IRecords, account: str, now: int) -> bool:
+    """Count a question of an account, and see whether there were not too many."""
+    bucket = ANSWERED + account.encode()
+    known = load(records, Answered, TABLE, bucket) or Answered(now, 0)
+    if not 0 <= now - known.since < HOUR:
+        known = Answered(now, 0)
+    save(records, TABLE, bucket, replace(known, count=min(known.count + 1, MAX_ANSWERED)))
+    return known.count < MAX_ANSWERED

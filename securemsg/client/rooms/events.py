@@ -1,0 +1,74 @@
+"""What happens in a room, as history shows it: a row for each list that we go by. Every function works inside a transaction."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from securemsg.client.rooms.lists import RoomList
+from securemsg.client.rooms.store import Room
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import (
+    HISTORY,
+    INBOUND,
+    ROWS,
+    HistoryRow,
+    Status,
+    UnreadRow,
+    draft,
+    next_seq,
+    save,
+)
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Kind, encode_record
+from securemsg.protocol.messages import Code, Name, Record
+
+
+class RoomEvent(Record, frozen=True):
+    """
+    In the place of the body of a C{LIST}: what it has changed.
+
+    @ivar decision: as in the list.
+    @ivar names: whom it is about.
+    @ivar title: of the room, from then on.
+    @ivar is_admin: of C{role}: whether they are admins now; of C{link}: whether there is one.
+    """
+
+    decision: Code
+    author: Name
+    names: tuple[Name, ...]
+    title: str
+    is_admin: bool = False
+
+
+def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
+    """Keep in history what a list has changed; what others have decided is unread."""
+    body = after.body
+    content = replace(
+        draft(profile, Kind.LIST, body.issued_at), device=body.device, body=encode_record(_event(profile, before, after))
+    )
+    seq = next_seq(records)
+    save(records, HISTORY, room.conversation.bucket, HistoryRow(content, False, now, Status.RECEIVED), seq)
+    if body.author != profile.name:
+        save(records, INBOUND, ROWS, UnreadRow(room.conversation, int(Kind.LIST)), seq)
+
+
+def _event(profile: Profile, before: RoomList | None, after: RoomList) -> RoomEvent:
+    """What has changed between two lists, of which there may be others between them."""
+    body = after.body
+    old = {member.account: member for member in before.body.members} if before is not None else {}
+    new = {member.account: member for member in body.members}
+    decision: str = body.decision
+    is_admin = bool(body.link)
+    match body.decision:
+        case "added":
+            names = [name for name, member in new.items() if member.since == body.n]
+        case "removed" | "left":
+            names = [name for name in old if name not in new]
+        case "role":
+            names = [name for name in new if name in old and old[name].role != new[name].role]
+            is_admin = all(new[name].is_admin for name in names)
+        case _:
+            names = []
+    if before is None and body.decision != "created":
+        decision, names = "joined", [profile.name]
+    return RoomEvent(decision, body.author, tuple(names), body.title, is_admin)

@@ -1,0 +1,329 @@
+"""
+How one comes into a room and out of it: invitations, links, and statements of those who leave.
+
+Every function works inside a transaction. What they send goes between two, in suite C{pqxdh}. Source: C{docs/protocol.md},
+section "Rooms".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from msgspec.structs import replace
+
+from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms.lists import RoomList
+from securemsg.client.rooms.store import TABLE, Room, RoomState, Wish, WishKind
+from securemsg.client.state import contacts
+from securemsg.client.state.contacts import Contact
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import load, save
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import check_name, is_reserved
+from securemsg.protocol.envelope import Kind, decode_record, encode_record
+from securemsg.protocol.messages import Counter, Id, Key, Name, Record
+from securemsg.protocol.rooms import LeaveStatement, RoomAccept, RoomInvite
+
+# Room, and account: whom we have invited.
+INVITED = b"invited/"
+# How a link begins, so that it is told from a name.
+LINK_PREFIX = "securemsg-room:"
+SECRET_SIZE = 32
+
+
+class Invited(Record, frozen=True):
+    """Somebody whom we have invited, and who may accept that."""
+
+    at: Counter
+
+
+class RoomLink(Record, frozen=True):
+    """
+    What a link holds.
+
+    @ivar secret: that admits whoever shows it; C{account}, C{identity}: the admin to show it to.
+    """
+
+    room: Id
+    secret: Key
+    account: Name
+    identity: Key
+
+
+def format_link(link: RoomLink) -> str:
+    """A link as people pass it on."""
+    return LINK_PREFIX + base64.urlsafe_b64encode(encode_record(link)).decode().rstrip("=")
+
+
+def parse_link(text: str) -> RoomLink:
+    """
+    Read a link.
+
+    @raise Refusal: C{bad-room-link}.
+    """
+    data = text.removeprefix(LINK_PREFIX)
+    try:
+        link = decode_record(RoomLink, base64.b64decode(data + "=" * (-len(data) % 4), b"-_", validate=True))
+        check_name(link.account)
+    except (Refusal, binascii.Error, ValueError) as error:
+        raise Refusal("bad-room-link") from error
+    return link
+
+
+# --- what the user wants --------------------------------------------------------------------------------------------
+
+
+def own_list(records: IRecords, profile: Profile, room: Room) -> RoomList:
+    """
+    The newest list of a room that we are in.
+
+    @raise Refusal: C{not-in-room}; C{room-forked}, C{room-broken}: nothing can be done there.
+    """
+    newest = store.newest(records, room)
+    if room.state in (RoomState.FORKED, RoomState.BROKEN):
+        raise Refusal(f"room-{room.state}")
+    if newest is None or room.state is not RoomState.IN:
+        raise Refusal("not-in-room")
+    return newest
+
+
+def check_admin(records: IRecords, profile: Profile, room: Room) -> RoomList:
+    """
+    The newest list of a room, of which we are an admin.
+
+    @raise Refusal: C{not-admin}; or see L{own_list}.
+    """
+    newest = own_list(records, profile, room)
+    own = newest.body.member(profile.name)
+    if own is None or not own.is_admin:
+        raise Refusal("not-admin")
+    return newest
+
+
+def invite(records: IRecords, profile: Profile, room: Room, account: str, now: int, renews: bytes = b"") -> None:
+    """
+    Ask somebody to join a room. Once that is accepted, our client adds them.
+
+    @raise Refusal: C{illegal-name}; C{bad-request}: they are in it already, or cannot be in any; or see L{check_admin}.
+    """
+    check_name(account)
+    body = check_admin(records, profile, room).body
+    if body.member(account) is not None or is_reserved(account):
+        raise Refusal("bad-request")
+    save(records, TABLE, INVITED + room.id + account.encode(), Invited(now))
+    names = tuple(member.account for member in body.members)
+    invitation = RoomInvite(room.id, room.title, names, room.mark, renews)
+    steps.write_row(records, profile, direct(account), Kind.INVITE, invitation, now)
+
+
+def accept(records: IRecords, profile: Profile, room: Room, alias: str, now: int) -> Room:
+    """
+    Accept an invitation.
+
+    @param alias: what we call the room; empty: what its title proposes.
+    @raise Refusal: C{bad-request}: we were not invited. Or see L{store.check_alias}.
+    """
+    if room.state is not RoomState.INVITED:
+        raise Refusal("bad-request")
+    return _ask_to_be_added(records, profile, room, alias, RoomAccept(room.id, b""), now)
+
+
+def join(records: IRecords, profile: Profile, link: RoomLink, alias: str, now: int) -> Room:
+    """
+    Show a link to the admin whom it names.
+
+    @raise Refusal: C{bad-request}: we are in that room already, or the link is our own. C{identity-changed}: we know that admin
+        under another identity. Or see L{store.check_alias}.
+    """
+    contact, room = contacts.get_contact(records, link.account), store.get_room(records, link.room)
+    if link.account == profile.name or (room is not None and room.state not in (RoomState.INVITED, RoomState.OUT)):
+        raise Refusal("bad-request")
+    if contact is not None and contact.identity != link.identity:
+        raise Refusal("identity-changed")
+    if contact is None:
+        # The link vouches for it as an invite does for whoever made that.
+        contacts.put_contact(records, contacts.new_contact(link.account, link.identity, contacts.INVITE, now))
+    if room is None:
+        store.check_room_for(records)
+        room = Room(link.room, "", link.room.hex()[: store.SHORTEST_ID], RoomState.INVITED)
+    room = replace(room, inviter=link.account, identity=link.identity)
+    return _ask_to_be_added(records, profile, room, alias, RoomAccept(room.id, link.secret), now)
+
+
+def _ask_to_be_added(
+    records: IRecords, profile: Profile, room: Room, alias: str, body: RoomAccept, now: int
+) -> Room:
+    if not room.alias:
+        room = store.name_room(records, room, alias or store.proposal(room))
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, step=0, asked_at=now)
+    store.forget_lists(records, room)
+    store.put_room(records, room)
+    steps.write_row(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
+    return room
+
+
+def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | None:
+    """
+    Leave a room, or decline an invitation.
+
+    @return: the room; C{None}: it is forgotten.
+    """
+    newest = store.newest(records, room)
+    if room.state is RoomState.INVITED:
+        store.forget_room(records, room)
+        return None
+    own = None if newest is None else newest.body.member(profile.name)
+    if room.state is not RoomState.IN or newest is None or own is None or len(newest.body.members) == 1:
+        room = replace(room, state=RoomState.OUT)
+    else:
+        statement = lists.leave_statement(profile, room.id, own.since)
+        steps.write_row(records, profile, room.conversation, Kind.LEAVING, statement, now)
+        room = replace(room, state=RoomState.LEAVING, asked_at=now)
+    store.put_room(records, room)
+    return room
+
+
+def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple[RoomLink, int]:
+    """
+    Make a link; another one that there was admits nobody any more.
+
+    @return: the link, and the number of the wish that makes it count.
+    @raise Refusal: see L{check_admin}.
+    """
+    check_admin(records, profile, room)
+    secret = keys.random_bytes(SECRET_SIZE)
+    store.put_room(records, replace(room, secret=secret))
+    number = store.add_wish(records, room, Wish(WishKind.LINK, now, digest=keys.sha256(secret), is_ours=True))
+    return RoomLink(room.id, secret, profile.name, profile.identity.public), number
+
+
+def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
+    """The link that counts now, if it is ours."""
+    newest = own_list(records, profile, room)
+    if not room.secret or keys.sha256(room.secret) != newest.body.link:
+        return None
+    return RoomLink(room.id, room.secret, profile.name, profile.identity.public)
+
+
+def renew(records: IRecords, profile: Profile, room: Room, without: str, now: int) -> Room:
+    """
+    Make a room that takes the place of a broken or forked one, and invite its members.
+
+    @param without: a member who is not invited; empty: nobody.
+    @raise Refusal: C{not-admin}; C{not-in-room}.
+    """
+    newest = store.newest(records, room)
+    own = None if newest is None else newest.body.member(profile.name)
+    if newest is None or own is None:
+        raise Refusal("not-in-room")
+    if not own.is_admin:
+        raise Refusal("not-admin")
+    new = steps.create(records, profile, free_alias(records, room), room.title, now)
+    new = replace(new, renews=room.id)
+    store.put_room(records, new)
+    for member in newest.body.members:
+        if member.account not in (profile.name, without):
+            # They are invited once the first list counts.
+            save(records, TABLE, INVITED + new.id + member.account.encode(), Invited(0))
+    return new
+
+
+def free_alias(records: IRecords, room: Room) -> str:
+    """A name for the room that takes the place of this one."""
+    stem = (room.alias or store.proposal(room) or "room")[:28].rstrip("-._")
+    number = 2
+    while True:
+        try:
+            store.check_alias(records, f"{stem}-{number}")
+        except Refusal:
+            number += 1
+        else:
+            return f"{stem}-{number}"
+
+
+# --- what others say ------------------------------------------------------------------------------------------------
+
+
+def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInvite, now: int) -> None:
+    """An admin asks us to join. In the place of a room that is of no use any more we accept by ourselves, once."""
+    known = store.get_room(records, body.room)
+    if known is not None and known.state not in (RoomState.INVITED, RoomState.OUT):
+        return
+    if known is None:
+        waiting = [room for room in store.all_rooms(records) if room.state is RoomState.INVITED and not room.alias]
+        if len(waiting) >= store.MAX_INVITED:
+            store.forget_room(records, min(waiting, key=lambda room: room.told_at))
+        known = Room(body.room, "", body.title, RoomState.INVITED)
+    room = replace(
+        known, state=RoomState.INVITED, title=body.title, inviter=contact.name, identity=b"", told_at=now, renews=body.renews
+    )
+    store.put_room(records, room)
+    old = store.get_room(records, body.renews) if body.renews else None
+    if old is not None and _may_renew(records, old, contact):
+        store.put_room(records, replace(old, state=RoomState.OUT, code="room-renewed"))
+        accept(records, profile, room, "" if room.alias else free_alias(records, old), now)
+
+
+def _may_renew(records: IRecords, old: Room, contact: Contact) -> bool:
+    """Whether somebody is an admin of the last valid list of a room that is broken or forked."""
+    newest = store.newest(records, old)
+    if newest is None or old.state not in (RoomState.BROKEN, RoomState.FORKED):
+        return False
+    member = newest.body.member(contact.name)
+    return member is not None and member.is_admin and member.identity == contact.identity
+
+
+def asked_to_add(records: IRecords, profile: Profile, contact: Contact, body: RoomAccept, now: int) -> None:
+    """Somebody wants to be added: whom we have invited, or who shows the secret of the link."""
+    room = store.get_room(records, body.room)
+    newest = None if room is None else store.newest(records, room)
+    if room is None or newest is None or not room.is_member:
+        return
+    invitation = load(records, Invited, TABLE, INVITED + room.id + contact.name.encode())
+    has_secret = bool(body.secret) and keys.sha256(body.secret) == newest.body.link
+    if has_secret or invitation is not None:
+        records.delete(TABLE, INVITED + room.id + contact.name.encode())
+        _want(records, room, Wish(WishKind.ADD, now, contact.name, contact.identity))
+
+
+def leaving(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
+    """Somebody leaves: whoever makes the next list takes them out first."""
+    newest = store.newest(records, room)
+    if newest is None or statement.account != contact.name or not newest.body.stands(contact.name, contact.identity):
+        return
+    try:
+        lists.check_statement(newest, statement)
+    except Refusal:
+        return
+    waiting = {wish.account for _, wish in store.wishes(records, room) if wish.kind is WishKind.LEFT}
+    if statement.account not in waiting:
+        # All hear of it at once: let one of them be first.
+        pause = 1 + keys.random_bytes(1)[0] % steps.LONGEST_PAUSE
+        store.put_room(records, replace(room, not_before=max(room.not_before, now + pause)))
+        _want(records, room, Wish(WishKind.LEFT, now, statement.account, statement=statement))
+
+
+def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) -> None:
+    """Invite those who were in the room whose place this one takes, now that it counts."""
+    prefix = INVITED + room.id
+    newest = store.newest(records, room)
+    old = store.get_room(records, room.renews)
+    before = None if old is None else store.newest(records, old)
+    if newest is None or before is None:
+        return
+    for member in before.body.members:
+        waiting = load(records, Invited, TABLE, prefix + member.account.encode())
+        if waiting is not None and not waiting.at and newest.body.member(member.account) is None:
+            invite(records, profile, room, member.account, now, renews=room.renews)
+
+
+def _want(records: IRecords, room: Room, wish: Wish) -> None:
+    """Want what others have asked for; where too much waits, they must ask again."""
+    try:
+        store.add_wish(records, room, wish)
+    except Refusal:
+        return

@@ -1,0 +1,385 @@
+"""
+Steps: how a room comes to its next list.
+
+One transaction writes a list of ours and its outbox row; nothing counts before the server has taken it. Of several lists one
+wins, and whoever lost decides anew. Every function works inside a transaction. Source: C{docs/protocol.md}, section "Rooms".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from msgspec.structs import replace
+
+from securemsg.client.rooms import events, lists, store
+from securemsg.client.rooms.lists import RoomList
+from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.state import contacts, quarantine
+from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.counters import forget_streams, note_account_base
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import (
+    OUTBOX,
+    ROWS,
+    OutboxRow,
+    draft,
+    load_totals,
+    next_seq,
+    save,
+)
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
+from securemsg.protocol.messages import MAX_EXPIRY, ListMark, Record, RoomItem
+from securemsg.protocol.rooms import (
+    MAX_MEMBERS,
+    MAX_ROOM_DEVICES,
+    Member,
+    MemberList,
+    RoomAnswer,
+    SignedMemberList,
+)
+
+# Seconds after a step of somebody else before we decide again: at least one, and so many at most.
+LONGEST_PAUSE = 5
+
+
+def write_row(
+    records: IRecords, profile: Profile, to: Conversation, kind: Kind, body: Record, now: int, *, again: bool = False
+) -> int:
+    """
+    Put something about a room into the outbox that has no place in history.
+
+    @return: its seq.
+    """
+    content = replace(draft(profile, kind, now), body=encode_record(body))
+    seq = next_seq(records)
+    row = OutboxRow(to, int(kind), 0, now, MAX_EXPIRY, encode_record(content), again=again)
+    save(records, OUTBOX, ROWS, row, seq)
+    return seq
+
+
+# --- our own steps --------------------------------------------------------------------------------------------------
+
+
+def create(records: IRecords, profile: Profile, alias: str, title: str, now: int) -> Room:
+    """
+    Make a room with us as its only member. It counts once the server has taken its first list.
+
+    @raise Refusal: C{illegal-name}, C{room-name-taken}, C{too-many-rooms}, C{too-large}: the title is too long.
+    """
+    listing = lists.first(profile, keys.random_id(), title, now)
+    lists.read(listing.signed, listing.body.room, profile.pin)
+    store.check_room_for(records)
+    room = Room(listing.body.room, "", title, RoomState.ASKED, inviter=profile.name)
+    room = store.name_room(records, room, alias)
+    return _write(records, profile, room, listing, now)
+
+
+def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
+    """
+    Make the next list of a room, if something is wanted of it and it is time for that.
+
+    @return: whether there is anything to send.
+    """
+    newest = store.newest(records, room)
+    is_early = now < room.not_before <= now + LONGEST_PAUSE
+    if newest is None or room.state is not RoomState.IN or room.step or room.is_behind or is_early:
+        return False
+    waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
+    for number, wish in waiting:
+        try:
+            listing = _following(records, profile, newest, wish, [each for _, each in waiting], now)
+        except Refusal as refusal:
+            store.end_wish(records, room, number, refusal.code)
+            continue
+        if listing is not None:
+            _write(records, profile, room, listing, now)
+            return True
+        store.end_wish(records, room, number)
+    return False
+
+
+def _following(
+    records: IRecords, profile: Profile, newest: RoomList, wish: Wish, waiting: Collection[Wish], now: int
+) -> RoomList | None:
+    """
+    The list that grants a wish; C{None}: it is granted already.
+
+    @raise Refusal: it cannot be granted.
+    """
+    body = newest.body
+    own, whom = body.member(profile.name), body.member(wish.account)
+    if is_granted(wish, body):
+        return None
+    if own is None or (not own.is_admin and wish.kind not in (WishKind.FRESH, WishKind.LEFT)):
+        raise Refusal("not-admin")
+    match wish.kind:
+        case WishKind.ADD:
+            newcomers = [(each.account, each.identity) for each in waiting if each.kind is WishKind.ADD]
+            return lists.following(profile, newest, "added", now, members=_enlarged(records, body, newcomers, wish))
+        case WishKind.REMOVE:
+            if wish.account == profile.name:
+                raise Refusal("bad-request")
+            left = tuple(member for member in body.members if member.account != wish.account)
+            return lists.following(profile, newest, "removed", now, members=left, link=b"")
+        case WishKind.ADMIN | WishKind.NO_ADMIN:
+            if whom is None:
+                raise Refusal("not-in-room")
+            members = lists.turned(body, wish.account)
+            if not any(member.is_admin for member in members):
+                raise Refusal("last-admin")
+            return lists.following(profile, newest, "role", now, members=members)
+        case WishKind.TITLE:
+            return lists.following(profile, newest, "title", now, title=wish.text)
+        case WishKind.LINK:
+            return lists.following(profile, newest, "link", now, link=wish.digest)
+        case WishKind.FRESH:
+            return lists.following(profile, newest, "fresh", now)
+        case WishKind.LEFT:
+            members = lists.members_without(body, wish.account)
+            return lists.following(profile, newest, "left", now, members=members, statement=wish.statement)
+
+
+def is_granted(wish: Wish, body: MemberList) -> bool:
+    """Whether a list is as somebody wants it; or, of somebody who leaves, whether that is over."""
+    whom = body.member(wish.account)
+    match wish.kind:
+        case WishKind.ADD:
+            return body.stands(wish.account, wish.identity)
+        case WishKind.REMOVE:
+            return whom is None
+        case WishKind.ADMIN:
+            return whom is not None and whom.is_admin
+        case WishKind.NO_ADMIN:
+            return whom is not None and not whom.is_admin
+        case WishKind.TITLE:
+            return body.title == wish.text
+        case WishKind.LINK:
+            return body.link == wish.digest
+        case WishKind.LEFT:
+            return whom is None or wish.statement is None or whom.since != wish.statement.since
+        case WishKind.FRESH:
+            return body.issued_at > wish.at
+
+
+def _enlarged(records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], wish: Wish) -> tuple[Member, ...]:
+    """
+    The members with as many of those who are to be added as there is room for, the one that a wish is about first.
+
+    @raise Refusal: C{room-full}; C{identity-changed}: that name is a member under another identity.
+    """
+    found = {wish.account: wish.identity}
+    for account, identity in newcomers:
+        if body.member(account) is None and len(body.members) + len(found) < MAX_MEMBERS:
+            found.setdefault(account, identity)
+    if body.member(wish.account) is not None:
+        raise Refusal("identity-changed")
+    names = [member.account for member in body.members] + [wish.account]
+    if len(names) > MAX_MEMBERS or sum(_device_count(records, name) for name in names) > MAX_ROOM_DEVICES:
+        raise Refusal("room-full")
+    while sum(_device_count(records, name) for name in (*names[:-1], *found)) > MAX_ROOM_DEVICES:
+        found.popitem()
+    return lists.added(body, list(found.items()))
+
+
+def _device_count(records: IRecords, account: str) -> int:
+    contact = contacts.get_contact(records, account)
+    return 1 if contact is None else max(1, len(contacts.devices(contact)))
+
+
+def _write(records: IRecords, profile: Profile, room: Room, listing: RoomList, now: int) -> Room:
+    """Put a list of ours into the outbox."""
+    seq = write_row(records, profile, room.conversation, Kind.LIST, listing.signed, now)
+    room = replace(room, step=seq)
+    store.put_room(records, room)
+    return room
+
+
+def item_of(records: IRecords, room: Room, listing: RoomList) -> RoomItem:
+    """The item of a step of ours, with the proof of the list before."""
+    before = store.list_at(records, room, listing.body.n - 1)
+    return lists.item_for(listing, keys.random_bytes(32) if before is None or not before.signed.proof else before.signed.proof)
+
+
+def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now: int) -> None:
+    """The server has taken a step of ours: adopt it, in the transaction that removes its row."""
+    room = store.get_room(records, row.to.room_id)
+    if room is None:
+        return
+    if room.step == seq:
+        room = replace(room, step=0)
+    listing = _list_in(profile, row, room)
+    if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
+        adopt(records, profile, room, listing, now)
+    else:
+        store.put_room(records, room)
+
+
+def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = "") -> None:
+    """
+    Another step was taken: forget ours, and decide anew after a while, when the other one is here.
+
+    @param code: why the server will never take ours, whatever comes: then what we wanted fails; else empty.
+    """
+    room = store.get_room(records, row.to.room_id)
+    if room is None or room.step != seq:
+        return
+    pause = 1 + keys.random_bytes(1)[0] % LONGEST_PAUSE
+    store.put_room(records, replace(room, step=0, not_before=now + pause))
+    if code:
+        for number, wish in store.wishes(records, room):
+            store.end_wish(records, room, number, wish.code or code)
+
+
+def is_ours(row: OutboxRow, mark: ListMark) -> bool:
+    """Whether the server names the very list of this row as the newest: it had taken it before."""
+    content = decode_record(SignedMemberList, _body_of(row))
+    return (decode_record(MemberList, content.body).n, keys.sha256(content.body)) == (mark.version, mark.digest)
+
+
+def _body_of(row: OutboxRow) -> bytes:
+    return decode_record(Content, row.content).body
+
+
+def _list_in(profile: Profile, row: OutboxRow, room: Room) -> RoomList:
+    return lists.read(decode_record(SignedMemberList, _body_of(row)), room.id, profile.pin)
+
+
+# --- what the server says -------------------------------------------------------------------------------------------
+
+
+def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, by: str, now: int) -> Room:
+    """
+    The server names its newest list.
+
+    @param by: who has made it, or goes by it, as the server says.
+    """
+    n, held = mark.version, room.mark.version
+    if n <= held:
+        known = store.digest_at(records, room, n) if n else b""
+        if n and known and known != mark.digest:
+            room = fork(records, room, mark, by, now)
+        elif n < held and not room.step:
+            room = _repeat_steps(records, profile, room, n, now)
+    elif n > room.told.version:
+        room = replace(room, told=mark, told_at=now, told_by=by)
+    store.put_room(records, room)
+    return room
+
+
+def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
+    """The server shows another list than the one we have: nothing is taken or sent until the user decides."""
+    room = replace(room, state=RoomState.FORKED, code="room-forked", told=mark, told_at=now, told_by=by)
+    store.put_room(records, room)
+    return room
+
+
+def break_room(records: IRecords, room: Room, code: str, culprit: str) -> Room:
+    """Nothing can be sent in this room any more."""
+    room = replace(room, state=RoomState.BROKEN, code=code, culprit=culprit)
+    store.put_room(records, room)
+    return room
+
+
+def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: int) -> Room:
+    """A server that was restored lacks lists: send those that are kept again, to nobody, in order."""
+    signed = store.lists_after(records, room, n, store.MAX_KEPT)
+    if not n:
+        # Where there is no row, any list makes one.
+        signed = signed[-1:]
+    for each in signed:
+        room = replace(room, step=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
+    return room
+
+
+# --- adopting -------------------------------------------------------------------------------------------------------
+
+
+def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, now: int) -> Room:
+    """
+    Go by a list that was checked.
+
+    @return: the room as it is saved.
+    """
+    before, body = store.newest(records, room), listing.body
+    conversation, own = lists.conversation_id(room.id), body.member(profile.name)
+    is_in = body.stands(profile.name, profile.identity.public)
+    store.put_list(records, room, listing)
+    if is_in and own is not None and (own.since == body.n or before is None):
+        forget_streams(records, conversation)
+    for member in body.members:
+        if member.since == body.n and member is not own:
+            contact = contacts.get_contact(records, member.account)
+            devices = [] if contact is None else [device.id for device in contacts.devices(contact)]
+            note_account_base(records, profile, member.account, conversation, devices)
+    state = RoomState.OUT
+    if is_in:
+        is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
+        state = RoomState.IN if is_new else room.state
+    has_link = bool(room.secret) and keys.sha256(room.secret) == body.link
+    room = replace(
+        room,
+        mark=listing.mark,
+        title=body.title,
+        state=state,
+        told=listing.mark if listing.mark.version >= room.told.version else room.told,
+        code="",
+        culprit="",
+        secret=room.secret if has_link else b"",
+    )
+    store.put_room(records, room)
+    for number, wish in store.wishes(records, room):
+        if not wish.code and (state is RoomState.OUT or is_granted(wish, body)):
+            store.end_wish(records, room, number, "" if is_granted(wish, body) else "not-in-room")
+    events.note(records, profile, room, before, listing, now)
+    if before is not None and body.author == profile.name:
+        _tell_removed(records, profile, before, listing, now)
+    _retry_quarantine(records, {member.account for each in (before, listing) if each for member in each.body.members})
+    return room
+
+
+def take(
+    records: IRecords,
+    profile: Profile,
+    room: Room,
+    signed: SignedMemberList,
+    item: RoomItem,
+    sender: tuple[str, bytes],
+    now: int,
+) -> Room:
+    """
+    Take the next list, as its author has sent it.
+
+    @param sender: account and device that sent it.
+    """
+    before = store.newest(records, room)
+    try:
+        listing = lists.read(signed, room.id, profile.pin)
+        if not lists.fits_item(listing, item) or (listing.body.author, listing.body.device) != sender:
+            raise Refusal("bad-room-list")
+        if before is not None:
+            lists.check_follows(before, listing)
+    except Refusal:
+        if before is None:
+            return room
+        # The server has ordered it, so nothing comes behind it that could be valid.
+        return break_room(records, room, "bad-room-list", sender[0])
+    return adopt(records, profile, room, listing, now)
+
+
+def _tell_removed(records: IRecords, profile: Profile, before: RoomList, listing: RoomList, now: int) -> None:
+    """Show whoever we have taken out the list that says so, without its proof."""
+    for member in before.body.members:
+        contact = contacts.get_contact(records, member.account)
+        if listing.body.member(member.account) is None and contact is not None and contact.identity == member.identity:
+            answer = RoomAnswer(listing.body.room, (lists.without_proof(listing.signed),), 0)
+            write_row(records, profile, direct(member.account), Kind.LISTS, answer, now)
+
+
+def _retry_quarantine(records: IRecords, names: set[str]) -> None:
+    """What these have sent may open now."""
+    for peer in load_totals(records).peers:
+        if peer.name in names:
+            quarantine.mark_for_retry(records, peer.name)

@@ -1,0 +1,382 @@
+"""
+What a profile keeps of rooms: each room's state, its lists, what we call it, and what we want to change in it.
+
+Source: C{docs/protocol.md}, section "Rooms".
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from securemsg.client.rooms import lists
+from securemsg.client.rooms.lists import RoomList
+from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.conversations import room as room_conversation
+from securemsg.client.state.profile import Private, Profile
+from securemsg.client.state.records import load, load_all, load_number, save, save_number
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
+from securemsg.protocol.envelope import decode_record
+from securemsg.protocol.messages import Code, Counter, Id, Key, ListMark, Name, Record
+from securemsg.protocol.rooms import MAX_TITLE, LeaveStatement, MemberList, SignedMemberList
+
+ROOMS = "rooms"  # bucket = id of the room
+TABLE = "room-parts"
+
+# Buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number; what is
+# wanted of it, in order.
+LISTS = b"list/"
+DIGESTS = b"digest/"
+WISHES = b"wish/"
+# What we call it, or the conversation that its contents name: which room it is.
+ALIASES = b"alias/"
+CONVERSATIONS = b"conversation/"
+WISH_NUMBER = b"wish"
+
+# Rooms that a profile knows, those that it was invited to included: anybody may invite.
+MAX_ROOMS = 500
+# Of these, the newest invitations that wait for an answer.
+MAX_INVITED = 100
+# Lists that are kept whole, for members who were away.
+MAX_KEPT = 100
+# Digits of an id that may stand for it.
+SHORTEST_ID = 6
+# Changes of one room that wait.
+MAX_WISHES = 200
+NO_LIST = ListMark(0, b"")
+
+
+class RoomState(enum.StrEnum):
+    """What we are in a room."""
+
+    INVITED = "invited"     # an admin has asked us to join
+    ASKED = "asked"         # we have asked to be added
+    IN = "in"
+    LEAVING = "leaving"     # we have said that we leave, and stand on the list still
+    OUT = "out"             # we were taken out, or have left
+    BROKEN = "broken"       # a list is missing or invalid: nothing can be sent
+    FORKED = "forked"       # the server shows another list than we have
+
+
+class Room(Private, frozen=True):
+    """
+    A room. Bucket: its id.
+
+    @ivar alias: what we call it, without the mark; empty while it was only proposed to us.
+    @ivar title: of the newest list, or of the invitation.
+    @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
+    @ivar identity: that C{inviter} must have, where a link says so; else empty.
+    @ivar mark: the newest list that we have.
+    @ivar told: the newest that the server has named; C{told_at}: when; C{told_by}: who sent it, as the server says.
+    @ivar seen: the highest number under which something was delivered.
+    @ivar step: seq of the outbox row of our own next list; 0: there is none.
+    @ivar not_before: when we may decide again, after another step has won.
+    @ivar asked_at: when we last asked a member for lists; C{asked}: how many we have asked.
+    @ivar code: why it is broken; C{culprit}: who has done that.
+    @ivar secret: of the link, where we have made it, or come by one.
+    @ivar renews: the room that this one takes the place of; empty: none.
+    @ivar following: the server's list is to be followed from the last common one on.
+    """
+
+    id: Id
+    alias: Annotated[str, Meta(max_length=32)]
+    title: str
+    state: RoomState
+    inviter: Name = ""
+    identity: bytes = b""
+    mark: ListMark = NO_LIST
+    told: ListMark = NO_LIST
+    told_at: Counter = 0
+    told_by: Name = ""
+    seen: Counter = 0
+    step: Counter = 0
+    not_before: Counter = 0
+    asked_at: Counter = 0
+    asked: Counter = 0
+    code: Code = ""
+    culprit: Name = ""
+    secret: bytes = b""
+    renews: bytes = b""
+    following: bool = False
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation of its members."""
+        return room_conversation(self.id, self.alias)
+
+    @property
+    def name(self) -> str:
+        """What we call it."""
+        return f"{ROOM_MARK}{self.alias}"
+
+    @property
+    def is_member(self) -> bool:
+        """Whether we stand on its newest list, as far as we know."""
+        return self.state in (RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether messages may be sealed under its newest list."""
+        return self.state in (RoomState.IN, RoomState.LEAVING) and bool(self.mark.version) and not self.is_behind
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the server has named a newer list than we have."""
+        return self.told.version > self.mark.version
+
+
+class WishKind(enum.StrEnum):
+    """What somebody wants changed."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    ADMIN = "admin"
+    NO_ADMIN = "no-admin"
+    TITLE = "title"
+    LINK = "link"
+    FRESH = "fresh"
+    LEFT = "left"
+
+
+class Wish(Private, frozen=True):
+    """
+    A change that waits for a step of ours. Bucket: room and C{WISHES}; order: a number of its own.
+
+    @ivar account: whom it is about; C{identity}: of whoever is to be added.
+    @ivar text: a title; C{digest}: of the link's secret, or empty for no link.
+    @ivar is_ours: the user asked for it, and wants to know what becomes of it.
+    @ivar code: why it failed, until the user has been told; else empty.
+    """
+
+    kind: WishKind
+    at: Counter
+    account: Name = ""
+    identity: Annotated[bytes, Meta(max_length=32)] = b""
+    text: Annotated[str, Meta(max_length=MAX_TITLE)] = ""
+    digest: Annotated[bytes, Meta(max_length=32)] = b""
+    statement: LeaveStatement | None = None
+    is_ours: bool = False
+    code: Code = ""
+
+
+class _Id(Record, frozen=True):
+    """Which room an alias or a conversation is of."""
+
+    room: Id
+
+
+class _Digest(Record, frozen=True):
+    """The digest of a list that we held once."""
+
+    digest: Key
+
+
+# --- rooms ----------------------------------------------------------------------------------------------------------
+
+
+def get_room(records: IRecords, room_id: bytes) -> Room | None:
+    """The room of this id."""
+    return load(records, Room, ROOMS, room_id)
+
+
+def put_room(records: IRecords, room: Room) -> None:
+    """Save a room."""
+    save(records, ROOMS, room.id, room)
+    save(records, TABLE, CONVERSATIONS + lists.conversation_id(room.id), _Id(room.id))
+
+
+def all_rooms(records: IRecords) -> list[Room]:
+    """All rooms, by what we call them."""
+    found = [msgspec.msgpack.decode(value, type=Room) for _, _, value in records.scan(ROOMS)]
+    return sorted(found, key=lambda room: (room.alias, room.id))
+
+
+def check_room_for(records: IRecords) -> None:
+    """
+    Check that there is room for another room.
+
+    @raise Refusal: C{too-many-rooms}.
+    """
+    if len(all_rooms(records)) >= MAX_ROOMS:
+        raise Refusal("too-many-rooms")
+
+
+def forget_room(records: IRecords, room: Room) -> None:
+    """Forget an invitation."""
+    records.delete(ROOMS, room.id)
+    records.delete(TABLE, CONVERSATIONS + lists.conversation_id(room.id))
+    if room.alias:
+        records.delete(TABLE, ALIASES + room.alias.encode())
+
+
+def room_of_conversation(records: IRecords, conversation: bytes) -> Room | None:
+    """The room whose contents name this conversation."""
+    found = load(records, _Id, TABLE, CONVERSATIONS + conversation)
+    return None if found is None else get_room(records, found.room)
+
+
+def named(records: IRecords, name: str) -> Room:
+    """
+    The room that we call so, or whose id begins so.
+
+    @param name: with or without the mark.
+    @raise Refusal: C{no-such-room}; C{room-unclear}: several begin so.
+    """
+    alias = name.removeprefix(ROOM_MARK)
+    found = load(records, _Id, TABLE, ALIASES + alias.encode())
+    room = None if found is None else get_room(records, found.room)
+    if room is not None:
+        return room
+    found_rooms = [room for room in all_rooms(records) if _may_mean(room, alias)]
+    if len(found_rooms) > 1:
+        raise Refusal("room-unclear")
+    if not found_rooms:
+        raise Refusal("no-such-room")
+    return found_rooms[0]
+
+
+def _may_mean(room: Room, name: str) -> bool:
+    """Whether a name that no room has may mean this one: its id, or, while it has no name, the one that its title proposes."""
+    return (not room.alias and proposal(room) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
+
+
+def conversation(records: IRecords, profile: Profile, name: str) -> Conversation:
+    """
+    Our conversation with an account, or in the room that we call so.
+
+    @raise Refusal: C{no-such-room}; C{room-unclear}.
+    """
+    if not name.startswith(ROOM_MARK) or name == LOBBY_NAME:
+        return profile.conversation(name)
+    return named(records, name).conversation
+
+
+def proposal(room: Room) -> str:
+    """What a room may be called by its title, while we have no name for it; empty: nothing that could be a name."""
+    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in room.title.lower()).strip("-")
+    while "--" in words:
+        words = words.replace("--", "-")
+    return words[:32].rstrip("-")
+
+
+def check_alias(records: IRecords, alias: str) -> None:
+    """
+    Check that a room may be called so.
+
+    @raise Refusal: C{illegal-name}; C{room-name-taken}: another one is.
+    """
+    if not NAME_PATTERN.fullmatch(alias):
+        raise Refusal("illegal-name")
+    if f"{ROOM_MARK}{alias}" == LOBBY_NAME or load(records, _Id, TABLE, ALIASES + alias.encode()) is not None:
+        raise Refusal("room-name-taken")
+
+
+def name_room(records: IRecords, room: Room, alias: str) -> Room:
+    """
+    Call a room so, for good.
+
+    @raise Refusal: see L{check_alias}.
+    """
+    check_alias(records, alias)
+    save(records, TABLE, ALIASES + alias.encode(), _Id(room.id))
+    return replace(room, alias=alias)
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
+
+
+def newest(records: IRecords, room: Room) -> RoomList | None:
+    """The newest list that we have."""
+    return list_at(records, room, room.mark.version)
+
+
+def list_at(records: IRecords, room: Room, n: int) -> RoomList | None:
+    """The list of this number, if it is kept."""
+    signed = load(records, SignedMemberList, TABLE, LISTS + room.id, n) if n else None
+    return None if signed is None else RoomList(_body(signed.body), keys.sha256(signed.body), signed)
+
+
+def lists_after(records: IRecords, room: Room, n: int, limit: int) -> list[SignedMemberList]:
+    """Kept lists behind a number, in order."""
+    return [signed for _, signed in load_all(records, SignedMemberList, TABLE, LISTS + room.id, n, limit)]
+
+
+def put_list(records: IRecords, room: Room, listing: RoomList) -> None:
+    """Keep a list, and drop the one that is a hundred older."""
+    n = listing.body.n
+    save(records, TABLE, LISTS + room.id, listing.signed, n)
+    records.delete(TABLE, LISTS + room.id, n - MAX_KEPT)
+    save(records, TABLE, DIGESTS + room.id, _Digest(listing.digest), n)
+
+
+def digest_at(records: IRecords, room: Room, n: int) -> bytes:
+    """The digest of the list of this number; empty: we never held it."""
+    found = load(records, _Digest, TABLE, DIGESTS + room.id, n)
+    return b"" if found is None else found.digest
+
+
+def forget_lists(records: IRecords, room: Room, above: int = 0) -> None:
+    """Forget the lists above a number."""
+    for part in (LISTS, DIGESTS):
+        for _, n, _ in records.scan(TABLE, part + room.id, above):
+            records.delete(TABLE, part + room.id, n)
+
+
+def number_of(signed: SignedMemberList) -> int:
+    """The number of a list that is kept."""
+    return _body(signed.body).n
+
+
+@lru_cache(256)
+def _body(data: bytes) -> MemberList:
+    """Read a list that was checked before it was kept; each message asks for it."""
+    return decode_record(MemberList, data)
+
+
+# --- wishes ---------------------------------------------------------------------------------------------------------
+
+
+def add_wish(records: IRecords, room: Room, wish: Wish) -> int:
+    """
+    Want a change of a room.
+
+    @return: its number.
+    @raise Refusal: C{busy}: too many wait.
+    """
+    bucket = WISHES + room.id
+    if records.count(TABLE, bucket) >= MAX_WISHES:
+        raise Refusal("busy")
+    number = load_number(records, TABLE, WISH_NUMBER) + 1
+    save_number(records, TABLE, WISH_NUMBER, number)
+    save(records, TABLE, bucket, wish, number)
+    return number
+
+
+def wishes(records: IRecords, room: Room) -> list[tuple[int, Wish]]:
+    """What is wanted of a room, in order; also what failed."""
+    return load_all(records, Wish, TABLE, WISHES + room.id)
+
+
+def get_wish(records: IRecords, room: Room, number: int) -> Wish | None:
+    """A wish; C{None}: it is done."""
+    return load(records, Wish, TABLE, WISHES + room.id, number)
+
+
+def end_wish(records: IRecords, room: Room, number: int, code: str = "") -> None:
+    """A wish is done, or has failed; of ours the user is told, and it is kept until then."""
+    wish = get_wish(records, room, number)
+    if wish is None:
+        return
+    if code and wish.is_ours:
+        save(records, TABLE, WISHES + room.id, replace(wish, code=code), number)
+    else:
+        records.delete(TABLE, WISHES + room.id, number)
+
