@@ -156,10 +156,11 @@ class DepositRow(StoreRecord, frozen=True):
     One deposit: the row by which a repetition is recognised, the common part, and a row for each mailbox. All of it or nothing.
 
     @ivar sender: mailbox number of the depositing device.
-    @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
+    @ivar digest: SHA-256 over recipients, expiry, bytes and room; behind it which mailboxes missed the deposit, if any did.
     @ivar arrived_at: by the wall clock, for people; nothing is decided by it.
     @ivar expires_at: on the expiry clock: when what is left of it may be dropped.
     @ivar forget_at: on the expiry clock, not before C{expires_at}: from when on a repetition is not recognised.
+    @ivar room: the item of a room, encoded; empty: it is of none.
     """
 
     sender: int
@@ -173,6 +174,7 @@ class DepositRow(StoreRecord, frozen=True):
     forget_at: int
     common: bytes
     rows: tuple[MailboxRow, ...]
+    room: bytes = b""
 
 
 class WriteBatch(StoreRecord, frozen=True):
@@ -205,7 +207,11 @@ class WriteOutcome(StoreRecord, frozen=True):
 
 
 class StoredMessage(StoreRecord, frozen=True):
-    """A message that waits, as it will be delivered."""
+    """
+    A message that waits, as it will be delivered.
+
+    @ivar room: as in L{DepositRow}.
+    """
 
     position: int
     account: str
@@ -215,6 +221,7 @@ class StoredMessage(StoreRecord, frozen=True):
     expires_at: int
     common: bytes
     own: bytes
+    room: bytes = b""
 
 
 class IDirectoryStore(Interface):

@@ -87,18 +87,21 @@ class GroupCommit:
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def add(self, deposit: PendingDeposit) -> None:
-        """Deliver a deposit to the devices that are up to date, and add it to the batch."""
+        """
+        Deliver a deposit to the devices that are up to date, and add it to the batch. One of a room is not delivered before its
+        commit: a crash would leave an order that some have seen and the store has not.
+        """
         self.pending[deposit.key] = deposit
         self._open.deposits.append(deposit)
         self.size += deposit.size
         deposit.sender.pins += 1
-        is_delivered = True
+        may_be_delivered = is_delivered = deposit.message.room is None
         message, arrived_at, sender = deposit.message, deposit.arrived_at, deposit.sender
         account, deposit_id, common = sender.account.name, message.deposit_id, message.common
         for device, position, own in deposit.places:
             device.unsettled[position] = deposit
             reader = device.reader
-            if reader is not None and reader.deliver_now(
+            if may_be_delivered and reader is not None and reader.deliver_now(
                 position, account, sender.id, deposit_id, arrived_at, common, own
             ):
                 deposit.was_delivered = True
@@ -349,8 +352,9 @@ class GroupCommit:
                 continue
             if device.reader is not None:
                 device.reader.committed(
-                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own
-                )
+                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own,
+                    message.room,
+                )  # fmt: skip
             device.committed = position
 
     def _settle(self, deposit: PendingDeposit) -> None:

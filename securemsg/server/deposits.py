@@ -8,7 +8,7 @@ import msgspec
 
 from securemsg.crypto import keys
 from securemsg.interfaces import DepositRow, MailboxRow
-from securemsg.protocol.messages import Acceptance, Deposit, Missed
+from securemsg.protocol.messages import Acceptance, Deposit, Missed, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import ClientConnection
@@ -24,11 +24,15 @@ SETTLED: Final = 2  # committed, or acknowledged by all before it had to be
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
+# The item of a room, as it was stored with a message.
+decode_item = msgspec.msgpack.Decoder(RoomItem).decode
 
 
 def digest_of(deposit: Deposit) -> bytes:
-    """The digest that a repetition must share: of recipients, expiry and contents. 32 bytes."""
-    return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
+    """The digest that a repetition must share: of recipients, expiry, contents and the item of a room. 32 bytes."""
+    items = (deposit.expiry, deposit.common, deposit.to)
+    # Without an item it is what it was before there were rooms: such digests are stored.
+    return keys.sha256(keys.DEPOSIT + _encode(items if deposit.room is None else (*items, deposit.room)))
 
 
 def missed_in(stored: bytes) -> list[Missed]:
@@ -38,7 +42,8 @@ def missed_in(stored: bytes) -> list[Missed]:
 
 def is_repetition(deposit: Deposit, other: Deposit) -> bool:
     """Whether these two with the same deposit id are the same deposit."""
-    return deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
+    is_same = deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
+    return is_same and deposit.room == other.room
 
 
 class PendingDeposit:
@@ -114,6 +119,7 @@ class PendingDeposit:
             forget_at=self.clock + max(message.expiry, forget_after),
             common=message.common,
             rows=tuple(rows),
+            room=_encode(message.room) if message.room is not None else b"",
         )
 
     def answer(self) -> Acceptance | None:

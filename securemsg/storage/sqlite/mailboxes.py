@@ -8,8 +8,7 @@ from bisect import bisect_right
 from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteBatch, WriteOutcome
 from securemsg.storage.sqlite.schema import FAR, POSITION_BITS
 from securemsg.storage.sqlite.segments import (
-    COMMON,
-    EXPIRES_AT,
+    Body,
     Entry,
     count,
     pack,
@@ -98,11 +97,11 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
             commons.append((number, len(rows), part))
         size = len(part)
         account, device, deposit_id = deposit.account, deposit.device, deposit.deposit_id
-        arrived_at, expires_at = deposit.arrived_at, deposit.expires_at
+        arrived_at, expires_at, room = deposit.arrived_at, deposit.expires_at, deposit.room
         for row in rows:
             own = row.own
-            entry = row.position, size + len(own), (account, device, deposit_id, arrived_at, expires_at, common, own)
-            arrived.setdefault(row.mailbox, []).append(entry)
+            body = Body(account, device, deposit_id, arrived_at, expires_at, common, own, room)
+            arrived.setdefault(row.mailbox, []).append((row.position, size + len(own), body))
     connection.executemany(ADD_COMMON, commons)
     _add(connection, arrived)
     counts = [(*drop(connection, mailbox, position), mailbox) for mailbox, position in batch.acknowledged.items()]
@@ -211,10 +210,15 @@ def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, s
             if size <= 0:
                 break
         for position, body in zip(positions[begin:end], unpack_bodies(bodies)[begin:end], strict=True):
-            account, device, deposit_id, arrived_at, expires_at, common, own = body
+            common = body.common
             if isinstance(common, int):
                 (common,) = connection.execute(COMMON_PART, (common,)).fetchone()
-            found.append(StoredMessage(position, account, device, deposit_id, arrived_at, expires_at, common, own))
+            found.append(
+                StoredMessage(
+                    position, body.account, body.device, body.deposit_id, body.arrived_at, body.expires_at, common, body.own,
+                    body.room,
+                )
+            )  # fmt: skip
         if size <= 0 or len(found) == limit:
             break
     rows.close()
@@ -274,13 +278,13 @@ def _expire_from(connection: sqlite3.Connection, mailbox: int, passed: int, now:
         for entry in unpack(heads, bodies):
             position, weight, body = entry
             if position > passed:
-                if body[EXPIRES_AT] > now or messages == limit:
+                if body.expires_at > now or messages == limit:
                     kept.append(entry)
                     continue
                 messages += 1
                 size += weight
-            if isinstance(number := body[COMMON], int):
-                shared.append(number)
+            if isinstance(body.common, int):
+                shared.append(body.common)
         connection.execute(DROP, (key - 1, key))
         release(connection, shared)
         if kept:
