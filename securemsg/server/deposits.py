@@ -7,11 +7,12 @@ from typing import Final
 import msgspec
 
 from securemsg.crypto import keys
-from securemsg.interfaces import DepositRow, MailboxRow
+from securemsg.interfaces import DepositRow, MailboxRow, StoredRoom
 from securemsg.protocol.messages import Acceptance, Deposit, Missed, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import ClientConnection
+from securemsg.server.rooms import PendingStep
 
 DIGEST_SIZE = 32
 # Memory for a deposit, or a part of one, besides its bytes.
@@ -55,10 +56,11 @@ class PendingDeposit:
     @ivar arrived_at: by the wall clock.
     @ivar clock: the expiry clock at that time.
     @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
-    @ivar missed: the devices whose mailboxes were full.
+    @ivar missed: the devices that it cannot be put into the mailboxes of.
     @ivar size: the memory that it takes, bytes.
     @ivar acks: where it waits for the acknowledgement after the commit; C{None}: it is answered when it is
         committed, or acknowledged by all before.
+    @ivar step: what it is to its room, if it is a step.
     @ivar unacknowledged: how many of its devices have not acknowledged it.
     @ivar was_delivered: whether anybody may have got it before the commit.
     @ivar answered: whether the answer has been given; nobody is answered twice.
@@ -79,6 +81,7 @@ class PendingDeposit:
         missed: list[Missed],
         size: int,
         acks: PendingAcks | None,
+        step: PendingStep | None = None,
     ) -> None:
         """Nothing has happened to it yet."""
         self.connection = connection
@@ -90,6 +93,7 @@ class PendingDeposit:
         self.missed = missed
         self.size = size
         self.acks = acks
+        self.step = step
         self.unacknowledged = len(places)
         self.key = sender.mailbox, message.deposit_id
 
@@ -99,7 +103,7 @@ class PendingDeposit:
 
         @param forget_after: how long a repetition is to be recognised, seconds.
         """
-        message, sender = self.message, self.sender
+        message, sender, item = self.message, self.sender, self.message.room
         stored_digest = digest_of(message)
         if self.missed:
             stored_digest += _encode(self.missed)
@@ -119,7 +123,8 @@ class PendingDeposit:
             forget_at=self.clock + max(message.expiry, forget_after),
             common=message.common,
             rows=tuple(rows),
-            room=_encode(message.room) if message.room is not None else b"",
+            room=_encode(item) if item is not None else b"",
+            step=StoredRoom(item.room, item.n, item.digest, item.step.next) if item is not None and item.step else None,
         )
 
     def answer(self) -> Acceptance | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 
-from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteBatch, WriteOutcome
+from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, StoredRoom, WriteBatch, WriteOutcome
+from securemsg.storage.sqlite.rooms import keep_rooms
 from securemsg.storage.sqlite.schema import FAR, POSITION_BITS
 from securemsg.storage.sqlite.segments import (
     Body,
@@ -36,7 +37,7 @@ ADD_SEGMENT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
 COUNT_OUT = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, passed = ? WHERE mailbox = ?"
 KEEP_HIGHEST = "UPDATE mailboxes SET highest = max(highest, ?) WHERE mailbox = ?"
 THERE = "SELECT 1 FROM mailboxes WHERE mailbox = ?"
-KEEP_LOGINS = "UPDATE devices SET logins = ? WHERE mailbox = ?"
+KEEP_LOGINS = "UPDATE devices SET logins = ?, rooms = ? WHERE mailbox = ?"
 # The first segments of a mailbox, and how far the very first is acknowledged.
 HEADS = (
     "SELECT place, messages, size, shared, heads, (SELECT passed FROM mailboxes WHERE mailbox = ?)"
@@ -82,6 +83,7 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
     highest = dict(batch.highest)
     arrived: dict[int, list[Entry]] = {}
     commons: list[tuple[int, int, bytes]] = []
+    steps: list[StoredRoom] = []
     number = 0
     for index, deposit in enumerate(batch.deposits):
         sender, rows, part = deposit.sender, deposit.rows, deposit.common
@@ -89,6 +91,8 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
             highest[sender] = deposit.n
         if index in known:
             continue
+        if deposit.step is not None:
+            steps.append(deposit.step)
         common: bytes | int = part
         if len(rows) > 1:
             if not commons:
@@ -103,11 +107,12 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
             body = Body(account, device, deposit_id, arrived_at, expires_at, common, own, room)
             arrived.setdefault(row.mailbox, []).append((row.position, size + len(own), body))
     connection.executemany(ADD_COMMON, commons)
+    keep_rooms(connection, steps)
     _add(connection, arrived)
     counts = [(*drop(connection, mailbox, position), mailbox) for mailbox, position in batch.acknowledged.items()]
     connection.executemany(COUNT_OUT, counts)
     connection.executemany(KEEP_HIGHEST, [(n, mailbox) for mailbox, n in highest.items()])
-    connection.executemany(KEEP_LOGINS, [(logins, mailbox) for mailbox, logins in batch.logins.items()])
+    connection.executemany(KEEP_LOGINS, [(*logins, mailbox) for mailbox, logins in batch.logins.items()])
     return WriteOutcome(known)
 
 

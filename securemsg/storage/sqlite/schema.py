@@ -179,7 +179,18 @@ _FOURTH = (
     "DROP TABLE old_messages",
 )
 
-MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+# Which devices can read what is of a room, and the newest member list of each room.
+_FIFTH = (
+    "ALTER TABLE devices ADD COLUMN rooms INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE rooms (
+        room BLOB PRIMARY KEY,
+        n INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        next BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
