@@ -38,6 +38,7 @@ class StoredDevice(StoreRecord, frozen=True):
     @ivar size: their own parts and common parts together; a common part counts in every mailbox.
     @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
     @ivar logins: its last ones, together; empty before the first.
+    @ivar has_rooms: whether it announced rooms at the last one.
     """
 
     device: bytes
@@ -48,6 +49,7 @@ class StoredDevice(StoreRecord, frozen=True):
     size: int
     last_position: int
     logins: bytes = b""
+    has_rooms: bool = False
 
 
 class StoredAccount(StoreRecord, frozen=True):
@@ -151,15 +153,32 @@ class MailboxRow(StoreRecord, frozen=True):
     own: bytes
 
 
+class StoredRoom(StoreRecord, frozen=True):
+    """
+    The newest member list of a room.
+
+    @ivar room: the id of the room.
+    @ivar digest: SHA-256 of the list.
+    @ivar next: SHA-256 of the proof that the next step must show.
+    """
+
+    room: bytes
+    n: int
+    digest: bytes
+    next: bytes
+
+
 class DepositRow(StoreRecord, frozen=True):
     """
     One deposit: the row by which a repetition is recognised, the common part, and a row for each mailbox. All of it or nothing.
 
     @ivar sender: mailbox number of the depositing device.
-    @ivar digest: SHA-256 over recipients, expiry and bytes; behind it which mailboxes missed the deposit, if any did.
+    @ivar digest: SHA-256 over recipients, expiry, bytes and room; behind it which mailboxes missed the deposit, if any did.
     @ivar arrived_at: by the wall clock, for people; nothing is decided by it.
     @ivar expires_at: on the expiry clock: when what is left of it may be dropped.
     @ivar forget_at: on the expiry clock, not before C{expires_at}: from when on a repetition is not recognised.
+    @ivar room: the item of a room, encoded; empty: it is of none.
+    @ivar step: what its room's row becomes with it.
     """
 
     sender: int
@@ -173,6 +192,8 @@ class DepositRow(StoreRecord, frozen=True):
     forget_at: int
     common: bytes
     rows: tuple[MailboxRow, ...]
+    room: bytes = b""
+    step: StoredRoom | None = None
 
 
 class WriteBatch(StoreRecord, frozen=True):
@@ -184,13 +205,13 @@ class WriteBatch(StoreRecord, frozen=True):
     @ivar acknowledged: mailbox number to the position up to which everything is deleted.
     @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written; the C{n} of
         the deposits of the batch itself counts anyway.
-    @ivar logins: mailbox number of a device to its last logins, together.
+    @ivar logins: mailbox number of a device to its last logins, together, and whether it announced rooms at the last one.
     """
 
     deposits: tuple[DepositRow, ...]
     acknowledged: dict[int, int]
     highest: dict[int, int]
-    logins: dict[int, bytes] = {}
+    logins: dict[int, tuple[bytes, bool]] = {}
 
 
 class WriteOutcome(StoreRecord, frozen=True):
@@ -205,7 +226,11 @@ class WriteOutcome(StoreRecord, frozen=True):
 
 
 class StoredMessage(StoreRecord, frozen=True):
-    """A message that waits, as it will be delivered."""
+    """
+    A message that waits, as it will be delivered.
+
+    @ivar room: as in L{DepositRow}.
+    """
 
     position: int
     account: str
@@ -215,6 +240,7 @@ class StoredMessage(StoreRecord, frozen=True):
     expires_at: int
     common: bytes
     own: bytes
+    room: bytes = b""
 
 
 class IDirectoryStore(Interface):
@@ -354,7 +380,14 @@ class IMailboxStore(Interface):
         """
 
 
-class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore):
+class IRoomStore(Interface):
+    """The rooms' rows, which are written with the deposits that are steps, and never deleted."""
+
+    def load_room(room: bytes) -> Awaitable[StoredRoom | None]:
+        """The newest member list of a room; C{None}: it never had one."""
+
+
+class IServerStore(IDirectoryStore, ITokenStore, IPrekeyStore, IMailboxStore, IRoomStore):
     """Everything the server keeps, in one object."""
 
     def wal_size() -> int:

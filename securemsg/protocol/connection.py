@@ -12,6 +12,7 @@ from attrs import define, field
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.protocol import framing
+from securemsg.protocol.auth import ROOMS
 from securemsg.protocol.framing import FrameDecoder
 from securemsg.protocol.messages import Challenge, Hello, Message, Unknown, decode_message, encode_message
 from securemsg.protocol.states import READY_KINDS, TRANSITIONS, Phase, Side
@@ -26,6 +27,7 @@ class Connection:
     @ivar phase: how far the conversation has come.
     @ivar hello: the payload of Hello as it was sent, because all of it is signed.
     @ivar challenge: the payload of Challenge, likewise.
+    @ivar has_rooms: whether the client is a device, and both ends announced rooms.
     @ivar queued: the number of bytes that wait for L{data_to_send}.
     """
 
@@ -33,9 +35,12 @@ class Connection:
     phase: Phase = Phase.GREETING
     hello: bytes = b""
     challenge: bytes = b""
+    has_rooms: bool = field(init=False, default=False)
     queued: int = field(init=False, default=0)
     _decoder: FrameDecoder = field(init=False, factory=lambda: FrameDecoder(framing.MAX_GREETING_FRAME), repr=False)
     _out: list[bytes] = field(init=False, factory=list, repr=False)
+    _max_sent: int = field(init=False, default=framing.MAX_FRAME)
+    _by_device: bool = field(init=False, default=False)
     _peer: Side = field(init=False, repr=False)
     _may_say: frozenset[type] = field(init=False, repr=False)
     _may_hear: frozenset[type] = field(init=False, repr=False)
@@ -96,7 +101,7 @@ class Connection:
         @raise LocalProtocolError: it is not our turn to say that, or the message is too large.
         """
         payload = encode_message(message)
-        frame = framing.encode_frame(payload)
+        frame = framing.encode_frame(payload, self._max_sent)
         if self.phase is not Phase.READY or type(message) not in self._may_say:
             self._advance(self.side, message, payload)
         self._out.append(frame)
@@ -113,6 +118,13 @@ class Connection:
         """The transport is gone, or we hang up: nothing more is sent or received."""
         self.phase = Phase.CLOSED
 
+    def _allow_room_frames(self) -> None:
+        """A device may send larger frames than it gets."""
+        if self.side is Side.SERVER:
+            self._decoder.max_size = framing.MAX_ROOM_FRAME
+        else:
+            self._max_sent = framing.MAX_ROOM_FRAME
+
     def _advance(self, speaker: Side, message: Message, payload: bytes) -> None:
         phase = TRANSITIONS[self.phase].get((speaker, type(message)))
         if phase is None:
@@ -124,9 +136,13 @@ class Connection:
         self.phase = phase
         if isinstance(message, Hello):
             self.hello = payload
+            self._by_device = message.role in ("device", "register")
             if message.role == "register":
                 self._decoder.max_size = framing.MAX_REGISTRATION_FRAME
         elif isinstance(message, Challenge):
             self.challenge = payload
+            self.has_rooms = self._by_device and ROOMS in message.features
         elif phase is Phase.READY:
             self._decoder.max_size = framing.MAX_FRAME
+            if self.has_rooms:
+                self._allow_room_frames()

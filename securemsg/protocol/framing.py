@@ -21,16 +21,19 @@ MAX_REGISTRATION_FRAME = 16 * 1024
 # After login: the largest common part (56 KiB) and ten own parts of 8 KiB, each of which may repeat a list of ten devices with
 # RSA keys of 4096 bits.
 MAX_FRAME = 144 * 1024
+# After the login of a device that announced rooms, what it may send: the largest common part and a hundred own parts of 8 KiB.
+MAX_ROOM_FRAME = 1024 * 1024
 
 
-def encode_frame(payload: bytes) -> bytes:
+def encode_frame(payload: bytes, max_size: int = MAX_FRAME) -> bytes:
     """
     Put the length in front of a payload.
 
-    @raise LocalProtocolError: the payload is larger than any peer accepts.
+    @param max_size: the largest payload that the peer accepts, bytes.
+    @raise LocalProtocolError: this one is larger.
     """
     size = len(payload)
-    if size > MAX_FRAME:
+    if size > max_size:
         raise LocalProtocolError(f"a frame of {size} bytes")
     return _LENGTH.pack(size) + payload
 
@@ -47,13 +50,12 @@ class FrameDecoder:
     """
 
     max_size: int
-    _data: bytes = field(default=b"", repr=False)
-    _start: int = 0
+    # Grows in place, so that a large frame costs no more in many small pieces.
+    _data: bytearray = field(init=False, factory=bytearray, repr=False)
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the network."""
-        self._data = self._data[self._start :] + data
-        self._start = 0
+        self._data += data
 
     def next(self) -> bytes | None:
         """
@@ -61,24 +63,23 @@ class FrameDecoder:
 
         @raise RemoteProtocolError: C{frame-too-large}: the peer has I{announced} too much.
         """
-        data, start = self._data, self._start
-        body, available = start + LENGTH_SIZE, len(data)
-        if body <= available:
-            (size,) = _LENGTH.unpack_from(data, start)
+        data = self._data
+        available = len(data)
+        if available >= LENGTH_SIZE:
+            (size,) = _LENGTH.unpack_from(data)
             if size > self.max_size:
                 raise RemoteProtocolError("frame-too-large")
-            end = body + size
+            end = LENGTH_SIZE + size
             if end <= available:
-                self._start = end
-                return data[body:end]
-        self._data = data[start:]
-        self._start = 0
+                payload = bytes(data[LENGTH_SIZE:end])
+                del data[:end]
+                return payload
         return None
 
     @property
     def size(self) -> int:
         """The number of bytes in the decoder."""
-        return len(self._data) - self._start
+        return len(self._data)
 
     @property
     def is_full(self) -> bool:

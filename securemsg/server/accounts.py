@@ -39,6 +39,7 @@ class DeviceState:
     @ivar reader: the connection that is logged in as this device.
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
     @ivar logins: its last ones, the newest last, as Welcome names them.
+    @ivar has_rooms: whether it announced rooms at its last login; never of a guest, nor of the contact in this process.
     @ivar rate_key: what its rates are counted under: its account, so that a new device does not begin them anew; a guest's
         connection.
     """
@@ -60,6 +61,7 @@ class DeviceState:
     reader: IReader | None = field(default=None, repr=False)
     low_stock_sent: bool = False
     logins: tuple[bytes, ...] = ()
+    has_rooms: bool = False
     rate_key: str | int = field(default=Factory(lambda device: device.account.name, takes_self=True))
 
 
@@ -110,6 +112,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         committed=stored.last_position,
         submitted=stored.last_position,
         logins=tuple(stored.logins[at : at + ID_SIZE] for at in range(0, len(stored.logins), ID_SIZE)),
+        has_rooms=stored.has_rooms,
     )
 
 

@@ -23,6 +23,7 @@ from securemsg.server.deposits import DIGEST_SIZE, OPEN, RUNNING, SETTLED, Pendi
 from securemsg.server.hold import Hold
 from securemsg.server.limits import Settings
 from securemsg.server.relayed import RelayedDeposits
+from securemsg.server.rooms import PendingStep, RoomState
 
 # Acceptances are sent together in frames of about this many bytes; there is room for the largest one more.
 ANSWER_SIZE = 32 * 1024
@@ -87,18 +88,21 @@ class GroupCommit:
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def add(self, deposit: PendingDeposit) -> None:
-        """Deliver a deposit to the devices that are up to date, and add it to the batch."""
+        """
+        Deliver a deposit to the devices that are up to date, and add it to the batch. One of a room is not delivered before its
+        commit: a crash would leave an order that some have seen and the store has not.
+        """
         self.pending[deposit.key] = deposit
         self._open.deposits.append(deposit)
         self.size += deposit.size
         deposit.sender.pins += 1
-        is_delivered = True
+        may_be_delivered = is_delivered = deposit.message.room is None
         message, arrived_at, sender = deposit.message, deposit.arrived_at, deposit.sender
         account, deposit_id, common = sender.account.name, message.deposit_id, message.common
         for device, position, own in deposit.places:
             device.unsettled[position] = deposit
             reader = device.reader
-            if reader is not None and reader.deliver_now(
+            if may_be_delivered and reader is not None and reader.deliver_now(
                 position, account, sender.id, deposit_id, arrived_at, common, own
             ):
                 deposit.was_delivered = True
@@ -125,6 +129,14 @@ class GroupCommit:
         elif deposit.connection is not connection:
             deposit.connection = connection
             self._await_answer(connection)
+
+    def refuse_stale(self, connection: ClientConnection, deposit_id: bytes, room: RoomState) -> None:
+        """Refuse a deposit that its room's row does not admit, once that row is committed: nobody hears of one that is not."""
+        if room.pending is None:
+            connection.send(DepositRefused(deposit_id, "stale-room", [], room.mark))
+            return
+        room.pending.refusals.append((connection, deposit_id))
+        self._await_answer(connection)
 
     def keep_highest(self, sender: DeviceState) -> None:
         """
@@ -279,7 +291,7 @@ class GroupCommit:
                 deposits=tuple(rows),
                 acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
                 highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
-                logins={mailbox: b"".join(device.logins) for mailbox, device in batch.logins.items()},
+                logins={mailbox: (b"".join(device.logins), device.has_rooms) for mailbox, device in batch.logins.items()},
             ),
             self._committed,
         )
@@ -349,8 +361,9 @@ class GroupCommit:
                 continue
             if device.reader is not None:
                 device.reader.committed(
-                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own
-                )
+                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own,
+                    message.room,
+                )  # fmt: skip
             device.committed = position
 
     def _settle(self, deposit: PendingDeposit) -> None:
@@ -359,10 +372,19 @@ class GroupCommit:
         del self.pending[deposit.key]
         deposit.sender.pins -= 1
         self.size -= deposit.size
+        if deposit.step is not None:
+            self._step_committed(deposit.step)
         if self._crowd and self.size <= self._settings.crowded_size:
             for connection in self._crowd:
                 connection.resume(CROWDED)
             self._crowd.clear()
+
+    def _step_committed(self, step: PendingStep) -> None:
+        """Refuse what waited for this step."""
+        step.room.settle(step)
+        for connection, deposit_id in step.refusals:
+            connection.send(DepositRefused(deposit_id, "stale-room", [], step.mark))
+            self._answered(connection, 1)
 
     # --- answers ----------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
+from securemsg.server.rooms import Rooms
 
 # Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
@@ -86,11 +87,12 @@ class Server:
         self.commits = commits = GroupCommit(stores, settings, now, self.seconds, self.soon, self.later)
         self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
+        rooms = Rooms(stores, settings.cached_rooms, self._bucket(settings.room_steps), self._bucket(settings.rooms))
         directory = Directory(accounts, stores, requests, identity)
         logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
-            self._bucket(settings.deposits), clock, guests.deliver, now,
+            self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
         )  # fmt: skip
         self.commands = command_table(
             logins=logins,

@@ -16,9 +16,10 @@ from zope.interface import implementer
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IMailboxStore
-from securemsg.protocol.messages import Deliver, Drained, Message
+from securemsg.protocol.messages import Deliver, Drained, Message, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.connection import ClientConnection, Work
+from securemsg.server.deposits import decode_item
 from securemsg.server.limits import Settings
 from securemsg.server.reader import IReader, ISubscription
 
@@ -70,12 +71,20 @@ class Subscription:
         return True
 
     def committed(
-        self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+        self,
+        position: int,
+        account: str,
+        device: bytes,
+        deposit_id: bytes,
+        arrived_at: int,
+        common: bytes,
+        own: bytes,
+        room: RoomItem | None,
     ) -> None:
         """See L{IReader.committed}."""
         # Otherwise it was delivered already, or waits in the store until the reader has caught up.
         if self.device.committed <= self.cursor < position and not self._is_paging and self.has_room():
-            self.deliver(position, account, device, deposit_id, arrived_at, common, own)
+            self.deliver(position, account, device, deposit_id, arrived_at, common, own, room)
 
     def run(self, work: Work) -> None:
         """See L{IReader.run}."""
@@ -135,7 +144,7 @@ class Subscription:
                 for message in page:
                     room -= self.deliver(
                         message.position, message.account, message.device, message.deposit_id, message.arrived_at,
-                        message.common, message.own,
+                        message.common, message.own, decode_item(message.room) if message.room else None,
                     )  # fmt: skip
                 # That was everything up to `end`: positions that are missing were deleted, and do not come back.
                 if len(page) < limit and room > 0:
@@ -145,7 +154,15 @@ class Subscription:
         self.deliver_pending()
 
     def deliver(
-        self, position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+        self,
+        position: int,
+        account: str,
+        device: bytes,
+        deposit_id: bytes,
+        arrived_at: int,
+        common: bytes,
+        own: bytes,
+        room: RoomItem | None = None,
     ) -> int:
         """
         Send one message.
@@ -157,7 +174,7 @@ class Subscription:
         size = len(common) + len(own)
         self._size += size
         self._in_flight.append((position, size))
-        self._send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own))
+        self._send(Deliver(self._tag, account, device, deposit_id, arrived_at, common, own, room))
         return size
 
     def _send_drained(self) -> None:

@@ -7,11 +7,12 @@ from typing import Final
 import msgspec
 
 from securemsg.crypto import keys
-from securemsg.interfaces import DepositRow, MailboxRow
-from securemsg.protocol.messages import Acceptance, Deposit, Missed
+from securemsg.interfaces import DepositRow, MailboxRow, StoredRoom
+from securemsg.protocol.messages import Acceptance, Deposit, Missed, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks
 from securemsg.server.connection import ClientConnection
+from securemsg.server.rooms import PendingStep
 
 DIGEST_SIZE = 32
 # Memory for a deposit, or a part of one, besides its bytes.
@@ -24,11 +25,15 @@ SETTLED: Final = 2  # committed, or acknowledged by all before it had to be
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_missed = msgspec.msgpack.Decoder(list[Missed]).decode
+# The item of a room, as it was stored with a message.
+decode_item = msgspec.msgpack.Decoder(RoomItem).decode
 
 
 def digest_of(deposit: Deposit) -> bytes:
-    """The digest that a repetition must share: of recipients, expiry and contents. 32 bytes."""
-    return keys.sha256(keys.DEPOSIT + _encode((deposit.expiry, deposit.common, deposit.to)))
+    """The digest that a repetition must share: of recipients, expiry, contents and the item of a room. 32 bytes."""
+    items = (deposit.expiry, deposit.common, deposit.to)
+    # Without an item it is what it was before there were rooms: such digests are stored.
+    return keys.sha256(keys.DEPOSIT + _encode(items if deposit.room is None else (*items, deposit.room)))
 
 
 def missed_in(stored: bytes) -> list[Missed]:
@@ -38,7 +43,8 @@ def missed_in(stored: bytes) -> list[Missed]:
 
 def is_repetition(deposit: Deposit, other: Deposit) -> bool:
     """Whether these two with the same deposit id are the same deposit."""
-    return deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
+    is_same = deposit.expiry == other.expiry and deposit.common == other.common and deposit.to == other.to
+    return is_same and deposit.room == other.room
 
 
 class PendingDeposit:
@@ -50,10 +56,11 @@ class PendingDeposit:
     @ivar arrived_at: by the wall clock.
     @ivar clock: the expiry clock at that time.
     @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
-    @ivar missed: the devices whose mailboxes were full.
+    @ivar missed: the devices that it cannot be put into the mailboxes of.
     @ivar size: the memory that it takes, bytes.
     @ivar acks: where it waits for the acknowledgement after the commit; C{None}: it is answered when it is
         committed, or acknowledged by all before.
+    @ivar step: what it is to its room, if it is a step.
     @ivar unacknowledged: how many of its devices have not acknowledged it.
     @ivar was_delivered: whether anybody may have got it before the commit.
     @ivar answered: whether the answer has been given; nobody is answered twice.
@@ -74,6 +81,7 @@ class PendingDeposit:
         missed: list[Missed],
         size: int,
         acks: PendingAcks | None,
+        step: PendingStep | None = None,
     ) -> None:
         """Nothing has happened to it yet."""
         self.connection = connection
@@ -85,6 +93,7 @@ class PendingDeposit:
         self.missed = missed
         self.size = size
         self.acks = acks
+        self.step = step
         self.unacknowledged = len(places)
         self.key = sender.mailbox, message.deposit_id
 
@@ -94,7 +103,7 @@ class PendingDeposit:
 
         @param forget_after: how long a repetition is to be recognised, seconds.
         """
-        message, sender = self.message, self.sender
+        message, sender, item = self.message, self.sender, self.message.room
         stored_digest = digest_of(message)
         if self.missed:
             stored_digest += _encode(self.missed)
@@ -114,6 +123,8 @@ class PendingDeposit:
             forget_at=self.clock + max(message.expiry, forget_after),
             common=message.common,
             rows=tuple(rows),
+            room=_encode(item) if item is not None else b"",
+            step=StoredRoom(item.room, item.n, item.digest, item.step.next) if item is not None and item.step else None,
         )
 
     def answer(self) -> Acceptance | None:

@@ -71,6 +71,8 @@ class Settings:
     accounts_page: int = 500
     # Accounts kept in memory besides those that are pinned.
     cached_accounts: int = 10_000
+    # Likewise rooms. A row in memory takes some 400 bytes.
+    cached_rooms: int = 10_000
 
     # Unclaimed one-time prekeys of one kind for one device: two full uploads more than a client keeps on the server.
     max_prekeys: int = 300
@@ -86,6 +88,11 @@ class Settings:
     # one more: so an account can make the database grow by 25 MB at once and then by 40 MB a day, besides what waits in
     # mailboxes. The disk guard keeps the rest.
     deposits: Rate = Rate(200_000, 0.25)
+    # Rooms that are made. Each leaves a row of about 120 bytes for good: an account makes the database grow by 17 kB a day.
+    rooms: Rate = Rate(30, 600)
+    # Steps of rooms, refused ones included. Each has everybody in the room begin again with what was on its way: so nobody can
+    # keep a room from its messages, and an admin can still add everybody one by one.
+    room_steps: Rate = Rate(120, 10)
     # Uploads of prekeys, enough for ten devices at once: each has up to a hundred signatures to check.
     uploads: Rate = Rate(30, 20)
     # Claims beyond these get the last-resort bundle. Of one device's prekeys by all devices of one account: enough for a

@@ -8,6 +8,7 @@ Both commands are plain calls as long as everything they need is in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import TypeAlias
 
 from attrs import define
@@ -35,9 +36,12 @@ from securemsg.server.connection import ClientConnection, Work
 from securemsg.server.deposits import DIGEST_SIZE, OVERHEAD, PendingDeposit, digest_of, is_repetition, missed_in
 from securemsg.server.limits import Buckets, DiskGuard, Settings
 from securemsg.server.relayed import fingerprint
+from securemsg.server.rooms import Rooms, RoomState
 
 # Device lists in one refusal, bytes; the frame has room for the largest one more. The others follow in the next refusal.
 MAX_ATTACHED = 64 * 1024
+# A deposit of a room counts once for so many mailboxes, or less: as what is written of them.
+ROOM_SHARE = 16
 
 
 # Whom a deposit is for; C{None}: an account that does not exist.
@@ -65,6 +69,7 @@ class Mailboxes:
     _clock: ExpiryClock
     _deliver_to_guests: Callable[[ClientConnection, Deposit], bool]
     _now: Callable[[], float]
+    _rooms: Rooms
     _acks: PendingAcks | None = None
 
     def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
@@ -90,6 +95,9 @@ class Mailboxes:
         sender.highest = n
         if not sender.is_highest_queued:
             self._commits.keep_highest(sender)
+        if message.room is not None and message.room.step is not None:
+            # Except for a device that has forgotten what it sent. The row of a room must not move on for what the store has.
+            return self._check_stored(connection, message)
         return self._find_recipients(connection, message)
 
     def acknowledge(self, connection: ClientConnection, message: Acknowledge) -> None:
@@ -128,14 +136,27 @@ class Mailboxes:
         return await work if work is not None else None
 
     def _find_recipients(self, connection: ClientConnection, message: Deposit) -> Work | None:
-        """Find the recipients, at once if all of them are in memory."""
+        """
+        Find the recipients and the room, at once if all of them are in memory.
+
+        @raise Refusal: C{forbidden}: the sender cannot use rooms; C{bad-request}.
+        """
+        item = message.room
+        if item is not None and not connection.device.has_rooms:
+            raise Refusal("forbidden")
+        _check_named(message, connection.device.account.name)
         recipients: Recipients = []
         for destination in message.to:
             account = self._accounts.get(destination.account)
             if account is None:
                 return None if self._deliver_to_guests(connection, message) else self._load_recipients(connection, message)
             recipients.append((account, destination))
-        self._accept(connection, message, recipients)
+        room = None
+        if item is not None:
+            room = self._rooms.get(item.room)
+            if room is None:
+                return self._load_recipients(connection, message)
+        self._accept(connection, message, recipients, room)
         return None
 
     async def _load_recipients(self, connection: ClientConnection, message: Deposit) -> None:
@@ -147,14 +168,17 @@ class Mailboxes:
                     # It must stay in memory while the next one is loaded.
                     account.pins += 1
                     held.append(account)
+            room = await self._rooms.load(message.room.room) if message.room is not None else None
             # An account that was removed meanwhile is not found any more.
             if connection.is_open:
-                self._accept(connection, message, [(self._accounts.get(to.account), to) for to in message.to])
+                self._accept(connection, message, [(self._accounts.get(to.account), to) for to in message.to], room)
         finally:
             for account in held:
                 account.pins -= 1
 
-    def _accept(self, connection: ClientConnection, message: Deposit, recipients: Recipients) -> None:
+    def _accept(
+        self, connection: ClientConnection, message: Deposit, recipients: Recipients, room: RoomState | None
+    ) -> None:
         """
         Check a new deposit, and add it to the batch.
 
@@ -165,8 +189,14 @@ class Mailboxes:
             raise Refusal("bad-request")
         if self._commits.size > settings.max_pending_size or not self._disk.has_room():
             raise Refusal("retry-later")
-        sender = connection.device
-        if not _are_current(recipients, sender):
+        sender, item = connection.device, message.room
+        step = item.step if item is not None else None
+        if step is not None and not self._rooms.steps.consume(sender.rate_key):
+            raise Refusal("rate-limited")
+        if room is not None and item is not None and not room.admits(item):
+            self._commits.refuse_stale(connection, message.deposit_id, room)
+            return
+        if not _are_current(recipients, sender, in_room=room is not None):
             # The refusal is much longer than the deposit.
             if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
@@ -177,32 +207,58 @@ class Mailboxes:
         common_size = len(message.common)
         memory = common_size + OVERHEAD
         for account, destination in recipients:
-            assert account is not None, "all are current"
             for part in destination.parts:
+                memory += len(part.own) + OVERHEAD
+                if account is None:
+                    missed.append(Missed(destination.account, part.device, "no-such-account"))
+                    continue
                 device, own = account.devices[part.device], part.own
                 size = common_size + len(own)
-                if device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
+                if item is not None and not device.has_rooms:
+                    missed.append(Missed(account.name, device.id, "no-rooms"))
+                elif device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
                     places.append((device, device.last_position + 1, own))
-                    memory += size - common_size + OVERHEAD
-        if not places:
+        # Who fills a mailbox does not escape a step.
+        if not places and step is None and any(one.code == "mailbox-full" for one in missed):
             raise Refusal("mailbox-full")
-        if not self._deposits.consume(sender.rate_key, 1 + len(missed)):
+        if room is not None and not room.mark.version and not self._rooms.new.consume(sender.rate_key):
+            raise Refusal("rate-limited")
+        count = 1 if item is None else max(1, ceil((len(places) + len(missed)) / ROOM_SHARE))
+        if not self._deposits.consume(sender.rate_key, count + len(missed)):
             raise Refusal("rate-limited")
         for device, position, own in places:
             device.last_position = position
             device.messages += 1
             device.size += common_size + len(own)
         now = int(self._now())
+        pending = room.advance(item, step) if room is not None and item is not None and step is not None else None
         self._commits.add(
-            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, memory, self._acks)
+            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, memory, self._acks, pending)
         )
 
 
-def _are_current(recipients: Recipients, sender: DeviceState) -> bool:
+def _check_named(message: Deposit, sender: str) -> None:
     """
-    Whether the deposit names exactly the devices of its recipients.
+    Check that each account has parts. In a room the account of the sender must be named, and may have none.
+
+    @raise Refusal: C{bad-request}.
+    """
+    in_room = message.room is not None
+    is_named = False
+    for destination in message.to:
+        if in_room and destination.account == sender:
+            is_named = True
+        elif not destination.parts:
+            raise Refusal("bad-request")
+    if in_room and not is_named:
+        raise Refusal("bad-request")
+
+
+def _are_current(recipients: Recipients, sender: DeviceState, *, in_room: bool) -> bool:
+    """
+    Whether the deposit names exactly the devices of its recipients. In a room an account may be gone.
 
     @raise Refusal: C{bad-request}: an account or device is named twice.
     """
@@ -212,7 +268,7 @@ def _are_current(recipients: Recipients, sender: DeviceState) -> bool:
     for account, destination in recipients:
         parts = destination.parts
         if account is None:
-            are_current = False
+            are_current = are_current and in_room
         elif len(parts) == 1 and account is not sender.account:
             if len(account.devices) != 1 or parts[0].device not in account.devices:
                 are_current = False
@@ -227,6 +283,8 @@ def _refusal(message: Deposit, recipients: Recipients, sender: DeviceState) -> D
     stale: list[AccountRecord] = []
     for account, destination in recipients:
         if account is None:
+            if message.room is not None:
+                continue
             gone.append(AccountRecord(destination.account, bytes(32), SignedDeviceList(b"", bytes(64))))
         elif not _names_all(account, destination, sender):
             stale.append(account.record)

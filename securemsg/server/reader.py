@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import Interface
 
-from securemsg.protocol.messages import Message
+from securemsg.protocol.messages import Message, RoomItem
 
 
 class IReader(Interface):
@@ -16,10 +16,20 @@ class IReader(Interface):
     def deliver_now(
         position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
     ) -> bool:
-        """Deliver a message before it is committed, if all messages before it were delivered and there is room."""
+        """
+        Deliver a message, which is not of a room, before it is committed, if all messages before it were delivered and there is
+        room.
+        """
 
     def committed(
-        position: int, account: str, device: bytes, deposit_id: bytes, arrived_at: int, common: bytes, own: bytes
+        position: int,
+        account: str,
+        device: bytes,
+        deposit_id: bytes,
+        arrived_at: int,
+        common: bytes,
+        own: bytes,
+        room: RoomItem | None,
     ) -> None:
         """
         Deliver a message that was just committed, unless it was delivered already; to be called before C{device.committed} is

@@ -138,7 +138,7 @@ class LoginTests(SynchronousTestCase):
             if not isinstance(message, Challenge):
                 return [message]
             hello = wire.client.connection.hello
-            parts = auth.challenge_parts(hello, 1, [], message.nonce, message.identity, wire.client.binding)
+            parts = auth.challenge_parts(hello, 1, message.features, message.nonce, message.identity, wire.client.binding)
             return [msgspec.structs.replace(message, signature=self.world.identity.sign(auth.CHALLENGE_LABEL, *parts))]
 
         wire = self.guest.connect(settle=False)
@@ -153,7 +153,7 @@ class LoginTests(SynchronousTestCase):
             if not isinstance(message, Challenge):
                 return [message]
             hello = wire.client.connection.hello
-            parts = auth.challenge_parts(hello, 9, [], message.nonce, message.identity, wire.client.binding)
+            parts = auth.challenge_parts(hello, 9, message.features, message.nonce, message.identity, wire.client.binding)
             proof = keys.mac(KEY.login, auth.KEY_CHALLENGE_LABEL, *parts)
             return [msgspec.structs.replace(message, version=9, signature=proof)]
 

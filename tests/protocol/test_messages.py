@@ -13,7 +13,7 @@ from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.framing import MAX_FRAME, MAX_GREETING_FRAME, MAX_REGISTRATION_FRAME
 from securemsg.protocol.messages import KNOWN_TAGS, Message, Unknown, decode_message, encode_message
-from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PREKEY, RECORD, SIGNATURE, reencoded, values
+from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PREKEY, RECORD, ROOM, SIGNATURE, reencoded, values
 
 # Newer peers may say more in these two.
 OPEN = (m.Hello, m.Challenge)
@@ -242,7 +242,7 @@ class MessageTests(SynchronousTestCase):
         parts = [m.Part(ID, bytes(m.MAX_OWN)) for _ in range(m.MAX_DEVICES)]
         deposit = m.Deposit(ID, 2**63 - 1, 30 * 86400, bytes(m.MAX_COMMON), [m.Destination("x" * 32, parts)])
         self.assertLessEqual(len(encode_message(deposit)), MAX_FRAME)
-        deliver = m.Deliver(2**63 - 1, "x" * 32, ID, ID, 2**40, bytes(m.MAX_COMMON), bytes(m.MAX_OWN))
+        deliver = m.Deliver(2**63 - 1, "x" * 32, ID, ID, 2**40, bytes(m.MAX_COMMON), bytes(m.MAX_OWN), ROOM)
         self.assertLessEqual(len(encode_message(deliver)), MAX_FRAME)
 
     def test_no_secret_needed(self) -> None:

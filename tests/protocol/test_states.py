@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,12 +14,12 @@ from securemsg.protocol.connection import Connection
 from securemsg.protocol.framing import encode_frame
 from securemsg.protocol.messages import Message, Unknown, encode_message
 from securemsg.protocol.states import TRANSITIONS, Phase, Side
-from tests.protocol.examples import EXAMPLES, KINDS
+from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, SIGNATURE
 
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
 
 # The specification's numbers, written once more.
-BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN = 4096, 16_384, 147_456
+BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN, WITH_ROOMS = 4096, 16_384, 147_456, 1_048_576
 
 # The specification's table, written once more.
 FROM_CLIENT = {
@@ -154,16 +156,21 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.pass_on(self.client.data_to_send(), self.server), sent)
         self.assertEqual(self.client.data_to_send(), b"")
 
-    def assert_limit(self, limit: int, *said: Message) -> None:
-        """After this was said, either end admits a frame of this size, and no larger one, before any of it has come."""
+    def assert_limit(self, limit: int, *said: Message, at_client: int = 0) -> None:
+        """
+        After this was said, either end admits a frame of this size, and no larger one, before any of it has come.
+
+        @param at_client: the limit there; 0: the same.
+        """
         for side in Side:
-            for size in (limit, limit + 1):
+            largest = at_client if at_client and side is CLIENT else limit
+            for size in (largest, largest + 1):
                 self.setUp()
                 for message in said:
                     self.say(message)
                 connection = self.server if side is SERVER else self.client
                 messages = connection.receive(size.to_bytes(4, "big"))
-                if size == limit:
+                if size == largest:
                     self.assertEqual(list(messages), [])
                     continue
                 error = self.assertRaises(RemoteProtocolError, list, messages)
@@ -180,6 +187,36 @@ class PairTests(SynchronousTestCase):
         """Who says it registers may send a larger frame, and no larger."""
         hello = m.Hello([1], [], "register", "tcp", bytes(32))
         self.assert_limit(REGISTRATION, hello, EXAMPLES[m.Challenge])
+
+    def greeting(self, *features: str, chosen: tuple[str, ...] = ("rooms",), role: Any = "device") -> list[Message]:
+        """A login with these features."""
+        hello = m.Hello([1], list(features), role, "tcp", KEY)
+        challenge = m.Challenge(1, list(chosen), KEY, KEY, SIGNATURE)
+        proof = EXAMPLES[m.Register if role == "register" else m.Proof]
+        return [hello, challenge, proof, EXAMPLES[m.Welcome]]
+
+    def test_limit_with_rooms(self) -> None:
+        """A device may send larger frames once both ends have announced rooms, and gets none; nobody else may."""
+        for role in ("device", "register"):
+            said = self.greeting("rooms", role=role)
+            self.assert_limit(WITH_ROOMS, *said, at_client=AFTER_LOGIN)
+            self.assert_limit(AFTER_LOGIN, *self.greeting("rooms", chosen=(), role=role))
+        self.assert_limit(BEFORE_LOGIN, *self.greeting("rooms")[:3])
+        for role in ("key", "operator"):
+            self.assert_limit(AFTER_LOGIN, *self.greeting("rooms", role=role))
+
+    def test_largest_of_a_room(self) -> None:
+        """The largest common part and a hundred of the largest own parts, with the step that they bring, fit one frame."""
+        item = m.RoomItem(ID, 2**62, KEY, m.RoomStep(KEY, KEY))
+        parts = [m.Part(ID, bytes(m.MAX_OWN)) for _ in range(2)]
+        to = [m.Destination("x" * 31 + chr(48 + number), parts) for number in range(50)]
+        deposit = m.Deposit(ID, m.MAX_N, m.MAX_EXPIRY, bytes(m.MAX_COMMON), to, item)
+        for message in self.greeting("rooms"):
+            self.say(message)
+        self.say(deposit, 1200)
+        self.setUp()
+        self.log_in()
+        self.assertRaises(LocalProtocolError, self.client.send, deposit)
 
     def test_pull(self) -> None:
         """A message that was not asked for is neither decoded nor held against the phase; the next who asks gets it."""

@@ -21,11 +21,17 @@ def changed(record: T, **items: object) -> T:
 
 
 class TwoPeople(SynchronousTestCase):
-    """Alice writes to Bob. The store holds commits back until L{Rig.commit}."""
+    """
+    Alice writes to Bob. The store holds commits back until L{Rig.commit}.
+
+    @cvar features: what everybody announces.
+    """
+
+    features: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         """Both are here."""
-        self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings())
+        self.rig = Rig(store=MemoryServerStore(manual=True), settings=self.settings(), features=self.features)
         self.alice, self.sender = self.rig.register("alice")
         self.bob, self.reader = self.rig.register("bob")
         self.sender.inbox.clear()

@@ -260,6 +260,7 @@ class Rig:
     space: int = ROOMY
     verify: Callable[..., None] = keys.verify
     key: SharedKey | None = None
+    features: tuple[str, ...] = ()
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
     notes: list[tuple[str, str]] = field(factory=list)
@@ -383,7 +384,7 @@ class Rig:
     def greet(self, role: Any = "device", binding: Binding = TLS) -> Client:
         """Connect and say Hello; the challenge was checked."""
         client = self.connect(binding)
-        client.ask(Hello([1], [], role, binding.transport, keys.nonce()))  # type: ignore[arg-type]
+        client.ask(Hello([1], list(self.features), role, binding.transport, keys.nonce()))  # type: ignore[arg-type]
         if client.wire.code is None:
             self.check(client, client.one(Challenge))
         return client
@@ -446,7 +447,7 @@ class Rig:
     def greet_as_guest(self, binding: Binding = TLS) -> Client:
         """Connect and say Hello as somebody who has a key file; the challenge is left in the inbox."""
         client = self.connect(binding)
-        client.ask(Hello([1], [], "key", binding.transport, keys.nonce()))  # type: ignore[arg-type]
+        client.ask(Hello([1], list(self.features), "key", binding.transport, keys.nonce()))  # type: ignore[arg-type]
         return client
 
     def guest_proof(self, client: Client, key: SharedKey, highest: int = 0) -> Proof:

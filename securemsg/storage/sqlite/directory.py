@@ -15,7 +15,7 @@ FIND_ACCOUNT = "SELECT coalesce(max(id), 0) FROM accounts WHERE name = ?"
 FIND_DEVICE = "SELECT max(signing_key) FROM devices WHERE account = ? AND device = ?"
 REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
 DEVICES = (
-    "SELECT device, signing_key, mailbox, highest, messages, size, logins FROM devices JOIN mailboxes USING (mailbox)"
+    "SELECT device, signing_key, mailbox, highest, messages, size, logins, rooms FROM devices JOIN mailboxes USING (mailbox)"
     " WHERE account = ? ORDER BY mailbox"
 )
 LAST_PLACE = "SELECT max(place) FROM messages WHERE place > ? AND place <= ?"
@@ -38,10 +38,10 @@ def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | N
         return None
     account, identity, body, signature, version, created_at, root = found
     devices = []
-    for device, signing_key, mailbox, highest, messages, size, logins in connection.execute(DEVICES, (account,)):
+    for device, signing_key, mailbox, highest, messages, size, logins, rooms in connection.execute(DEVICES, (account,)):
         (key,) = connection.execute(LAST_PLACE, span(mailbox)).fetchone()
         last = 0 if key is None else key & POSITION_MASK
-        devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last, logins))
+        devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last, logins, bool(rooms)))
     return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices), root)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 
-from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, WriteBatch, WriteOutcome
+from securemsg.interfaces import ClockReading, DepositRow, StoredMessage, StoredRoom, WriteBatch, WriteOutcome
+from securemsg.storage.sqlite.rooms import keep_rooms
 from securemsg.storage.sqlite.schema import FAR, POSITION_BITS
 from securemsg.storage.sqlite.segments import (
-    COMMON,
-    EXPIRES_AT,
+    Body,
     Entry,
     count,
     pack,
@@ -37,7 +37,7 @@ ADD_SEGMENT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
 COUNT_OUT = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, passed = ? WHERE mailbox = ?"
 KEEP_HIGHEST = "UPDATE mailboxes SET highest = max(highest, ?) WHERE mailbox = ?"
 THERE = "SELECT 1 FROM mailboxes WHERE mailbox = ?"
-KEEP_LOGINS = "UPDATE devices SET logins = ? WHERE mailbox = ?"
+KEEP_LOGINS = "UPDATE devices SET logins = ?, rooms = ? WHERE mailbox = ?"
 # The first segments of a mailbox, and how far the very first is acknowledged.
 HEADS = (
     "SELECT place, messages, size, shared, heads, (SELECT passed FROM mailboxes WHERE mailbox = ?)"
@@ -83,6 +83,7 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
     highest = dict(batch.highest)
     arrived: dict[int, list[Entry]] = {}
     commons: list[tuple[int, int, bytes]] = []
+    steps: list[StoredRoom] = []
     number = 0
     for index, deposit in enumerate(batch.deposits):
         sender, rows, part = deposit.sender, deposit.rows, deposit.common
@@ -90,6 +91,8 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
             highest[sender] = deposit.n
         if index in known:
             continue
+        if deposit.step is not None:
+            steps.append(deposit.step)
         common: bytes | int = part
         if len(rows) > 1:
             if not commons:
@@ -98,17 +101,18 @@ def write(connection: sqlite3.Connection, batch: WriteBatch) -> WriteOutcome:
             commons.append((number, len(rows), part))
         size = len(part)
         account, device, deposit_id = deposit.account, deposit.device, deposit.deposit_id
-        arrived_at, expires_at = deposit.arrived_at, deposit.expires_at
+        arrived_at, expires_at, room = deposit.arrived_at, deposit.expires_at, deposit.room
         for row in rows:
             own = row.own
-            entry = row.position, size + len(own), (account, device, deposit_id, arrived_at, expires_at, common, own)
-            arrived.setdefault(row.mailbox, []).append(entry)
+            body = Body(account, device, deposit_id, arrived_at, expires_at, common, own, room)
+            arrived.setdefault(row.mailbox, []).append((row.position, size + len(own), body))
     connection.executemany(ADD_COMMON, commons)
+    keep_rooms(connection, steps)
     _add(connection, arrived)
     counts = [(*drop(connection, mailbox, position), mailbox) for mailbox, position in batch.acknowledged.items()]
     connection.executemany(COUNT_OUT, counts)
     connection.executemany(KEEP_HIGHEST, [(n, mailbox) for mailbox, n in highest.items()])
-    connection.executemany(KEEP_LOGINS, [(logins, mailbox) for mailbox, logins in batch.logins.items()])
+    connection.executemany(KEEP_LOGINS, [(*logins, mailbox) for mailbox, logins in batch.logins.items()])
     return WriteOutcome(known)
 
 
@@ -211,10 +215,15 @@ def page(connection: sqlite3.Connection, mailbox: int, after: int, limit: int, s
             if size <= 0:
                 break
         for position, body in zip(positions[begin:end], unpack_bodies(bodies)[begin:end], strict=True):
-            account, device, deposit_id, arrived_at, expires_at, common, own = body
+            common = body.common
             if isinstance(common, int):
                 (common,) = connection.execute(COMMON_PART, (common,)).fetchone()
-            found.append(StoredMessage(position, account, device, deposit_id, arrived_at, expires_at, common, own))
+            found.append(
+                StoredMessage(
+                    position, body.account, body.device, body.deposit_id, body.arrived_at, body.expires_at, common, body.own,
+                    body.room,
+                )
+            )  # fmt: skip
         if size <= 0 or len(found) == limit:
             break
     rows.close()
@@ -274,13 +283,13 @@ def _expire_from(connection: sqlite3.Connection, mailbox: int, passed: int, now:
         for entry in unpack(heads, bodies):
             position, weight, body = entry
             if position > passed:
-                if body[EXPIRES_AT] > now or messages == limit:
+                if body.expires_at > now or messages == limit:
                     kept.append(entry)
                     continue
                 messages += 1
                 size += weight
-            if isinstance(number := body[COMMON], int):
-                shared.append(number)
+            if isinstance(body.common, int):
+                shared.append(body.common)
         connection.execute(DROP, (key - 1, key))
         release(connection, shared)
         if kept:

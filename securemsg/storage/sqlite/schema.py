@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from securemsg.storage.errors import StateDamaged, StateTooNew
-from securemsg.storage.sqlite.segments import SEGMENT_MESSAGES, SEGMENT_SIZE, Entry, pack
+from securemsg.storage.sqlite.segments import SEGMENT_MESSAGES, SEGMENT_SIZE, Body, Entry, pack
 
 APPLICATION_ID = 0x736D7376  # "smsv": tells the server's database from any other SQLite file
 
@@ -147,7 +147,7 @@ def _make_segments(connection: sqlite3.Connection) -> None:
         for key, size, expires_at, shared, arrived_at, account, device, deposit_id, own, common in rows:
             if entries and key >> POSITION_BITS != last >> POSITION_BITS:
                 break
-            body = account, device, deposit_id, arrived_at, expires_at, common if shared is None else shared, own
+            body = Body(account, device, deposit_id, arrived_at, expires_at, common if shared is None else shared, own)
             entries.append((key & (1 << POSITION_BITS) - 1, size, body))
             total += size
             last = key
@@ -179,7 +179,18 @@ _FOURTH = (
     "DROP TABLE old_messages",
 )
 
-MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+# Which devices can read what is of a room, and the newest member list of each room.
+_FIFTH = (
+    "ALTER TABLE devices ADD COLUMN rooms INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE rooms (
+        room BLOB PRIMARY KEY,
+        n INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        next BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

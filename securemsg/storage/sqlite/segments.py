@@ -8,20 +8,36 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Final
 
 import msgspec
+
+from securemsg.interfaces import StoreRecord
 
 # A segment ends with the message that reaches one of these. Readers ask for about as much at a time.
 SEGMENT_MESSAGES = 32
 SEGMENT_SIZE = 32 * 1024
 
-# Account, device, deposit id, arrived at, expires at, common part (or the number of one that is kept for several), own part.
-Body = tuple[str, bytes, bytes, int, int, bytes | int, bytes]
+
+class Body(StoreRecord, array_like=True, frozen=True):
+    """
+    What is delivered of a message.
+
+    @ivar common: the common part, or the number of one that is kept for several.
+    @ivar room: the item of a room; older releases wrote none.
+    """
+
+    account: str
+    device: bytes
+    deposit_id: bytes
+    arrived_at: int
+    expires_at: int
+    common: bytes | int
+    own: bytes
+    room: bytes = b""
+
+
 # A message in a mailbox: position, size, body.
 Entry = tuple[int, int, Body]
-EXPIRES_AT: Final = 4
-COMMON: Final = 5
 # Last position, messages, size, next expiry, numbers of common parts, positions and sizes, bodies.
 Segment = tuple[int, int, int, int, bytes | None, bytes, bytes]
 
@@ -36,12 +52,12 @@ def pack(entries: list[Entry]) -> Segment:
     positions = [position for position, _, _ in entries]
     sizes = [size for _, size, _ in entries]
     bodies = [body for _, _, body in entries]
-    shared = [body[COMMON] for body in bodies if type(body[COMMON]) is int]
+    shared = [body.common for body in bodies if type(body.common) is int]
     return (
         positions[-1],
         len(positions),
         sum(sizes),
-        min([body[EXPIRES_AT] for body in bodies]),
+        min([body.expires_at for body in bodies]),
         _encode(shared) if shared else None,
         _encode((positions, sizes)),
         _encode(bodies),

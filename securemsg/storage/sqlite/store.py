@@ -30,13 +30,14 @@ from securemsg.interfaces import (
     StoredLogin,
     StoredMessage,
     StoredPrekey,
+    StoredRoom,
     StoredStock,
     WriteBatch,
     WriteOutcome,
 )
 from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
-from securemsg.storage.sqlite import directory, mailboxes, prekeys
+from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 from securemsg.storage.sqlite.schema import migrate, version_of
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
@@ -268,6 +269,10 @@ class ServerStore:
     def find_deposit(self, sender: int, deposit_id: bytes) -> Deferred[bytes | None]:
         """See L{securemsg.interfaces.IMailboxStore.find_deposit}."""
         return self._writer.submit(mailboxes.find_deposit, sender, deposit_id, writes=False)
+
+    def load_room(self, room: bytes) -> Deferred[StoredRoom | None]:
+        """See L{securemsg.interfaces.IRoomStore.load_room}."""
+        return self._writer.submit(rooms.load_room, room, writes=False)
 
     def last_clock(self) -> ClockReading:
         """See L{securemsg.interfaces.IMailboxStore.last_clock}."""

@@ -75,11 +75,19 @@ class DirectoryContract(StoreContract):
     def test_logins(self) -> None:
         """The last logins of a device are kept by the batch that has them, and no other; one that is gone is passed over."""
         phone, desk = self.join("alice", b"phone", b"desk")
-        self.reactor.write(self.store, replace(batch(), logins={phone: b"first", 99: b"gone"}))
-        self.reactor.write(self.store, replace(batch(), logins={phone: b"second"}))
+        self.reactor.write(self.store, replace(batch(), logins={phone: (b"first", True), 99: (b"gone", True)}))
+        self.reactor.write(self.store, replace(batch(), logins={phone: (b"second", False)}))
         self.write(highest={phone: 7, desk: 7})
         self.reopen()
         self.assertEqual([device.logins for device in self.devices()], [b"second", b""])
+
+    def test_rooms_announced(self) -> None:
+        """Whether a device announced rooms at its last login is kept with that; before the first one it did not."""
+        phone, desk = self.join("alice", b"phone", b"desk")
+        for announced in (True, False, True):
+            self.reactor.write(self.store, replace(batch(), logins={phone: (b"login", announced)}))
+            self.reopen()
+            self.assertEqual([device.has_rooms for device in self.devices()], [announced, False])
 
     def test_registered_again(self) -> None:
         """A repeated registration succeeds, changes nothing, and uses nothing up."""

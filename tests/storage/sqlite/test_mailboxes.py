@@ -31,6 +31,15 @@ class MessageContract(StoreContract):
         expected = StoredMessage(1, "alice", b"phone", b"d1", NOW, NOW + 30 * DAY, b"common", own)
         self.assertEqual(self.page(self.bob), [expected])
 
+    def test_of_a_room(self) -> None:
+        """The item of a room comes out with the message at each device, also after a restart; of what is none none comes."""
+        row = replace(deposit(self.phone, b"d1", 1, (self.bob, 1), (self.desk, 1)), room=b"item")
+        self.write(row, deposit(self.phone, b"d2", 2, (self.bob, 2)))
+        for _ in range(2):
+            self.assertEqual([message.room for message in self.page(self.bob)], [b"item", b""])
+            self.assertEqual([message.room for message in self.page(self.desk)], [b"item"])
+            self.reopen()
+
     def test_sender_without_mailbox(self) -> None:
         """A sender that has no mailbox, with a number below 0, is recognised like any other, and leaves no n behind."""
         row = replace(deposit(self.phone, b"d1", 0, (self.bob, 1)), sender=-(2**63))

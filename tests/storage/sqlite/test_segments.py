@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
+
 from securemsg.interfaces import DepositRow, StoredMessage
 from securemsg.storage.sqlite.mailboxes import place
 from securemsg.storage.sqlite.memory import MemoryServerStore
@@ -14,6 +16,8 @@ from tests.storage.stores import DAY, NOW, account, deposit, until
 
 # The layout in which each message had a row.
 WITHOUT_SEGMENTS = 3
+# The one whose messages were of no room.
+WITHOUT_ROOMS = 4
 
 
 class SegmentCase(InMemory):
@@ -215,10 +219,11 @@ class ExpiryTests(SegmentCase):
         self.assert_waiting(2)
 
 
-class OlderTests(OnDisk):
-    """A file in which each message has a row."""
+class OlderCase(OnDisk):
+    """A file of an older layout."""
 
-    __test__ = True
+    __test__ = False
+    layout: int
 
     def setUp(self) -> None:
         """A file of that layout, with two devices."""
@@ -226,16 +231,25 @@ class OlderTests(OnDisk):
         self.wait(self.close())
         self.path.unlink()
         self.older = sqlite3.connect(self.path, isolation_level=None)
-        for statements in MIGRATIONS[:WITHOUT_SEGMENTS]:
+        for statements in MIGRATIONS[: self.layout]:
             for statement in statements:
-                assert isinstance(statement, str)
-                self.older.execute(statement)
+                if isinstance(statement, str):
+                    self.older.execute(statement)
+                else:
+                    statement(self.older)
         self.older.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self.older.execute(f"PRAGMA user_version = {WITHOUT_SEGMENTS}")
+        self.older.execute(f"PRAGMA user_version = {self.layout}")
         self.older.execute("INSERT INTO accounts VALUES (1, 'bob', x'', 1, 0, x'', x'', x'', NULL)")
         for device in (b"phone", b"desk"):
             mailbox = self.older.execute("INSERT INTO devices VALUES (NULL, 1, ?, x'', x'')", (device,)).lastrowid
             self.older.execute("INSERT INTO mailboxes (mailbox) VALUES (?)", (mailbox,))
+
+
+class OlderTests(OlderCase):
+    """A file in which each message has a row."""
+
+    __test__ = True
+    layout = WITHOUT_SEGMENTS
 
     def add(self, mailbox: int, position: int, common: bytes, expires_at: int, shared: int | None = None) -> StoredMessage:
         """Write a message as it was written then."""
@@ -282,3 +296,22 @@ class OlderTests(OnDisk):
         self.wait(self.store.register(account("alice")))
         self.write(deposit(3, b"d1", 1, (1, 1)))
         self.assertEqual(self.positions(1), [1])
+
+
+class RoomlessTests(OlderCase):
+    """A file from before there were rooms."""
+
+    __test__ = True
+    layout = WITHOUT_ROOMS
+
+    def test_no_room(self) -> None:
+        """What waited waits as it did, and is of no room."""
+        encode = msgspec.msgpack.encode
+        body = ("alice", b"phone", b"d1", NOW, NOW + DAY, b"common", b"own")
+        segment = (place(1, 3), 1, 9, NOW + DAY, None, encode(([3], [9])), encode([body]))
+        self.older.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", segment)
+        self.older.execute("UPDATE mailboxes SET messages = 1, size = 9, next_expiry = ? WHERE mailbox = 1", (NOW + DAY,))
+        self.older.close()
+        self.store = self.open()
+        self.assertEqual(self.page(1), [StoredMessage(3, *body, b"")])
+        self.assertEqual(self.expire(NOW + DAY), {1: (1, 9)})
