@@ -288,6 +288,7 @@ class Agent:
             self._receiver.refresh()
             if self._seconds() - self._context.last_sent_at >= KEEP_ALIVE:
                 self._context.ask(m.Ping(0), self._ponged)
+            self._maintain_rooms()
             self._pump()
 
     def _ponged(self, answer: Answer | Refusal) -> None:

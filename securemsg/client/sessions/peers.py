@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
+from attrs import evolve
 
 from securemsg.client.sessions.addresses import CONNECTION, DeviceAddress, Recipient
 from securemsg.client.sessions.guests import GuestPeer
 from securemsg.client.sessions.pins import WrongKey
-from securemsg.client.state import contacts, gaps
+from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.gaps import Arrival
@@ -114,6 +115,17 @@ class ContactPeer:
         return gaps.receive(records, content, base, now)
 
 
+class RoomPeer(ContactPeer):
+    """Another member of a room, as far as its messages go; to whom deposits go says the room's list."""
+
+    def count(self, records: IRecords, content: Content, base: Share | None, now: int) -> Arrival:
+        """See L{Peer.count}. What was said before we joined is nothing that we have lost."""
+        is_known = gaps.in_stream(records, counters.stream_of(content)).highest > 0
+        arrival = gaps.receive(records, content, base, now)
+        before = 0 if is_known else counters.left_out(base, 0, content.counter - 1)
+        return evolve(arrival, lost=max(arrival.lost - before, 0))
+
+
 class HostPeer(ContactPeer):
     """The contact C{server}, for a guest: any server that has the file is the right one."""
 
@@ -145,8 +157,7 @@ PEERS: dict[ConversationKind, Peer] = {
     ConversationKind.GUEST: GuestPeer(),
     ConversationKind.HOST: HostPeer(),
     ConversationKind.LOBBY: ContactPeer(),
-    # As far as its messages and counters go; whom a room's deposits are for says its list.
-    ConversationKind.ROOM: ContactPeer(),
+    ConversationKind.ROOM: RoomPeer(),
 }
 
 

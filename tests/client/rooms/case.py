@@ -28,8 +28,9 @@ class RoomCase(SynchronousTestCase):
 
     def change(self, user: User, call: Callable[..., Any], *arguments: Any) -> Any:
         """What the user does in the store: C{call(records, profile, *arguments, now)}; then the agent looks."""
+        profile = user.profile()
         with user.store.writing() as records:
-            result = call(records, user.profile(), *arguments, int(self.world.now()))
+            result = call(records, profile, *arguments, int(self.world.now()))
         user.pump()
         return result
 
