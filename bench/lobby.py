@@ -74,7 +74,7 @@ def _deposits(client: Client) -> list[Deposit]:
             return deposits
         with client.store.writing() as records:
             for seq in seqs:
-                results.accepted(records, seq, 1, NOW)
+                results.accepted(records, client.profile, seq, 1, NOW, [], NOW)
         deposits += [deposit for deposit in made if deposit is not None]
 
 
