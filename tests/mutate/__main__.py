@@ -22,13 +22,13 @@ from rich.progress import track
 
 from tests.mutate import (
     client,
+    clientrooms,
     crypto,
     lobby,
     mailboxes,
     network,
     prekeys,
     protocol,
-    rooms,
     sending,
     server,
     sessions,
@@ -49,7 +49,7 @@ GUARDS: tuple[Guard, ...] = (
     *sessions.GUARDS,
     *prekeys.GUARDS,
     *sending.GUARDS,
-    *rooms.GUARDS,
+    *clientrooms.GUARDS,
     *lobby.GUARDS,
     *server.GUARDS,
     *mailboxes.GUARDS,
