@@ -372,6 +372,7 @@ class PendingTests(RoomCase):
         self.rig.begin_commit()
         # Behind that commit both deposits, and twice the row, are looked up, before the first is written.
         first = self.room.mark
+        self.sender.n = self.step.n
         self.sender.ask(self.step)
         self.reader.ask(changed(self.reader.deposit(), to=[Destination("bob", [])], room=self.room.step()))
         for _ in range(5):
