@@ -23,6 +23,7 @@ from securemsg.client.state.records import (
     ROWS,
     OutboxRow,
     draft,
+    load,
     load_totals,
     next_seq,
     save,
@@ -289,9 +290,24 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
     if not n:
         # Where there is no row, any list makes one.
         signed = signed[-1:]
+    elif not all(_has_proof_before(records, room, store.number_of(each)) for each in signed):
+        # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
+        return room
     for each in signed:
         room = replace(room, step=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
+
+
+def is_repeating(records: IRecords, room: Room) -> bool:
+    """Whether lists that the server lacks are being sent again."""
+    row = load(records, OutboxRow, OUTBOX, ROWS, room.step) if room.step else None
+    return row is not None and row.again
+
+
+def _has_proof_before(records: IRecords, room: Room, n: int) -> bool:
+    """Whether the step to the list of this number can be made by what is kept."""
+    before = store.list_at(records, room, n - 1)
+    return before is not None and bool(before.signed.proof)
 
 
 # --- adopting -------------------------------------------------------------------------------------------------------

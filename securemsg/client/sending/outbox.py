@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from securemsg.client.rooms import heard
+from securemsg.client.rooms.steps import is_repeating
 from securemsg.client.rooms.store import get_room
 from securemsg.client.sending.addressing import Address, address
 from securemsg.client.sending.results import content_of, give_up, remove
@@ -103,11 +104,11 @@ def prepare(
 
 
 def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
-    """Whether what was sealed for a room goes by another list than the newest, or than the one that is being waited for."""
+    """Whether what was sealed for a room goes by another list than the newest at the server, as far as we know."""
     if not row.to.is_room or row.kind == Kind.LIST:
         return False
     room, sealed = get_room(records, row.to.room_id), _load_deposit(records, seq)
-    if room is None or sealed.room is None or not room.may_send:
+    if room is None or sealed.room is None or not room.may_send or is_repeating(records, room):
         return True
     return ListMark(sealed.room.n, sealed.room.digest) != room.mark
 

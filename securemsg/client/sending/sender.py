@@ -14,6 +14,7 @@ from securemsg.client.requests import Answer
 from securemsg.client.rooms import steps
 from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending import losses, outbox, results
+from securemsg.client.sending.addressing import why_held
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
 from securemsg.client.sessions import pqxdh, prekeys, resets
@@ -40,6 +41,8 @@ LIST_PAUSE = 3600
 MAX_FETCHED = 256
 # Why nothing of a room can be sent, until its newest list is here or its user decides.
 ROOM_WAITS = frozenset({"room-behind", "room-forked", "room-broken"})
+# Why a message of a room is put aside, so that what is behind it goes first.
+ROOM_HOLDS = frozenset({"room-changed", "room-repeated"})
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
@@ -208,12 +211,12 @@ class Sender:
 
     def _unblock_room(self, records: IRecords, queue: SendQueue) -> None:
         """Go on where the newest list has come, and with what the user has let go."""
-        room = get_room(records, queue.conversation.room_id)
+        profile, room = self._context.profile, get_room(records, queue.conversation.room_id)
         if room is None or room.may_send or room.state is RoomState.OUT:
             queue.is_blocked = False
         for seq in list(queue.held):
             row = load(records, OutboxRow, OUTBOX, ROWS, seq)
-            if row is None or row.newcomers or row.withdrawn or room is None or room.state is RoomState.OUT:
+            if row is None or room is None or room.state is RoomState.OUT or not why_held(records, profile, room, row):
                 self._queues.let_go(queue, seq)
 
     def _send_some(self) -> None:
@@ -269,9 +272,10 @@ class Sender:
             questions.append(lambda: self._fetch(queue, queue.conversation.account))
         elif refusal.code == "room-step-waits":
             queue.is_draining = True
-        elif refusal.code == "room-changed":
+        elif refusal.code in ROOM_HOLDS:
             self._queues.hold(queue)
-            self._note_waiting(records, seq, refusal.code)
+            if refusal.code == "room-changed":
+                self._note_waiting(records, seq, refusal.code)
         else:
             queue.is_checked = False
             self._delay(records, queue, seq, refusal.code)
@@ -306,7 +310,11 @@ class Sender:
                 results.give_up(records, seq, "", now)
             self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
-        steps.note_told(records, profile, room, mark, "", now)
+        room = steps.note_told(records, profile, room, mark, "", now)
+        if queue.failures or mark.version < room.mark.version:
+            # An honest server refuses once for each list; one that lacks lists, until somebody has sent them again.
+            self._queues.pause(queue, self._context.seconds())
+        queue.failures += 1
         self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
