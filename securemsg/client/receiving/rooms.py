@@ -192,10 +192,8 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
         if room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
-        elif is_drained and room.is_behind:
+        elif is_drained and not steps.decide(records, profile, room, now):
             catchup.maintain(records, profile, room, now)
-        elif is_drained:
-            steps.decide(records, profile, room, now)
     return heard.say(records, profile, now) > 0
 
 

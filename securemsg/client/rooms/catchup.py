@@ -48,11 +48,11 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if not room.is_behind or room.state not in ASKING or room.step:
+    if room.state not in ASKING or not (room.is_behind or steps.lacks_proof(records, room)):
         return
     if room.state is RoomState.FORKED and not room.following:
         return
-    if now - room.told_at > PATIENCE and room.asked:
+    if room.is_behind and now - room.told_at > PATIENCE and room.asked:
         steps.break_room(records, room, "room-list-missing", room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
@@ -68,6 +68,9 @@ def _from(records: IRecords, profile: Profile, room: Room) -> int:
     """The number of the list behind which we ask; where the server's lists are followed, of one that both sides may have."""
     newest = store.newest(records, room)
     own = None if newest is None else newest.body.member(profile.name)
+    if not room.is_behind and not room.following:
+        # It is here, without its proof.
+        return room.mark.version - 1
     if own is None or not room.following:
         return room.mark.version
     return max(room.mark.version - MAX_LISTS, own.since)
@@ -80,8 +83,9 @@ def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
         return [room.inviter] if room.inviter else []
     members = [member.account for member in newest.body.members]
     admins = [member.account for member in newest.body.members if member.is_admin]
+    # Who goes by the list may have joined since.
     ordered = [room.told_by, newest.body.author, *admins, *members]
-    return [name for name in dict.fromkeys(ordered) if name in members and name != profile.name]
+    return [name for name in dict.fromkeys(ordered) if name and name != profile.name]
 
 
 def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuestion, now: int) -> None:
@@ -144,6 +148,8 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return None
     try:
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
+        if shown[-1].mark == room.mark and lists.has_proof(shown[-1]):
+            store.put_list(records, room, shown[-1])
         before = _pages(records, profile, room)
         start = next((index for index, each in enumerate(before) if each.body.n == shown[0].body.n), len(before))
         chain = _from_common(records, room, [*before[:start], *shown])
@@ -159,7 +165,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return _adopt_all(records, profile, room, chain[1:], now)
     # What leads further than the server has said may never have been a step.
     ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
-    if ordered and (chain[ordered] is not last or lists.has_proof(last)):
+    if ordered:
         if room.state is RoomState.FORKED:
             store.forget_lists(records, room, chain[0].body.n)
             room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
@@ -186,9 +192,7 @@ def _begin(
         listing = lists.read(signed, room.id, profile.pin)
     except Refusal:
         return None
-    if listing.mark != room.told or not lists.has_proof(listing):
-        return None
-    return steps.adopt(records, profile, room, listing, now)
+    return steps.adopt(records, profile, room, listing, now) if listing.mark == room.told else None
 
 
 def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[RoomList] | None:
@@ -212,7 +216,7 @@ def _jump(
     newest = store.newest(records, room)
     if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT:
         return None
-    if last.mark != room.told or not lists.has_proof(last):
+    if last.mark != room.told:
         return None
     member = newest.body.member(contact.name)
     if member is None or not member.is_admin or member.identity != contact.identity:

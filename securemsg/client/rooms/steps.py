@@ -21,6 +21,7 @@ from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
+    SEALED,
     OutboxRow,
     draft,
     load,
@@ -88,6 +89,8 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     is_early = now < room.not_before <= now + LONGEST_PAUSE
     if newest is None or room.state is not RoomState.IN or room.step or room.is_behind or is_early:
         return False
+    if not lists.has_proof(newest):
+        return False
     waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
     for number, wish in waiting:
         try:
@@ -100,6 +103,14 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
             return True
         store.end_wish(records, room, number)
     return False
+
+
+def lacks_proof(records: IRecords, room: Room) -> bool:
+    """Whether a step is wanted, and cannot be made: we have the newest list from somebody who was taken out."""
+    newest = store.newest(records, room)
+    if newest is None or room.state is not RoomState.IN or lists.has_proof(newest):
+        return False
+    return any(not wish.code for _, wish in store.wishes(records, room))
 
 
 def _following(
@@ -211,7 +222,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
         return
     if room.step == seq:
         room = replace(room, step=0)
-    listing = _list_in(profile, row, room)
+    listing = list_in(profile, row)
     if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
         adopt(records, profile, room, listing, now)
     else:
@@ -234,18 +245,10 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
             store.end_wish(records, room, number, wish.code or code)
 
 
-def is_ours(row: OutboxRow, mark: ListMark) -> bool:
-    """Whether the server names the very list of this row as the newest: it had taken it before."""
-    content = decode_record(SignedMemberList, _body_of(row))
-    return (decode_record(MemberList, content.body).n, keys.sha256(content.body)) == (mark.version, mark.digest)
-
-
-def _body_of(row: OutboxRow) -> bytes:
-    return decode_record(Content, row.content).body
-
-
-def _list_in(profile: Profile, row: OutboxRow, room: Room) -> RoomList:
-    return lists.read(decode_record(SignedMemberList, _body_of(row)), room.id, profile.pin)
+def list_in(profile: Profile, row: OutboxRow) -> RoomList:
+    """The list of ours that a row brings."""
+    content = decode_record(Content, row.content)
+    return lists.read(decode_record(SignedMemberList, content.body), row.to.room_id, profile.pin)
 
 
 # --- what the server says -------------------------------------------------------------------------------------------
@@ -262,10 +265,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         known = store.digest_at(records, room, n) if n else b""
         if n and known and known != mark.digest:
             room = fork(records, room, mark, by, now)
-        elif n < held and not room.step:
+        elif n < held and not is_repeating(records, room):
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
+    elif mark == room.told and by:
+        # A refusal names nobody.
+        room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
 
@@ -294,14 +300,13 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
         # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
         return room
     for each in signed:
-        room = replace(room, step=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
+        room = replace(room, repeated=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
 
 
 def is_repeating(records: IRecords, room: Room) -> bool:
     """Whether lists that the server lacks are being sent again."""
-    row = load(records, OutboxRow, OUTBOX, ROWS, room.step) if room.step else None
-    return row is not None and row.again
+    return bool(room.repeated) and load(records, OutboxRow, OUTBOX, ROWS, room.repeated) is not None
 
 
 def _has_proof_before(records: IRecords, room: Room, n: int) -> bool:
@@ -320,6 +325,11 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     @return: the room as it is saved.
     """
     before, body = store.newest(records, room), listing.body
+    if room.step:
+        # A step of ours that waits is this one, or beaten by it: if it went out later, a restored server could take it.
+        for part in (ROWS, SEALED):
+            records.delete(OUTBOX, part, room.step)
+        room = replace(room, step=0)
     conversation, own = lists.conversation_id(room.id), body.member(profile.name)
     is_in = body.stands(profile.name, profile.identity.public)
     store.put_list(records, room, listing)

@@ -78,6 +78,7 @@ class Room(Private, frozen=True):
     @ivar told: the newest that the server has named; C{told_at}: when; C{told_by}: who sent it, as the server says.
     @ivar seen: the highest number under which something was delivered.
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
+    @ivar repeated: seq of the outbox row of the last list that is sent again because the server lacks it; it may be gone.
     @ivar not_before: when we may decide again, after another step has won.
     @ivar asked_at: when we last asked a member for lists; C{asked}: how many we have asked.
     @ivar code: why it is broken; C{culprit}: who has done that.
@@ -106,6 +107,7 @@ class Room(Private, frozen=True):
     secret: bytes = b""
     renews: bytes = b""
     following: bool = False
+    repeated: Counter = 0
 
     @property
     def conversation(self) -> Conversation:

@@ -80,6 +80,8 @@ def _address_room(
         raise RecipientGone(NOT_IN_ROOM)
     conversation = lists.conversation_id(room.id)
     if row.kind == Kind.LIST:
+        if not row.again and steps.is_repeating(records, room):
+            raise Refusal("room-repeated")
         if not is_alone:
             raise Refusal("room-step-waits")
         content = content_of(records, row)

@@ -104,11 +104,14 @@ def prepare(
 
 
 def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
-    """Whether what was sealed for a room goes by another list than the newest at the server, as far as we know."""
-    if not row.to.is_room or row.kind == Kind.LIST:
-        return False
-    room, sealed = get_room(records, row.to.room_id), _load_deposit(records, seq)
-    if room is None or sealed.room is None or not room.may_send or is_repeating(records, room):
+    """Whether what was sealed for a room must not go out as it is: by what we know, the server goes by another list."""
+    room = get_room(records, row.to.room_id) if row.to.is_room else None
+    if room is None:
+        return row.to.is_room
+    if row.kind == Kind.LIST:
+        return not row.again and is_repeating(records, room)
+    sealed = _load_deposit(records, seq)
+    if sealed.room is None or not room.may_send or is_repeating(records, room):
         return True
     return ListMark(sealed.room.n, sealed.room.digest) != room.mark
 

@@ -303,12 +303,15 @@ class Sender:
         if row is None or room is None:
             return
         if row.kind == Kind.LIST:
-            if steps.is_ours(row, mark):
+            ours = steps.list_in(profile, row).mark
+            if ours == mark:
                 # It was taken, and the answer was lost.
                 results.accepted(records, profile, seq, 0, now, [], now)
-            else:
+                self._queues.drop(queue)
+            elif row.again or ours.version <= mark.version + 1:
                 results.give_up(records, seq, "", now)
-            self._queues.drop(queue)
+                self._queues.drop(queue)
+            # Else the server lacks lists before it; it may have taken ours, and others may go by it.
             room = get_room(records, queue.conversation.room_id) or room
         room = steps.note_told(records, profile, room, mark, "", now)
         if queue.failures or mark.version < room.mark.version:
