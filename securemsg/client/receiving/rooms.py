@@ -181,7 +181,7 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
         if room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
-        elif is_drained and room.is_behind:
+        elif is_drained and room.needs_lists:
             catchup.maintain(records, profile, room, now)
         elif is_drained:
             steps.decide(records, profile, room, now)
@@ -191,5 +191,5 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
     return heard.is_due(records) or any(
-        room.is_behind or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
+        room.needs_lists or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
     )

@@ -23,6 +23,7 @@ from securemsg.client.state.records import (
     ROWS,
     OutboxRow,
     draft,
+    load_all,
     load_totals,
     next_seq,
     save,
@@ -58,6 +59,11 @@ def write_row(
     row = OutboxRow(to, int(kind), 0, now, MAX_EXPIRY, encode_record(content), again=again)
     save(records, OUTBOX, ROWS, row, seq)
     return seq
+
+
+def is_waiting(records: IRecords, to: Conversation, kind: Kind) -> bool:
+    """Whether something of this kind is still in the outbox."""
+    return any(row.to == to and row.kind == kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
 
 
 # --- our own steps --------------------------------------------------------------------------------------------------
