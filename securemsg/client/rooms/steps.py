@@ -324,7 +324,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     if is_in:
         is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
         state = RoomState.IN if is_new else room.state
-    has_link = bool(room.secret) and keys.sha256(room.secret) == body.link
+    # A link that is still wanted is not in this list, and may be in the next.
+    links = {body.link, *(wish.digest for _, wish in store.wishes(records, room) if wish.kind is WishKind.LINK)}
+    has_link = bool(room.secret) and keys.sha256(room.secret) in links
     room = replace(
         room,
         mark=listing.mark,
