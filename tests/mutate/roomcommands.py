@@ -15,7 +15,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/rooms/steps.py",
         "tests/client/rooms/test_talk.py",
-        ("keys.sha256(room.secret) in links", "keys.sha256(room.secret) == body.link", "TalkTests::test_link_after_another_step"),
+        ("(room.secret) in links", "(room.secret) == body.link", "TalkTests::test_link_after_another_step"),
         ("has_link = bool(room.secret) and", "has_link = True or", "TalkTests::test_link_after_another_step"),
     ),
     *guards(

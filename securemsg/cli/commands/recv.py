@@ -18,6 +18,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import check_admitted, wait_until_in
 from securemsg.account.readlocks import ReadLocks, take_read_lock
+from securemsg.account.rooms import full_name, is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
@@ -38,7 +39,7 @@ PAGE = 64
 @click.command()
 @click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
-@click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in '#lobby'; others stay.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in a room; others stay.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
@@ -53,6 +54,8 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
+            if sender is not None:
+                sender = full_name(context.store, sender)
             open_lobby(context, sender)
             return _Receiving(context, follow, count, sender).run()
         finally:
@@ -68,7 +71,7 @@ class _Receiving:
         self._count = count
         self._sender = sender
         # Whose session brings that.
-        self._account = None if sender is None else context.profile.conversation(sender).account
+        self._account = None if sender is None or is_room(sender) else context.profile.conversation(sender).account
         self._as_json = context.settings.as_json
         self._printed = 0
         self._read_locks = ReadLocks(context.folder, context.store)

@@ -40,6 +40,35 @@ class RoomEvent(Record, frozen=True):
     is_admin: bool = False
 
 
+def words(event: RoomEvent, own: str) -> str:
+    """
+    What happened, for people.
+
+    @param own: the name of our account.
+    """
+    author = "you" if event.author == own else event.author
+    names = ["you" if name == own else name for name in event.names]
+    whom = " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+    are = "are" if len(names) > 1 or whom == "you" else "is"
+    match event.decision:
+        case "created":
+            return f"{author} made this room"
+        case "joined" | "added":
+            return f"{author} added {whom}"
+        case "removed":
+            return f"{author} removed {whom}"
+        case "left":
+            return f"{whom} {'has' if are == 'is' else 'have'} left"
+        case "role":
+            return f"{whom} {are} {'an admin now' if event.is_admin else 'no admin any more'}"
+        case "title":
+            return f"{author} renamed the room to {event.title}"
+        case "link":
+            return f"{author} made a link to this room" if event.is_admin else f"{author} withdrew the link to this room"
+        case _:
+            return f"{author} removed a device of their account"
+
+
 def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
     """Keep in history what a list has changed; what others have decided is unread."""
     body = after.body

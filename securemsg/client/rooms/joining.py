@@ -158,7 +158,7 @@ def _ask_to_be_added(
     records: IRecords, profile: Profile, room: Room, alias: str, body: RoomAccept, now: int
 ) -> Room:
     if not room.alias:
-        room = store.name_room(records, room, alias or store.proposal(room))
+        room = store.name_room(records, room, alias or store.proposal(room.title))
     room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, step=0, asked_at=now)
     store.forget_lists(records, room)
     store.put_room(records, room)
@@ -247,7 +247,7 @@ def follow(records: IRecords, room: Room, now: int) -> Room:
 
 def free_alias(records: IRecords, room: Room) -> str:
     """A name for the room that takes the place of this one."""
-    stem = (room.alias or store.proposal(room) or "room")[:28].rstrip("-._")
+    stem = (room.alias or store.proposal(room.title) or "room")[:28].rstrip("-._")
     number = 2
     while True:
         try:

@@ -264,7 +264,7 @@ def invitation(records: IRecords, name: str) -> Room:
 
 def _may_mean(room: Room, name: str) -> bool:
     """Whether a name that no room has may mean this one: its id, or, while it has no name, the one that its title proposes."""
-    return (not room.alias and proposal(room) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
+    return (not room.alias and proposal(room.title) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
 
 
 def conversation(records: IRecords, profile: Profile, name: str) -> Conversation:
@@ -278,9 +278,9 @@ def conversation(records: IRecords, profile: Profile, name: str) -> Conversation
     return named(records, name).conversation
 
 
-def proposal(room: Room) -> str:
-    """What a room may be called by its title, while we have no name for it; empty: nothing that could be a name."""
-    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in room.title.lower()).strip("-")
+def proposal(title: str) -> str:
+    """What a room of this title may be called; empty: nothing that could be a name."""
+    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower()).strip("-")
     while "--" in words:
         words = words.replace("--", "-")
     return words[:32].rstrip("-")
