@@ -45,7 +45,7 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if not room.is_behind or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.step:
+    if not room.is_behind or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.is_stepping:
         return
     if room.state is RoomState.FORKED and not room.following:
         return

@@ -85,7 +85,7 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     """
     newest = store.newest(records, room)
     is_early = now < room.not_before <= now + LONGEST_PAUSE
-    if newest is None or room.state is not RoomState.IN or room.step or room.is_behind or is_early:
+    if newest is None or room.state is not RoomState.IN or room.is_stepping or room.is_behind or is_early:
         return False
     waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
     for number, wish in waiting:
@@ -111,7 +111,7 @@ def _following(
     """
     body = newest.body
     own, whom = body.member(profile.name), body.member(wish.account)
-    if is_granted(wish, body):
+    if is_granted(wish, newest):
         return None
     if own is None or (not own.is_admin and wish.kind not in (WishKind.FRESH, WishKind.LEFT)):
         raise Refusal("not-admin")
@@ -142,8 +142,9 @@ def _following(
             return lists.following(profile, newest, "left", now, members=members, statement=wish.statement)
 
 
-def is_granted(wish: Wish, body: MemberList) -> bool:
+def is_granted(wish: Wish, listing: RoomList) -> bool:
     """Whether a list is as somebody wants it; or, of somebody who leaves, whether that is over."""
+    body = listing.body
     whom = body.member(wish.account)
     match wish.kind:
         case WishKind.ADD:
@@ -161,7 +162,7 @@ def is_granted(wish: Wish, body: MemberList) -> bool:
         case WishKind.LEFT:
             return whom is None or wish.statement is None or whom.since != wish.statement.since
         case WishKind.FRESH:
-            return body.issued_at > wish.at
+            return listing.digest != wish.digest
 
 
 def _enlarged(records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], wish: Wish) -> tuple[Member, ...]:
@@ -208,8 +209,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
     room = store.get_room(records, row.to.room_id)
     if room is None:
         return
-    if room.step == seq:
-        room = replace(room, step=0)
+    room = _answered(room, seq)
     listing = _list_in(profile, row, room)
     if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
         adopt(records, profile, room, listing, now)
@@ -224,13 +224,18 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     @param code: why the server will never take ours, whatever comes: then what we wanted fails; else empty.
     """
     room = store.get_room(records, row.to.room_id)
-    if room is None or room.step != seq:
+    if room is None:
         return
     pause = 1 + keys.random_bytes(1)[0] % LONGEST_PAUSE
-    store.put_room(records, replace(room, step=0, not_before=now + pause))
-    if code:
+    store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
+    if code and not row.again:
         for number, wish in store.wishes(records, room):
             store.end_wish(records, room, number, wish.code or code)
+
+
+def _answered(room: Room, seq: int) -> Room:
+    """A room when this row of it was answered."""
+    return replace(room, step=0 if room.step == seq else room.step, repeating=0 if room.repeating == seq else room.repeating)
 
 
 def is_ours(row: OutboxRow, mark: ListMark) -> bool:
@@ -261,7 +266,7 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         known = store.digest_at(records, room, n) if n else b""
         if n and known and known != mark.digest:
             room = fork(records, room, mark, by, now)
-        elif n < held and not room.step:
+        elif n < held and not room.is_stepping:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
@@ -290,7 +295,7 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
         # Where there is no row, any list makes one.
         signed = signed[-1:]
     for each in signed:
-        room = replace(room, step=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
+        room = replace(room, repeating=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
 
 
@@ -331,8 +336,8 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     )
     store.put_room(records, room)
     for number, wish in store.wishes(records, room):
-        if not wish.code and (state is RoomState.OUT or is_granted(wish, body)):
-            store.end_wish(records, room, number, "" if is_granted(wish, body) else "not-in-room")
+        if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
+            store.end_wish(records, room, number, "" if is_granted(wish, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)
