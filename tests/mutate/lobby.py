@@ -153,7 +153,7 @@ GUARDS: tuple[Guard, ...] = (
         (' and line.status in ("accepted", "delivered"):', ":", "LobbyChatTests::test_events_of_ours"),
     ),
     *guards(
-        "cli/chat/room.py",
+        "cli/chat/lobby.py",
         "tests/cli/chat/test_lobby.py",
         ('state.code if state.presence is Presence.REFUSED else ""', "state.code", "MembersTests::test_busy"),
     ),

@@ -19,11 +19,11 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import check_admitted, wait_until_in
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.cli.context import CommandContext
+from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark, runs
-from securemsg.cli.rooms import open_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.messages import Received
@@ -53,7 +53,7 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
-            open_room(context, sender)
+            open_lobby(context, sender)
             return _Receiving(context, follow, count, sender).run()
         finally:
             lock.free()
@@ -139,7 +139,7 @@ class _Receiving:
         """Wait until everything that waited on the server is here."""
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
-            if self._is_in_room:
+            if self._is_in_lobby:
                 await wait_until_in(self._context.store, connection, self._context.settings.time_limit)
             self._drained = True
         except CancelledError:
@@ -164,7 +164,7 @@ class _Receiving:
         @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
         held_back = {peer.name for peer in messages.held_back(self._context.store)}
-        if self._account is None or self._printed or self._account in held_back or self._is_in_room:
+        if self._account is None or self._printed or self._account in held_back or self._is_in_lobby:
             return
         with self._context.store.reading() as records:
             if get_contact(records, self._account) is None:
@@ -201,11 +201,11 @@ class _Receiving:
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     @property
-    def _is_in_room(self) -> bool:
+    def _is_in_lobby(self) -> bool:
         return self._sender == LOBBY_NAME
 
     def _has_news(self) -> bool | None:
-        if self._is_in_room:
+        if self._is_in_lobby:
             check_admitted(self._context.store)
         has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
         return True if self._drained is not None or self._waiting(1) or self._waiting() or has_unreported else None

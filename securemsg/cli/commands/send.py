@@ -14,9 +14,9 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, NO_KEY, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
+from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import json_line, say, write_line
 from securemsg.cli.rendering import sent_record
-from securemsg.cli.rooms import announce_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.cli.times import Duration
@@ -112,7 +112,7 @@ def send(
         number = message_id or random_id()
 
         pin(context, name)
-        announce_room(context, name)
+        announce_lobby(context, name)
         commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
         if wait == NONE:
             context.wake_owner()

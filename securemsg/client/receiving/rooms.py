@@ -65,6 +65,8 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
         if known and known != item.digest:
             steps.fork(records, room, mark, delivery.account, now)
             raise Refusal("room-forked")
+        if mark == room.mark and room.is_behind:
+            steps.take_back(records, room)
         listing = store.list_at(records, room, item.n)
     else:
         listing = store.newest(records, room)
@@ -191,7 +193,7 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
         if room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
-        elif is_drained and room.is_behind:
+        elif is_drained and room.needs_lists:
             catchup.maintain(records, profile, room, now)
         elif is_drained:
             steps.decide(records, profile, room, now)
@@ -201,5 +203,5 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
     return heard.is_due(records) or any(
-        room.is_behind or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
+        room.needs_lists or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import events, lists, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import TABLE, Room, RoomState
 from securemsg.client.state.contacts import Contact
@@ -45,12 +45,12 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if not room.is_behind or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.is_stepping:
+    if not room.needs_lists or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.is_stepping:
         return
     if room.state is RoomState.FORKED and not room.following:
         return
     if now - room.told_at > PATIENCE and room.asked:
-        steps.break_room(records, room, "room-list-missing", room.told_by)
+        steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
@@ -81,19 +81,22 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
     """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
-    if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
+    if room is None or newest is None or not room.is_member or newest.body.n <= body.n:
         return
     if not _within_limit(records, contact.name, now):
         return
-    last = newest.body.n
-    if not newest.body.stands(contact.name, contact.identity):
-        last = _taken_out(records, room, contact, body.n)
+    last, after, member = newest.body.n, body.n, newest.body.member(contact.name)
+    if member is not None and member.identity == contact.identity:
+        # Who was in it before is nothing to whoever joined later.
+        after = max(after, member.since - 1)
+    else:
+        last = _taken_out(records, room, contact, after)
         if not last:
             return
     found: list[SignedMemberList] = []
     size = 0
-    kept = store.lists_after(records, room, body.n, MAX_LISTS)
-    if not kept or store.number_of(kept[0]) != body.n + 1:
+    kept = store.lists_after(records, room, after, MAX_LISTS)
+    if not kept or store.number_of(kept[0]) != after + 1:
         # It lacks more than we keep: it gets the newest, as somebody who joins does.
         kept = [newest.signed]
     for signed in kept:
@@ -129,7 +132,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
     @return: the room as it is saved; C{None}: nothing has changed.
     """
     room = store.get_room(records, body.room)
-    if room is None or not body.lists or not room.is_member:
+    if room is None or not body.lists or not room.is_member or (len(body.lists) > 1 and not room.needs_lists):
         return None
     try:
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
@@ -149,6 +152,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return _adopt_all(records, profile, room, chain[1:], now)
     if last.mark.version >= room.told.version and _names_told(room, chain):
         if room.state is RoomState.FORKED:
+            _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
             room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
         return _adopt_all(records, profile, room, chain[1:], now)
@@ -158,6 +162,15 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         store.put_room(records, replace(room, asked_at=now))
         steps.write_row(records, profile, direct(contact.name), Kind.ASK, RoomQuestion(room.id, last.body.n), now)
     return None
+
+
+def _convict(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> None:
+    """Show whose device has made two lists of one number behind one list: it lies, or a restored copy of it is about."""
+    for each in found:
+        ours = store.list_at(records, room, each.body.n)
+        same = ours is not None and (ours.body.author, ours.body.previous) == (each.body.author, each.body.previous)
+        if ours is not None and same and ours.digest != each.digest:
+            events.note_two_lists(records, profile, room, each, now)
 
 
 def _names_told(room: Room, chain: list[RoomList]) -> bool:

@@ -240,6 +240,19 @@ def renew(records: IRecords, profile: Profile, room: Room, without: str, now: in
     return new
 
 
+def follow(records: IRecords, room: Room, now: int) -> Room:
+    """
+    Go by the server's lists from the last one on that they have in common with ours: a member is asked for them.
+
+    @raise Refusal: C{bad-request}: the room is not forked.
+    """
+    if room.state is not RoomState.FORKED:
+        raise Refusal("bad-request")
+    room = replace(room, following=True, asked=0, told_at=now)
+    store.put_room(records, room)
+    return room
+
+
 def free_alias(records: IRecords, room: Room) -> str:
     """A name for the room that takes the place of this one."""
     stem = (room.alias or store.proposal(room) or "room")[:28].rstrip("-._")

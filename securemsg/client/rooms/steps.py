@@ -23,6 +23,7 @@ from securemsg.client.state.records import (
     ROWS,
     OutboxRow,
     draft,
+    load_all,
     load_totals,
     next_seq,
     save,
@@ -41,6 +42,8 @@ from securemsg.protocol.rooms import (
     SignedMemberList,
 )
 
+# Why a room is broken: nobody gives the list that the server names.
+LIST_MISSING = "room-list-missing"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -58,6 +61,11 @@ def write_row(
     row = OutboxRow(to, int(kind), 0, now, MAX_EXPIRY, encode_record(content), again=again)
     save(records, OUTBOX, ROWS, row, seq)
     return seq
+
+
+def is_waiting(records: IRecords, to: Conversation, kind: Kind) -> bool:
+    """Whether something of this kind is still in the outbox."""
+    return any(row.to == to and row.kind == kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
 
 
 # --- our own steps --------------------------------------------------------------------------------------------------
@@ -274,6 +282,17 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
     return room
 
 
+def take_back(records: IRecords, room: Room) -> None:
+    """
+    The server goes by our list, though it has named a newer one: it has lied, once, or this was on its way. If there is a newer
+    one it will be named again.
+    """
+    is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
+    if is_missing:
+        room = replace(room, state=RoomState.IN, code="", culprit="")
+    store.put_room(records, replace(room, told=room.mark))
+
+
 def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
     """The server shows another list than the one we have: nothing is taken or sent until the user decides."""
     room = replace(room, state=RoomState.FORKED, code="room-forked", told=mark, told_at=now, told_by=by)
@@ -323,7 +342,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     if is_in:
         is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
         state = RoomState.IN if is_new else room.state
-    has_link = bool(room.secret) and keys.sha256(room.secret) == body.link
+    # A link that is still wanted is not in this list, and may be in the next.
+    links = {body.link, *(wish.digest for _, wish in store.wishes(records, room) if wish.kind is WishKind.LINK)}
+    has_link = bool(room.secret) and keys.sha256(room.secret) in links
     room = replace(
         room,
         mark=listing.mark,

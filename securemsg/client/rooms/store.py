@@ -140,6 +140,11 @@ class Room(Private, frozen=True):
         """Whether the server has named a newer list than we have."""
         return self.told.version > self.mark.version
 
+    @property
+    def needs_lists(self) -> bool:
+        """Whether a member has to give us lists; of a fork it may be other ones with the numbers of ours."""
+        return self.is_behind or self.following
+
 
 class WishKind(enum.StrEnum):
     """What somebody wants changed."""
@@ -249,6 +254,20 @@ def named(records: IRecords, name: str) -> Room:
     if not found_rooms:
         raise Refusal("no-such-room")
     return found_rooms[0]
+
+
+def invitation(records: IRecords, name: str) -> Room:
+    """
+    The room of this name that we are invited to; if there is none, see L{named}.
+
+    @raise Refusal: C{no-such-room}; C{room-unclear}: several are called so.
+    """
+    alias = name.removeprefix(ROOM_MARK)
+    invited = [room for room in all_rooms(records) if room.state is RoomState.INVITED]
+    found = [room for room in invited if room.alias == alias or _may_mean(room, alias)]
+    if len(found) > 1:
+        raise Refusal("room-unclear")
+    return found[0] if found else named(records, name)
 
 
 def _may_mean(room: Room, name: str) -> bool:

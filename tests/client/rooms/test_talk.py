@@ -120,6 +120,23 @@ class TalkTests(RoomCase):
         self.assertEqual(self.members(ben), ["ada", "ben", "cleo"])
         self.assertEqual(self.room(dan).state, RoomState.ASKED)
 
+    def test_link_after_another_step(self) -> None:
+        """Whose link waits for a step of somebody else has it once it counts, and drops one that does not count any more."""
+        ada, ben = self.room_of("ada", "ben")
+        self.wish(ada, WishKind.ADMIN, "ben")
+        ada.disconnect()
+        self.wish(ben, WishKind.TITLE, text="Ben's")
+        link, _ = self.change(ada, joining.new_link, self.room(ada))
+        ada.connect()
+        self.pass_time()
+        self.assertEqual(self.room(ada).title, "Ben's")
+        room, profile = self.room(ada), ada.profile()
+        with ada.store.inner.reading() as records:
+            self.assertEqual(joining.current_link(records, profile, room), link)
+        self.change(ben, joining.new_link, self.room(ben))
+        self.pass_time()
+        self.assertEqual(self.room(ada).secret, b"")
+
     def test_again(self) -> None:
         """Who was taken out and is added again misses what was said meanwhile, without a gap."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")

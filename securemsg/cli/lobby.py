@@ -8,14 +8,14 @@ from securemsg.client import lobby
 from securemsg.protocol.devices import LOBBY_NAME
 
 
-def announce_room(context: CommandContext, name: str | None) -> None:
-    """Say who can read along, where a command is about to use a room."""
+def announce_lobby(context: CommandContext, name: str | None) -> None:
+    """Say who can read along, where a command is about to use the lobby."""
     if name == LOBBY_NAME:
         report_note("operator-reads", lobby.READABLE, context.settings.as_json, LOBBY_NAME)
 
 
-def open_room(context: CommandContext, name: str | None) -> None:
+def open_lobby(context: CommandContext, name: str | None) -> None:
     """Say who can read along, and enter."""
-    announce_room(context, name)
+    announce_lobby(context, name)
     if name == LOBBY_NAME:
         lobby.enter(context.store, context.now())
