@@ -191,7 +191,8 @@ class MailboxMachine(RuleBasedStateMachine):
     def step(self, who: int, room: bytes, ahead: bool, size: int) -> None:
         """Make the next list of a room, of the newest that is known, or of one that was made and not accepted."""
         endpoint = self.endpoints[who]
-        base = (endpoint.made if ahead else endpoint.lists).get(room, NOBODY)
+        # Where there is no row the second step would make it, if there was no room for the first.
+        base = (endpoint.made if ahead and room in endpoint.lists else endpoint.lists).get(room, NOBODY)
         proof = keys.nonce()
         made = Members(base.n + 1, keys.nonce(), base.digest, proof, keys.random_id())
         self.lists[made.digest] = endpoint.made[room] = made
