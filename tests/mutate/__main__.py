@@ -22,6 +22,7 @@ from rich.progress import track
 
 from tests.mutate import (
     client,
+    clientrooms,
     crypto,
     lobby,
     mailboxes,
@@ -50,6 +51,7 @@ GUARDS: tuple[Guard, ...] = (
     *sessions.GUARDS,
     *prekeys.GUARDS,
     *sending.GUARDS,
+    *clientrooms.GUARDS,
     *lobby.GUARDS,
     *roomcommands.GUARDS,
     *server.GUARDS,

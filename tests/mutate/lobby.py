@@ -121,7 +121,7 @@ GUARDS: tuple[Guard, ...] = (
         "client/messages.py",
         "tests/cli/chat/test_lobby.py",
         ("return self.conversation.kind is ConversationKind.LOBBY", "return False", "SentTests::test_relayed"),
-        ("self.conversation.kind is ConversationKind.LOBBY and self.kind in LINES", "bool(self.room)", "SentTests::test_leaving"),
+        ("is ConversationKind.LOBBY and self.kind in LINES", "is ConversationKind.LOBBY", "SentTests::test_leaving"),
     ),
     *guards(
         "account/tracking.py",

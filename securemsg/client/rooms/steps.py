@@ -313,9 +313,18 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
     if not n:
         # Where there is no row, any list makes one.
         signed = signed[-1:]
+    elif not all(_has_proof_for(records, room, store.number_of(each)) for each in signed):
+        # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
+        return room
     for each in signed:
         room = replace(room, repeating=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
+
+
+def _has_proof_for(records: IRecords, room: Room, n: int) -> bool:
+    """Whether the step to the list of this number can be made by what is kept."""
+    before = store.list_at(records, room, n - 1)
+    return before is not None and bool(before.signed.proof)
 
 
 # --- adopting -------------------------------------------------------------------------------------------------------

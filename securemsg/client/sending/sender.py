@@ -308,10 +308,10 @@ class Sender:
                 results.give_up(records, seq, "", now)
             self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
-        elif outbox.sealed_under(records, seq) == mark:
-            # It names the very list that we went by: an honest server never does.
+        room = steps.note_told(records, profile, room, mark, "", now)
+        if room.may_send and outbox.sealed_under(records, seq) == room.mark:
+            # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
             self._queues.pause(queue, self._context.seconds())
-        steps.note_told(records, profile, room, mark, "", now)
         self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:
