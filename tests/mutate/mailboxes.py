@@ -40,8 +40,8 @@ GUARDS: tuple[Guard, ...] = (
         ("if device.messages >= settings.mailbox_messages or ", "if ", "QuotaTests::test_messages"),
         (" or device.size + size > settings.mailbox_size:", ":", "QuotaTests::test_size"),
         (
-            "        if relayed != fingerprint(message):\n",
-            "        if False:\n",
+            "        if message.room is not None or relayed != fingerprint(message):\n",
+            "        if message.room is not None:\n",
             "tests/server/test_fast_path.py::FastPathTests::test_repeated",
         ),
         ("        if relayed is None:\n", "        if True:\n", "tests/server/test_fast_path.py::FastPathTests::test_repeated"),

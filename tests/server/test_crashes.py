@@ -127,6 +127,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.deposits: dict[bytes, Deposit] = {}
         self.lists: dict[bytes, Members] = {b"": NOBODY}
         self.dead: set[bytes] = set()
+        self.was_full = False
         for who in sorted(present):
             self.connect(who)
 
@@ -151,6 +152,9 @@ class MailboxMachine(RuleBasedStateMachine):
         endpoint.in_hand.clear()
         endpoint.last.clear()
         endpoint.passed.clear()
+        if self.was_full:
+            # The connection before may have lost a refusal, after which others overtook.
+            endpoint.repeated |= {deposit.deposit_id for deposit in endpoint.outbox}
         endpoint.client.ask(self.rig.proof(endpoint.client, endpoint.user, endpoint.n))
 
     @rule(who=WHO)
@@ -282,6 +286,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def fill_disk(self, full: bool) -> None:
         """The disk is nearly full, or has room again; the server sees it when it looks the next time."""
         self.rig.space = 0 if full else ROOMY
+        self.was_full |= full
         self.rig.time += DISK_SAMPLE
 
     @precondition(lambda self: self.rig.store.held)
