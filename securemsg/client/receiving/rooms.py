@@ -58,6 +58,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
     mark = ListMark(item.n, item.digest)
     if room.state is RoomState.ASKED and not room.mark.version:
         if item.step is None or delivery.account != room.inviter:
+            steps.note_told(records, profile, room, mark, delivery.account, now)
             raise Refusal("room-behind")
         return True
     if item.n <= room.mark.version:

@@ -175,8 +175,13 @@ def fits_item(listing: RoomList, item: RoomItem) -> bool:
     return (
         item.step is not None
         and (listing.body.n, listing.digest, listing.body.next) == (item.n, item.digest, item.step.next)
-        and keys.sha256(listing.signed.proof) == listing.body.next
+        and has_proof(listing)
     )
+
+
+def has_proof(listing: RoomList) -> bool:
+    """Whether a list came with the proof that the next one needs."""
+    return keys.sha256(listing.signed.proof) == listing.body.next
 
 
 # --- making ---------------------------------------------------------------------------------------------------------

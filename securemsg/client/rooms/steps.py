@@ -342,8 +342,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     store.put_list(records, room, listing)
     if is_in and own is not None and (own.since == body.n or before is None):
         forget_streams(records, conversation)
+    known = body.n - 1 if before is None else before.body.n
     for member in body.members:
-        if member.since == body.n and member is not own:
+        if member.since > known and member is not own:
             contact = contacts.get_contact(records, member.account)
             devices = [] if contact is None else [device.id for device in contacts.devices(contact)]
             note_account_base(records, profile, member.account, conversation, devices)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
+from securemsg.client.rooms import joining, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
 from securemsg.client.rooms.store import WishKind
 from securemsg.client.state.profile import DAY
@@ -10,6 +13,46 @@ from securemsg.protocol.states import Side
 from tests.client.rig import MortalServerStore, User, decoded
 from tests.client.rooms.case import RoomCase
 from tests.client.rooms.test_catchup import is_step, spoiled
+
+
+class FullTests(RoomCase):
+    """Mailboxes that take nothing."""
+
+    def fill(self, is_full: bool) -> None:
+        """From now on no mailbox takes anything, or all do."""
+        online = [user for user in self.world.users.values() if user.is_online]
+        for user in online:
+            user.disconnect()
+        self.world.settle()
+        self.world.settings = evolve(self.world.settings, mailbox_messages=0 if is_full else 100_000)
+        self.world.restart_server()
+        for user in online:
+            user.connect()
+
+    def test_first_list(self) -> None:
+        """Who did not get the step that added it asks the admin, and gets the newest list: none from before it came."""
+        ada, ben = self.room_of("ada", "ben")
+        [cleo] = self.people("cleo")
+        room = self.room(ada)
+        self.change(ada, joining.invite, room, "cleo")
+        ada.disconnect()
+        self.change(cleo, joining.accept, self.room(cleo, room.id.hex()), "team")
+        cleo.disconnect()
+        self.fill(True)
+        ada.connect()
+        self.pass_time()
+        self.assertEqual(self.members(ada), ["ada", "ben", "cleo"])
+        self.fill(False)
+        cleo.connect()
+        ada.send("#team", "welcome")
+        self.pass_time()
+        ben.send("#team", "hello")
+        self.pass_time()
+        self.assertEqual(self.said(cleo), ["welcome", "hello"])
+        self.assert_agreed(ada, ben, cleo)
+        room = self.room(cleo)
+        with cleo.store.inner.reading() as records:
+            self.assertEqual(len(store.lists_after(records, room, 0, 100)), 1)
 
 
 class RestoredTests(RoomCase):
