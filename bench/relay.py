@@ -18,7 +18,7 @@ import click
 from attrs import asdict, evolve
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
-from bench import clients, garbage, lobby, loss, machine, plots, report, served, suites
+from bench import clients, garbage, lobby, loss, machine, plots, report, rooms, served, suites
 from bench.ancestors import Ancestors
 from bench.parts import Bench
 from bench.peers import BARE, PEERS, STOCK, Peer, start_installed, start_own
@@ -35,7 +35,7 @@ DEFAULT_JSON = served.ROOT / "build" / "bench.json"
 OVER_TCP = ("idle", "cost", "latency", "logins", "mailbox", "queue", "growth", "ancestors")
 # Those that need the peers.
 BESIDE_PEERS = ("cost", "latency", "logins")
-PARTS = (*OVER_TCP, "clients", "udp", "loss", "garbage", "lobby", "suites")
+PARTS = (*OVER_TCP, "clients", "udp", "rooms", "loss", "garbage", "lobby", "suites")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -45,7 +45,7 @@ A_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 def measure(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], peers: Collection[str]) -> list[Figure]:
     """Every part that is wanted, in the order of the table."""
     figures: list[Figure] = []
-    if {*OVER_TCP, "udp"} & set(parts):
+    if {*OVER_TCP, "udp", "rooms"} & set(parts):
         figures += relayed(folder, cores, scale, parts, peers)
     alone: dict[str, Callable[[], list[Figure]]] = {
         "clients": lambda: clients.Clients(made(folder / "people"), cores.server, scale.lines).measure(scale.rounds, say),
@@ -87,6 +87,8 @@ def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
                 figures += run_part()
         if "udp" in parts:
             figures += over_udp(rows, cores)
+        if "rooms" in parts:
+            figures += in_rooms(rows, cores)
     finally:
         rows.stop()
         for peer in running:
@@ -104,6 +106,18 @@ def over_udp(rows: Rows, cores: machine.Cores) -> list[Figure]:
 
     with machine.pinned(cores.load):
         return run(compare)
+
+
+def in_rooms(rows: Rows, cores: machine.Cores) -> list[Figure]:
+    """A room of fifty on the daemon, with load on Twisted; and what it costs the clients of its members."""
+
+    async def talk(reactor: IReactorTCP) -> list[Figure]:
+        """With the reactor running."""
+        assert IReactorTime.providedBy(reactor)
+        return await rooms.Rooms(Bench(rows.scale, Waiting(reactor), say), reactor).measure(rows.restart())
+
+    with machine.pinned(cores.load):
+        return [*run(talk), *rooms.measure_clients(rows.scale.rounds)]
 
 
 def made(folder: Path) -> Path:

@@ -118,7 +118,8 @@ class Mailboxes:
         relayed = self._commits.relayed.find((connection.device.mailbox, message.deposit_id))
         if relayed is None:
             return self._check_stored(connection, message)
-        if relayed != fingerprint(message):
+        # What is of a room is always written.
+        if message.room is not None or relayed != fingerprint(message):
             raise Refusal("conflict")
         connection.send(Accepted(int(self._now()), [Acceptance(message.deposit_id, [], stored=False)]))
         return None
@@ -184,24 +185,10 @@ class Mailboxes:
 
         @raise Refusal: nothing was changed.
         """
-        settings = self._settings
-        if not 0 < message.expiry <= settings.max_expiry:
-            raise Refusal("bad-request")
-        if self._commits.size > settings.max_pending_size or not self._disk.has_room():
-            raise Refusal("retry-later")
-        sender, item = connection.device, message.room
-        step = item.step if item is not None else None
-        if step is not None and not self._rooms.steps.consume(sender.rate_key):
-            raise Refusal("rate-limited")
-        if room is not None and item is not None and not room.admits(item):
-            self._commits.refuse_stale(connection, message.deposit_id, room)
+        if not self._is_admitted(connection, message, recipients, room):
             return
-        if not _are_current(recipients, sender, in_room=room is not None):
-            # The refusal is much longer than the deposit.
-            if not self._requests.consume(sender.rate_key):
-                raise Refusal("rate-limited")
-            connection.send(_refusal(message, recipients, sender))
-            return
+        settings, sender, item = self._settings, connection.device, message.room
+        is_step = item is not None and item.step is not None
         places: list[tuple[DeviceState, int, bytes]] = []
         missed: list[Missed] = []
         common_size = len(message.common)
@@ -221,7 +208,7 @@ class Mailboxes:
                 else:
                     places.append((device, device.last_position + 1, own))
         # Who fills a mailbox does not escape a step.
-        if not places and step is None and any(one.code == "mailbox-full" for one in missed):
+        if not places and not is_step and any(one.code == "mailbox-full" for one in missed):
             raise Refusal("mailbox-full")
         if room is not None and not room.mark.version and not self._rooms.new.consume(sender.rate_key):
             raise Refusal("rate-limited")
@@ -233,10 +220,39 @@ class Mailboxes:
             device.messages += 1
             device.size += common_size + len(own)
         now = int(self._now())
-        pending = room.advance(item, step) if room is not None and item is not None and step is not None else None
+        step = room.advance(item) if room is not None and item is not None and is_step else None
         self._commits.add(
-            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, memory, self._acks, pending)
+            PendingDeposit(connection, sender, message, now, self._clock.at(now), places, missed, memory, self._acks, step)
         )
+
+    def _is_admitted(
+        self, connection: ClientConnection, message: Deposit, recipients: Recipients, room: RoomState | None
+    ) -> bool:
+        """
+        Check limits, then the row of its room, then devices.
+
+        @return: C{False}: it is refused, now or when that row is committed, by an answer that says more than a code.
+        @raise Refusal: it is refused.
+        """
+        settings = self._settings
+        if not 0 < message.expiry <= settings.max_expiry:
+            raise Refusal("bad-request")
+        if self._commits.size > settings.max_pending_size or not self._disk.has_room():
+            raise Refusal("retry-later")
+        sender, item = connection.device, message.room
+        if room is not None and item is not None:
+            if item.step is not None and not self._rooms.steps.consume(sender.rate_key):
+                raise Refusal("rate-limited")
+            if not room.admits(item):
+                self._commits.refuse_stale(connection, message.deposit_id, room)
+                return False
+        if not _are_current(recipients, sender, in_room=room is not None):
+            # The refusal is much longer than the deposit.
+            if not self._requests.consume(sender.rate_key):
+                raise Refusal("rate-limited")
+            connection.send(_refusal(message, recipients, sender))
+            return False
+        return True
 
 
 def _check_named(message: Deposit, sender: str) -> None:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from securemsg.crypto import keys
 from securemsg.interfaces import IRoomStore, StoredRoom
-from securemsg.protocol.messages import ListMark, RoomItem, RoomStep
+from securemsg.protocol.messages import ListMark, RoomItem
 from securemsg.server.connection import ClientConnection
 from securemsg.server.limits import Buckets
 
@@ -58,10 +58,11 @@ class RoomState:
             return item.n == self.mark.version and item.digest == self.mark.digest
         return not self.mark.version or (item.n == self.mark.version + 1 and keys.sha256(step.proof) == self.next)
 
-    def advance(self, item: RoomItem, step: RoomStep) -> PendingStep:
+    def advance(self, item: RoomItem) -> PendingStep:
         """Move on by a step that is admitted and will be committed."""
+        assert item.step is not None, "it is a step"
         self.mark = ListMark(item.n, item.digest)
-        self.next = step.next
+        self.next = item.step.next
         self.pending = PendingStep(self, self.mark)
         return self.pending
 

@@ -22,6 +22,7 @@ from rich.progress import track
 
 from tests.mutate import (
     client,
+    clientrooms,
     crypto,
     lobby,
     mailboxes,
@@ -29,6 +30,7 @@ from tests.mutate import (
     prekeys,
     protocol,
     roomcommands,
+    rooms,
     sending,
     server,
     sessions,
@@ -49,10 +51,12 @@ GUARDS: tuple[Guard, ...] = (
     *sessions.GUARDS,
     *prekeys.GUARDS,
     *sending.GUARDS,
+    *clientrooms.GUARDS,
     *lobby.GUARDS,
     *roomcommands.GUARDS,
     *server.GUARDS,
     *mailboxes.GUARDS,
+    *rooms.GUARDS,
     *storage.GUARDS,
     *network.GUARDS,
     *tls.GUARDS,

@@ -120,8 +120,8 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/messages.py",
         "tests/cli/chat/test_lobby.py",
-        ("return bool(self.room) and self.kind in LINES", "return False", "SentTests::test_relayed"),
-        ("return bool(self.room) and self.kind in LINES", "return bool(self.room)", "SentTests::test_leaving"),
+        ("return self.conversation.kind is ConversationKind.LOBBY", "return False", "SentTests::test_relayed"),
+        ("is ConversationKind.LOBBY and self.kind in LINES", "is ConversationKind.LOBBY", "SentTests::test_leaving"),
     ),
     *guards(
         "account/tracking.py",

@@ -170,6 +170,8 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> C
         conversation = _check(records, profile, opened, content, item)
     except Refusal as refusal:
         raise Refusal("bad-content") from refusal
+    if item is None and conversation.is_room and not rooms.is_asked_for(records, opened, content, now):
+        return Change(delivery.account)
     if item is not None and not rooms.apply(records, profile, opened, content, item, now):
         return Change(delivery.account, shown=True, began=opened.device_id if opened.first else b"")
     return _accept(records, profile, evolve(opened, conversation=conversation), content, delivery.time, now)
@@ -222,7 +224,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     name = contact.name
     peer = PEERS[opened.conversation.kind]
     is_room = opened.conversation.is_room
-    marks = check_lists(records, profile, contact, content) if peer.has_account and not is_room else []
+    marks = check_lists(records, profile, contact, content, is_room) if peer.has_account else []
     is_shown = KINDS.get(content.kind, UNKNOWN).shown
     known = seen_message(name, content.message_id)
     is_new = records.get(SEEN, known) is None

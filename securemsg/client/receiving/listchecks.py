@@ -16,10 +16,13 @@ from securemsg.protocol.messages import ListMark
 LIST_GRACE = 2 * DAY
 
 
-def check_lists(records: IRecords, profile: Profile, contact: Contact, content: Content) -> list[str]:
+def check_lists(
+    records: IRecords, profile: Profile, contact: Contact, content: Content, in_room: bool = False
+) -> list[str]:
     """
     Compare the device lists that a message names with those that we know.
 
+    @param in_room: it names a member list in the place of ours.
     @return: codes of differences. C{contact-list-behind}: they have a newer list than we were shown: fetch it.
         C{contact-list-forked}: we were shown another list than the sender has. C{own-list-unknown}: they were shown a list of
         ours that we never made. C{own-list-forked}: another one than we made. C{own-list-old}: one that we replaced
@@ -31,6 +34,8 @@ def check_lists(records: IRecords, profile: Profile, contact: Contact, content: 
         warnings.append("contact-list-behind")
     elif _is_forked(records, contact.name, theirs):
         warnings.append("contact-list-forked")
+    if in_room:
+        return warnings
     if ours.version > profile.listing.version:
         warnings.append("own-list-unknown")
     elif ours.version and _is_forked(records, profile.name, ours):

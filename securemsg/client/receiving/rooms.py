@@ -11,19 +11,20 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import catchup, heard, joining, lists, steps, store
 from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.sessions import resets
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import GAPS, stream_of
-from securemsg.client.state.gaps import Gap
+from securemsg.client.state.gaps import Gap, in_stream
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import COUNTERS, load
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (
     IN_ROOM,
-    LINES,
+    ONLY_IN_ROOM,
     PQXDH,
     Content,
     Kind,
@@ -57,6 +58,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
     mark = ListMark(item.n, item.digest)
     if room.state is RoomState.ASKED and not room.mark.version:
         if item.step is None or delivery.account != room.inviter:
+            steps.note_told(records, profile, room, mark, delivery.account, now)
             raise Refusal("room-behind")
         return True
     if item.n <= room.mark.version:
@@ -64,6 +66,8 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
         if known and known != item.digest:
             steps.fork(records, room, mark, delivery.account, now)
             raise Refusal("room-forked")
+        if mark == room.mark and room.is_behind:
+            steps.take_back(records, room)
         listing = store.list_at(records, room, item.n)
     else:
         listing = store.newest(records, room)
@@ -87,17 +91,26 @@ def is_in_order(records: IRecords, item: RoomItem) -> bool:
 
 
 def conversation_of(records: IRecords, opened: Opened, content: Content) -> Conversation | None:
-    """The room that a content names, if its sender may say something there."""
+    """The room that a content names, if that may be said there."""
     room = store.room_of_conversation(records, content.conversation)
-    if room is None or opened.suite != PQXDH or content.kind not in IN_ROOM:
-        return None
-    newest = store.newest(records, room)
-    if newest is None or isinstance(opened.content_key, RoomContentKey):
-        return room.conversation
-    # Sent again to us alone, for a gap of ours, by somebody who still is in it.
-    is_asked_for = load(records, Gap, COUNTERS, GAPS + stream_of(content), content.counter) is not None
-    is_member = newest.body.stands(opened.contact.name, opened.contact.identity)
-    return room.conversation if is_asked_for and is_member and content.kind in LINES | {Kind.VOID} else None
+    return room.conversation if room is not None and opened.suite == PQXDH and content.kind in IN_ROOM else None
+
+
+def is_asked_for(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
+    """
+    Whether something of a room that came without an item is what a member sends again, to us alone, because we asked for it: it
+    fills a gap, or goes on from the last that we have.
+    """
+    room = store.room_of_conversation(records, content.conversation)
+    newest = None if room is None else store.newest(records, room)
+    if newest is None or content.kind in ONLY_IN_ROOM:
+        return False
+    sender, stream = opened.contact, stream_of(content)
+    if not newest.body.stands(sender.name, sender.identity):
+        return False
+    if content.counter > in_stream(records, stream).highest:
+        return resets.has_asked(records, sender.name, now)
+    return load(records, Gap, COUNTERS, GAPS + stream, content.counter) is not None
 
 
 def is_dated(opened: Opened, item: RoomItem | None) -> bool:

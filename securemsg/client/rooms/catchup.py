@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import events, lists, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import TABLE, Room, RoomState
 from securemsg.client.state.contacts import Contact
@@ -25,6 +25,9 @@ from securemsg.protocol.rooms import MAX_LISTS, RoomAnswer, RoomQuestion, Signed
 PAGES = b"page/"
 # Account: how many of its questions were answered in this hour.
 ANSWERED = b"answered/"
+
+# Who may need lists.
+ASKING = frozenset({RoomState.ASKED, RoomState.IN, RoomState.LEAVING, RoomState.FORKED})
 
 # One member is asked in so many seconds, and so many questions of an account are answered in an hour.
 ASK_PAUSE = 600
@@ -45,25 +48,29 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if not room.needs_lists or room.state not in (RoomState.IN, RoomState.LEAVING, RoomState.FORKED) or room.step:
+    if not room.needs_lists or room.state not in ASKING or room.is_stepping:
         return
     if room.state is RoomState.FORKED and not room.following:
         return
     if now - room.told_at > PATIENCE and room.asked:
-        steps.break_room(records, room, "room-list-missing", room.told_by)
+        steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
     candidates = _candidates(records, profile, room)
     if candidates:
         whom = candidates[room.asked % len(candidates)]
-        steps.write_row(records, profile, direct(whom), Kind.ASK, RoomQuestion(room.id, _from(room)), now)
+        steps.write_row(records, profile, direct(whom), Kind.ASK, RoomQuestion(room.id, _from(records, profile, room)), now)
         store.put_room(records, replace(room, asked=room.asked + 1, asked_at=now))
 
 
-def _from(room: Room) -> int:
+def _from(records: IRecords, profile: Profile, room: Room) -> int:
     """The number of the list behind which we ask; where the server's lists are followed, of one that both sides may have."""
-    return max(room.mark.version - MAX_LISTS, 0) if room.following else room.mark.version
+    newest = store.newest(records, room)
+    own = None if newest is None else newest.body.member(profile.name)
+    if own is None or not room.following:
+        return room.mark.version
+    return max(room.mark.version - MAX_LISTS, own.since)
 
 
 def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
@@ -81,20 +88,22 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
     """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
-    if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
+    if room is None or newest is None or not room.is_member or newest.body.n <= body.n:
         return
     if not _within_limit(records, contact.name, now):
         return
-    last = newest.body.n
-    if not newest.body.stands(contact.name, contact.identity):
+    last, since, member = newest.body.n, 0, newest.body.member(contact.name)
+    if member is not None and member.identity == contact.identity:
+        since = member.since
+    else:
         last = _taken_out(records, room, contact, body.n)
         if not last:
             return
     found: list[SignedMemberList] = []
     size = 0
     kept = store.lists_after(records, room, body.n, MAX_LISTS)
-    if not kept or store.number_of(kept[0]) != body.n + 1:
-        # It lacks more than we keep: it gets the newest, as somebody who joins does.
+    if not kept or store.number_of(kept[0]) != body.n + 1 or body.n < since:
+        # It lacks more than we keep, or was added by one of these: it gets the newest, as somebody who joins does.
         kept = [newest.signed]
     for signed in kept:
         number = store.number_of(signed)
@@ -104,8 +113,6 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
         if number > last or size > MAX_TEXT - _MARGIN:
             break
         found.append(signed)
-    if last < newest.body.n and found and store.number_of(found[-1]) == last:
-        found[-1] = lists.without_proof(found[-1])
     more = last if found and store.number_of(found[-1]) < last else 0
     if found:
         steps.write_row(records, profile, direct(contact.name), Kind.LISTS, RoomAnswer(room.id, tuple(found), more), now)
@@ -129,30 +136,37 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
     @return: the room as it is saved; C{None}: nothing has changed.
     """
     room = store.get_room(records, body.room)
-    if room is None or not body.lists or not room.is_member:
+    if room is None or not body.lists:
+        return None
+    if room.state is RoomState.ASKED and not room.mark.version:
+        return _begin(records, profile, room, contact, body.lists[-1], now)
+    if not room.is_member or (len(body.lists) > 1 and not room.needs_lists):
         return None
     try:
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
-        pages = [*_pages(records, profile, room), *shown]
-        start = next((index for index, each in enumerate(pages) if each.body.n == shown[0].body.n), 0)
-        pages = [*pages[:start], *shown]
-        chain = _from_common(records, room, pages)
+        before = _pages(records, profile, room)
+        start = next((index for index, each in enumerate(before) if each.body.n == shown[0].body.n), len(before))
+        chain = _from_common(records, room, [*before[:start], *shown])
         if chain is None:
             return _jump(records, profile, room, contact, shown[-1], now)
-        for before, after in zip(chain, chain[1:], strict=False):
-            lists.check_follows(before, after)
+        for one, following in zip(chain, chain[1:], strict=False):
+            lists.check_follows(one, following)
     except Refusal:
         _forget_pages(records, room)
         return None
     last = chain[-1]
     if not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
         return _adopt_all(records, profile, room, chain[1:], now)
-    if last.mark.version >= room.told.version and _names_told(room, chain):
+    # What leads further than the server has said may never have been a step.
+    ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
+    if ordered and (chain[ordered] is not last or lists.has_proof(last)):
         if room.state is RoomState.FORKED:
+            _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
             room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
-        return _adopt_all(records, profile, room, chain[1:], now)
-    if body.more and len(chain) <= store.MAX_KEPT:
+        return _adopt_all(records, profile, room, chain[1 : ordered + 1], now)
+    is_more = not before or last.body.n > before[-1].body.n
+    if body.more and is_more and room.told.version > last.body.n and len(chain) <= store.MAX_KEPT:
         for each in chain[1:]:
             save(records, TABLE, PAGES + room.id, each.signed, each.body.n)
         store.put_room(records, replace(room, asked_at=now))
@@ -160,8 +174,31 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
     return None
 
 
-def _names_told(room: Room, chain: list[RoomList]) -> bool:
-    return any(each.mark == room.told for each in chain)
+def _convict(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> None:
+    """Show whose device has made two lists of one number behind one list: it lies, or a restored copy of it is about."""
+    for each in found:
+        ours = store.list_at(records, room, each.body.n)
+        same = ours is not None and (ours.body.author, ours.body.previous) == (each.body.author, each.body.previous)
+        if ours is not None and same and ours.digest != each.digest:
+            events.note_two_lists(records, profile, room, each, now)
+
+
+def _begin(
+    records: IRecords, profile: Profile, room: Room, contact: Contact, signed: SignedMemberList, now: int
+) -> Room | None:
+    """
+    Take our first list, where the step that added us did not come: from the account that we asked to add us alone, because
+    nothing else says who is in the room.
+    """
+    if contact.name != room.inviter or (room.identity and contact.identity != room.identity):
+        return None
+    try:
+        listing = lists.read(signed, room.id, profile.pin)
+    except Refusal:
+        return None
+    if listing.mark != room.told or not lists.has_proof(listing):
+        return None
+    return steps.adopt(records, profile, room, listing, now)
 
 
 def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[RoomList] | None:
@@ -183,7 +220,9 @@ def _jump(
 ) -> Room | None:
     """Take the newest list as somebody who joins does, from an admin, where too many lie between: nobody keeps them."""
     newest = store.newest(records, room)
-    if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT or last.mark != room.told:
+    if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT:
+        return None
+    if last.mark != room.told or not lists.has_proof(last):
         return None
     member = newest.body.member(contact.name)
     if member is None or not member.is_admin or member.identity != contact.identity:

@@ -159,7 +159,8 @@ def _ask_to_be_added(
 ) -> Room:
     if not room.alias:
         room = store.name_room(records, room, alias or store.proposal(room.title))
-    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, step=0, asked_at=now)
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, asked_at=now)
+    room = replace(room, step=0, repeating=0)
     store.forget_lists(records, room)
     store.put_room(records, room)
     steps.write_row(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
@@ -199,6 +200,13 @@ def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple
     store.put_room(records, replace(room, secret=secret))
     number = store.add_wish(records, room, Wish(WishKind.LINK, now, digest=keys.sha256(secret), is_ours=True))
     return RoomLink(room.id, secret, profile.name, profile.identity.public), number
+
+
+def want_fresh(records: IRecords, now: int) -> None:
+    """A device is not ours any more, and knows the proofs for the next lists of our rooms: make them useless."""
+    for room in store.all_rooms(records):
+        if room.is_member:
+            _want(records, room, Wish(WishKind.FRESH, now, digest=room.mark.digest))
 
 
 def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
@@ -272,7 +280,13 @@ def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInv
             store.forget_room(records, min(waiting, key=lambda room: room.told_at))
         known = Room(body.room, "", body.title, RoomState.INVITED)
     room = replace(
-        known, state=RoomState.INVITED, title=body.title, inviter=contact.name, identity=b"", told_at=now, renews=body.renews
+        known,
+        state=RoomState.INVITED,
+        title=body.title,
+        inviter=contact.name,
+        identity=contact.identity,
+        told_at=now,
+        renews=body.renews,
     )
     store.put_room(records, room)
     old = store.get_room(records, body.renews) if body.renews else None

@@ -42,6 +42,8 @@ from securemsg.protocol.rooms import (
     SignedMemberList,
 )
 
+# Why a room is broken: nobody gives the list that the server names.
+LIST_MISSING = "room-list-missing"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -91,7 +93,7 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     """
     newest = store.newest(records, room)
     is_early = now < room.not_before <= now + LONGEST_PAUSE
-    if newest is None or room.state is not RoomState.IN or room.step or room.is_behind or is_early:
+    if newest is None or room.state is not RoomState.IN or room.is_stepping or room.is_behind or is_early:
         return False
     waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
     for number, wish in waiting:
@@ -117,7 +119,7 @@ def _following(
     """
     body = newest.body
     own, whom = body.member(profile.name), body.member(wish.account)
-    if is_granted(wish, body):
+    if is_granted(wish, newest):
         return None
     if own is None or (not own.is_admin and wish.kind not in (WishKind.FRESH, WishKind.LEFT)):
         raise Refusal("not-admin")
@@ -148,8 +150,9 @@ def _following(
             return lists.following(profile, newest, "left", now, members=members, statement=wish.statement)
 
 
-def is_granted(wish: Wish, body: MemberList) -> bool:
+def is_granted(wish: Wish, listing: RoomList) -> bool:
     """Whether a list is as somebody wants it; or, of somebody who leaves, whether that is over."""
+    body = listing.body
     whom = body.member(wish.account)
     match wish.kind:
         case WishKind.ADD:
@@ -167,7 +170,7 @@ def is_granted(wish: Wish, body: MemberList) -> bool:
         case WishKind.LEFT:
             return whom is None or wish.statement is None or whom.since != wish.statement.since
         case WishKind.FRESH:
-            return body.issued_at > wish.at
+            return listing.digest != wish.digest
 
 
 def _enlarged(records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], wish: Wish) -> tuple[Member, ...]:
@@ -214,8 +217,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
     room = store.get_room(records, row.to.room_id)
     if room is None:
         return
-    if room.step == seq:
-        room = replace(room, step=0)
+    room = _answered(room, seq)
     listing = _list_in(profile, row, room)
     if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
         adopt(records, profile, room, listing, now)
@@ -230,13 +232,18 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     @param code: why the server will never take ours, whatever comes: then what we wanted fails; else empty.
     """
     room = store.get_room(records, row.to.room_id)
-    if room is None or room.step != seq:
+    if room is None:
         return
     pause = 1 + keys.random_bytes(1)[0] % LONGEST_PAUSE
-    store.put_room(records, replace(room, step=0, not_before=now + pause))
-    if code:
+    store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
+    if code and not row.again:
         for number, wish in store.wishes(records, room):
             store.end_wish(records, room, number, wish.code or code)
+
+
+def _answered(room: Room, seq: int) -> Room:
+    """A room when this row of it was answered."""
+    return replace(room, step=0 if room.step == seq else room.step, repeating=0 if room.repeating == seq else room.repeating)
 
 
 def is_ours(row: OutboxRow, mark: ListMark) -> bool:
@@ -267,12 +274,23 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         known = store.digest_at(records, room, n) if n else b""
         if n and known and known != mark.digest:
             room = fork(records, room, mark, by, now)
-        elif n < held and not room.step:
+        elif n < held and not room.is_stepping:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def take_back(records: IRecords, room: Room) -> None:
+    """
+    The server goes by our list, though it has named a newer one: it has lied, once, or this was on its way. If there is a newer
+    one it will be named again.
+    """
+    is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
+    if is_missing:
+        room = replace(room, state=RoomState.IN, code="", culprit="")
+    store.put_room(records, replace(room, told=room.mark))
 
 
 def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
@@ -295,9 +313,18 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
     if not n:
         # Where there is no row, any list makes one.
         signed = signed[-1:]
+    elif not all(_has_proof_for(records, room, store.number_of(each)) for each in signed):
+        # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
+        return room
     for each in signed:
-        room = replace(room, step=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
+        room = replace(room, repeating=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
+
+
+def _has_proof_for(records: IRecords, room: Room, n: int) -> bool:
+    """Whether the step to the list of this number can be made by what is kept."""
+    before = store.list_at(records, room, n - 1)
+    return before is not None and bool(before.signed.proof)
 
 
 # --- adopting -------------------------------------------------------------------------------------------------------
@@ -315,8 +342,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     store.put_list(records, room, listing)
     if is_in and own is not None and (own.since == body.n or before is None):
         forget_streams(records, conversation)
+    known = body.n - 1 if before is None else before.body.n
     for member in body.members:
-        if member.since == body.n and member is not own:
+        if member.since > known and member is not own:
             contact = contacts.get_contact(records, member.account)
             devices = [] if contact is None else [device.id for device in contacts.devices(contact)]
             note_account_base(records, profile, member.account, conversation, devices)
@@ -339,8 +367,8 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     )
     store.put_room(records, room)
     for number, wish in store.wishes(records, room):
-        if not wish.code and (state is RoomState.OUT or is_granted(wish, body)):
-            store.end_wish(records, room, number, "" if is_granted(wish, body) else "not-in-room")
+        if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
+            store.end_wish(records, room, number, "" if is_granted(wish, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)

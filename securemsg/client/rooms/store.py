@@ -73,11 +73,12 @@ class Room(Private, frozen=True):
     @ivar alias: what we call it, without the mark; empty while it was only proposed to us.
     @ivar title: of the newest list, or of the invitation.
     @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
-    @ivar identity: that C{inviter} must have, where a link says so; else empty.
+    @ivar identity: that C{inviter} must have, as the link or the invitation says.
     @ivar mark: the newest list that we have.
     @ivar told: the newest that the server has named; C{told_at}: when; C{told_by}: who sent it, as the server says.
     @ivar seen: the highest number under which something was delivered.
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
+    @ivar repeating: seq of the last of the lists that are sent again to a server that lacks them; 0: none are.
     @ivar not_before: when we may decide again, after another step has won.
     @ivar asked_at: when we last asked a member for lists; C{asked}: how many we have asked.
     @ivar code: why it is broken; C{culprit}: who has done that.
@@ -98,6 +99,7 @@ class Room(Private, frozen=True):
     told_by: Name = ""
     seen: Counter = 0
     step: Counter = 0
+    repeating: Counter = 0
     not_before: Counter = 0
     asked_at: Counter = 0
     asked: Counter = 0
@@ -123,9 +125,15 @@ class Room(Private, frozen=True):
         return self.state in (RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
 
     @property
+    def is_stepping(self) -> bool:
+        """Whether a list of ours is on its way to the server."""
+        return self.step > 0 or self.repeating > 0
+
+    @property
     def may_send(self) -> bool:
         """Whether messages may be sealed under its newest list."""
-        return self.state in (RoomState.IN, RoomState.LEAVING) and bool(self.mark.version) and not self.is_behind
+        is_in = self.state in (RoomState.IN, RoomState.LEAVING)
+        return is_in and bool(self.mark.version) and not self.is_behind and not self.repeating
 
     @property
     def is_behind(self) -> bool:

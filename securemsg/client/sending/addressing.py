@@ -97,7 +97,7 @@ def _address_room(
     if room.state in (RoomState.FORKED, RoomState.BROKEN):
         raise Refusal("room-forked" if room.state is RoomState.FORKED else "room-broken")
     newest = store.newest(records, room)
-    if newest is None or room.is_behind:
+    if newest is None or not room.may_send:
         raise Refusal("room-behind")
     if not row.newcomers and not row.again and _has_newcomers(records, profile, row, newest):
         raise Refusal("room-changed")

@@ -103,11 +103,17 @@ def prepare(
 
 
 def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
-    """Whether what was sealed for a room goes by another list than the newest."""
+    """Whether what was sealed for a room goes by another list than the newest, or than the one that is being waited for."""
     if not row.to.is_room or row.kind == Kind.LIST:
         return False
-    room, sealed = get_room(records, row.to.room_id), _load_deposit(records, seq)
-    return room is None or sealed.room is None or ListMark(sealed.room.n, sealed.room.digest) != room.mark
+    room = get_room(records, row.to.room_id)
+    return room is None or not room.may_send or sealed_under(records, seq) != room.mark
+
+
+def sealed_under(records: IRecords, seq: int) -> ListMark | None:
+    """The member list that the deposit of a row goes by; C{None}: by none."""
+    sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq)
+    return None if sealed is None or sealed.room is None else ListMark(sealed.room.n, sealed.room.digest)
 
 
 def _seal(

@@ -21,7 +21,7 @@ from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load, load_all
+from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, load, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -38,8 +38,8 @@ MIN_RATE = 500
 # when that was last done.
 LIST_PAUSE = 3600
 MAX_FETCHED = 256
-# Why nothing of a room can be sent, until its newest list is here or its user decides.
-ROOM_WAITS = frozenset({"room-behind", "room-forked", "room-broken"})
+# Why a message of a room waits until its newest list is here, or its user decides.
+ROOM_HOLDS = frozenset({"room-behind", "room-forked", "room-broken", "room-changed"})
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
@@ -195,7 +195,7 @@ class Sender:
 
     def _unblock(self) -> None:
         """Release the queues of contacts whose identity the user has accepted, and those of rooms that may go on."""
-        blocked, rooms = self._queues.blocked(), self._queues.of_rooms()
+        blocked, rooms = self._queues.blocked(), self._queues.holding()
         if not blocked and not rooms:
             return
         with self._context.store.reading() as records:
@@ -209,12 +209,15 @@ class Sender:
     def _unblock_room(self, records: IRecords, queue: SendQueue) -> None:
         """Go on where the newest list has come, and with what the user has let go."""
         room = get_room(records, queue.conversation.room_id)
-        if room is None or room.may_send or room.state is RoomState.OUT:
-            queue.is_blocked = False
+        is_over = room is None or room.state is RoomState.OUT
         for seq in list(queue.held):
             row = load(records, OutboxRow, OUTBOX, ROWS, seq)
-            if row is None or row.newcomers or row.withdrawn or room is None or room.state is RoomState.OUT:
+            if row is None or row.withdrawn or is_over:
                 self._queues.let_go(queue, seq)
+            elif room is not None and room.may_send:
+                history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
+                if row.newcomers or history is None or history.code != "room-changed":
+                    self._queues.let_go(queue, seq)
 
     def _send_some(self) -> None:
         """Note what was accepted and make as many deposits as may be sent now, in one transaction, then send them."""
@@ -269,7 +272,8 @@ class Sender:
             questions.append(lambda: self._fetch(queue, queue.conversation.account))
         elif refusal.code == "room-step-waits":
             queue.is_draining = True
-        elif refusal.code == "room-changed":
+        elif refusal.code in ROOM_HOLDS:
+            # What is behind it may be the very step that lets it go.
             self._queues.hold(queue)
             self._note_waiting(records, seq, refusal.code)
         else:
@@ -278,9 +282,7 @@ class Sender:
 
     def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:
         """Hold a queue back for a while, or until the user has decided."""
-        if code in ROOM_WAITS:
-            queue.is_blocked = True
-        elif code == "identity-changed":
+        if code == "identity-changed":
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
         else:
@@ -306,7 +308,10 @@ class Sender:
                 results.give_up(records, seq, "", now)
             self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
-        steps.note_told(records, profile, room, mark, "", now)
+        room = steps.note_told(records, profile, room, mark, "", now)
+        if room.may_send and outbox.sealed_under(records, seq) == room.mark:
+            # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
+            self._queues.pause(queue, self._context.seconds())
         self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:

@@ -149,6 +149,12 @@ def request_reset(records: IRecords, profile: Profile, name: str, device: bytes,
         _keep(records, (*dues, Due(name, device, at, gaps, now)))
 
 
+def has_asked(records: IRecords, name: str, now: int) -> bool:
+    """Whether this account may be answering a reset of ours: it was sent, and has not expired."""
+    sent_at = _history(records, name).sent_at
+    return sent_at > 0 and abs(now - sent_at) <= MAX_EXPIRY
+
+
 def is_due(records: IRecords, now: int) -> bool:
     """Whether a reset is to be sent."""
     return any(due.is_ripe(now) for due in _dues(records))
@@ -304,9 +310,14 @@ def _again(
 
 
 def _is_stranger(records: IRecords, profile: Profile, name: str) -> bool:
-    """Whether an account is none that the user knows; where everybody gets receipts, all contacts count as known."""
+    """
+    Whether an account is none that the user knows, and in no room with us; where everybody gets receipts, all contacts count as
+    known.
+    """
     contact = contacts.get_contact(records, name)
-    return contact is None or not (contact.known or policy_of(records, profile) is Policy.EVERYBODY)
+    if contact is None:
+        return True
+    return not (contact.known or policy_of(records, profile) is Policy.EVERYBODY or _shared(records, contact))
 
 
 def _is_anything_open(records: IRecords, profile: Profile, name: str) -> bool:

@@ -1,0 +1,135 @@
+"""What goes wrong among honest people: a server that was restored, mailboxes that are full."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from securemsg.client.rooms import joining, store
+from securemsg.client.rooms.catchup import ASK_PAUSE
+from securemsg.client.rooms.store import WishKind
+from securemsg.client.state.profile import DAY
+from securemsg.protocol.messages import Deposit
+from securemsg.protocol.states import Side
+from tests.client.rig import MortalServerStore, User, decoded
+from tests.client.rooms.case import RoomCase
+from tests.client.rooms.test_catchup import is_step, spoiled
+
+
+class FullTests(RoomCase):
+    """Mailboxes that take nothing."""
+
+    def fill(self, is_full: bool) -> None:
+        """From now on no mailbox takes anything, or all do."""
+        online = [user for user in self.world.users.values() if user.is_online]
+        for user in online:
+            user.disconnect()
+        self.world.settle()
+        self.world.settings = evolve(self.world.settings, mailbox_messages=0 if is_full else 100_000)
+        self.world.restart_server()
+        for user in online:
+            user.connect()
+
+    def test_first_list(self) -> None:
+        """Who did not get the step that added it asks the admin, and gets the newest list: none from before it came."""
+        ada, ben = self.room_of("ada", "ben")
+        [cleo] = self.people("cleo")
+        room = self.room(ada)
+        self.change(ada, joining.invite, room, "cleo")
+        ada.disconnect()
+        self.change(cleo, joining.accept, self.room(cleo, room.id.hex()), "team")
+        cleo.disconnect()
+        self.fill(True)
+        ada.connect()
+        self.pass_time()
+        self.assertEqual(self.members(ada), ["ada", "ben", "cleo"])
+        self.fill(False)
+        cleo.connect()
+        ada.send("#team", "welcome")
+        self.pass_time()
+        ben.send("#team", "hello")
+        self.pass_time()
+        self.assertEqual(self.said(cleo), ["welcome", "hello"])
+        self.assert_agreed(ada, ben, cleo)
+        room = self.room(cleo)
+        with cleo.store.inner.reading() as records:
+            self.assertEqual(len(store.lists_after(records, room, 0, 100)), 1)
+
+
+class RestoredTests(RoomCase):
+    """A server that was put back to an older copy."""
+
+    def restore(self, copy: MortalServerStore) -> None:
+        """The server starts again with what it had then."""
+        for user in self.world.users.values():
+            user.disconnect()
+        self.world.settle()
+        self.world.store = copy
+        self.world.restart_server()
+
+    def greet(self, *users: User) -> None:
+        """All say something, so that sessions do not begin with prekeys that the server will have forgotten to have given."""
+        for user in users:
+            user.send("#team", "hello")
+        self.pass_time(70)
+        self.world.advance(DAY)
+        self.pass_time(70)
+
+    def deposits(self, user: User) -> int:
+        """How many deposits somebody has made on this connection."""
+        assert user.wire is not None, "connected"
+        return len(decoded(user.wire, Side.CLIENT, Deposit))
+
+    def test_lists_lost(self) -> None:
+        """Members send the lists that it lacks again before what they have to say, and what it had accepted."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        self.greet(ada, ben, cleo)
+        copy = self.world.store.crash()
+        self.wish(ada, WishKind.TITLE, text="New")
+        self.wish(ada, WishKind.TITLE, text="Newer")
+        ada.send("#team", "lost")
+        self.restore(copy)
+        for user in (ada, ben, cleo):
+            user.send("#team", f"{user.name} after")
+            user.connect()
+        self.pass_time(120)
+        self.assertEqual(sorted(self.said(cleo)[2:]), ["ada after", "ben after", "lost"])
+        self.assertEqual(sorted(self.said(ada)[2:]), ["ben after", "cleo after"])
+        self.assertEqual(self.newest(cleo).body.title, "Newer")
+        self.assert_agreed(ada, ben, cleo)
+
+    def test_room_lost(self) -> None:
+        """Of a room that it does not know any more the newest list makes a row."""
+        ada, ben, cleo = self.people("ada", "ben", "cleo")
+        copy = self.world.store.crash()
+        self.create(ada)
+        self.add(ada, ben, cleo)
+        self.restore(copy)
+        for user in (ada, ben, cleo):
+            user.connect()
+        message = cleo.send("#team", "here again")
+        self.pass_time(30)
+        self.assertEqual(cleo.sent(message).status, "accepted")
+        self.assert_agreed(ada, ben, cleo)
+
+    def test_without_proofs(self) -> None:
+        """Who was given lists by another member lacks their proofs, and waits for somebody who has them; it does not insist."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        assert cleo.wire is not None, "connected"
+        cleo.wire.to_client = spoiled(is_step)
+        copy = self.world.store.crash()
+        for number in range(3):
+            self.wish(ada, WishKind.TITLE, text=f"Title {number}")
+        self.world.advance(ASK_PAUSE + 1)
+        self.pass_time()
+        self.restore(copy)
+        cleo.connect()
+        cleo.send("#team", "hello?")
+        self.pass_time(60)
+        self.assertLess(self.deposits(cleo), 30)
+        self.assertEqual(self.newest(cleo).body.n, 5)
+        ada.connect()
+        ben.connect()
+        ada.send("#team", "hello")
+        self.pass_time(120)
+        self.assertEqual((self.said(ben), self.said(cleo)), (["hello", "hello?"], ["hello"]))
+        self.assert_agreed(ada, ben, cleo)
