@@ -113,6 +113,17 @@ class JoiningTests(RoomsCase):
         self.assertEqual(self.create().state, RoomState.IN)
         self.assertEqual(self.names(self.ada), ["ada"])
 
+    def test_create_refused(self) -> None:
+        """Where the server will never take it, that is said."""
+        assert self.ada.dialer is not None
+        assert self.ada.dialer.stream is not None
+        self.ada.dialer.stream.close("")
+        self.place.settle(1)
+        self.ada.dialer.is_local = True
+        self.ada.dialer.start()
+        self.place.settle(1)
+        self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, "Team"), 3).code, "bad-request")
+
     def test_titles(self) -> None:
         """A title is a text, not empty and not too long."""
         for title in ("", "x" * 129, "é" * 65, "\udcff"):
@@ -136,13 +147,13 @@ class JoiningTests(RoomsCase):
         late = self.refused(self.rooms(self.ben, 5).join(TEAM, "work"))
         self.assertEqual((late.code, late.status), ("not-added", Exit.TIMED_OUT))
         self.assertIn("ada's client adds you as soon as it runs", late.hint)
+        self.assertEqual(self.refused(self.rooms(self.ben).join("#work", "other")).hint, "omit --as")
         again = self.start(self.rooms(self.ben).join("#work", ""))
         self.place.settle(1)
         connection = self.place.beside(self.ada)
         connection.start()
         self.place.settle(5)
         self.assertEqual(self.successResultOf(again).name, "#work")
-        self.assertEqual(self.refused(self.rooms(self.ben).join("#work", "other")).status, Exit.USAGE)
 
     def test_invitation_on_the_way(self) -> None:
         """An invitation that waits on the server is fetched first."""
@@ -195,7 +206,9 @@ class JoiningTests(RoomsCase):
         self.create()
         self.add(self.ben)
         for whom, code in (("nobody", "no-such-account"), ("ben", "bad-request"), ("server", "bad-request")):
-            self.assertEqual(self.refused(self.rooms(self.ada).invite(TEAM, ["cleo", whom])).code, code)
+            problem = self.refused(self.rooms(self.ada).invite(TEAM, ["cleo", whom]))
+            self.assertEqual(problem.code, code)
+            self.assertIn(whom, problem.text)
         with self.ada.context.store.writing() as records:
             known = contacts.get_contact(records, "cleo")
             assert known is not None
@@ -223,8 +236,8 @@ class ChangeTests(RoomsCase):
         self.do(self.rooms(self.ben).change(TEAM, WishKind.REMOVE, who="ada"))
         self.assertEqual(self.names(self.cleo), ["ben", "cleo"])
         self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="x")).code, "not-in-room")
-        with self.ada.context.store.reading() as records:
-            self.assertEqual(store.wishes(records, store.named(records, TEAM)), [])
+        self.assertEqual(self.refused(self.rooms(self.ada).join(TEAM, "")).code, "not-in-room")
+        self.assertEqual(self.refused(self.rooms(self.ada).leave(TEAM)).code, "not-in-room")
 
     def test_refused(self) -> None:
         """What cannot be done is said at once, or when it fails, and is wanted no longer."""
@@ -239,6 +252,7 @@ class ChangeTests(RoomsCase):
             (mine.follow(TEAM), "bad-request"),
         ):
             self.assertEqual(self.refused(work).code, code)
+        self.assertEqual(self.refused(mine.follow(TEAM)).text, "#team is not forked")
         with self.ada.context.store.reading() as records:
             self.assertEqual(store.wishes(records, store.named(records, TEAM)), [])
 
@@ -366,7 +380,9 @@ class MessageTests(RoomsCase):
         self.assertEqual(self.rooms(self.ben).release(TEAM, drop=False), 1)
         self.do(follow(self.ben.context.store, self.ben.connection, message_id, ACCEPTED, 5))
         self.assertEqual(self.texts(self.cleo), ["to two", "to all"])
-        self.assertEqual(self.rooms(self.ben).release(TEAM, drop=False), 0)
+        self.hang_up(self.ben)
+        self.write(self.ben, "written offline")
+        self.assertEqual(self.rooms(self.ben).release(TEAM, drop=True), 0)
 
     def test_dropped(self) -> None:
         """Or it is withdrawn, and nobody gets it."""
