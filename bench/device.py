@@ -8,14 +8,14 @@ Over TCP alone the load is that of L{bench.load}, which takes far less of its co
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from bench.accounts import Credentials
-from bench.flows import Flow
+from bench.flows import Everybody, Flow
 from bench.sizes import Parts
 from securemsg.crypto.keys import nonce
 from securemsg.protocol import messages as m
@@ -41,6 +41,7 @@ class LoadDevice:
 
     @ivar flow: the way from here to the other end.
     @ivar source: the way that leads here.
+    @ivar members: whom its deposits are for besides C{to}; C{room}: what they carry of a room, of which these are the members.
     @ivar ready: fires at Welcome.
     @ivar gone: fires with the code when the connection has ended.
     @ivar report: called with what should not happen.
@@ -50,9 +51,11 @@ class LoadDevice:
     _later: Callable[[Callable[[], None]], None]
     _trouble: Callable[[str], None]
     flow: Flow | None = None
-    source: Flow | None = None
+    source: Flow | Everybody | None = None
     parts: Parts = Parts(b"", b"")
     to: Credentials | None = None
+    members: Sequence[Credentials] = ()
+    room: m.RoomItem | None = None
     ready: Deferred[None] = field(factory=Deferred)
     gone: Deferred[str] = field(factory=Deferred)
     _channel: IChannel = field(init=False)
@@ -78,12 +81,15 @@ class LoadDevice:
 
     def submit(self, count: int) -> None:
         """Deposit so many messages."""
-        assert self.to is not None
         parts, send = self.parts, self._channel.send
-        to = [m.Destination(self.to.account, [m.Part(self.to.device, parts.own)])]
+        whom = self.members if self.to is None else (self.to,)
+        to = [m.Destination(each.account, [m.Part(each.device, parts.own)]) for each in whom]
+        if self.room is not None:
+            to.append(m.Destination(self.credentials.account, []))
         for _ in range(count):
             self._n += 1
-            send(m.Deposit(self._prefix + self._n.to_bytes(NUMBER_SIZE, "big"), self._n, EXPIRY, parts.common, to))
+            deposit_id = self._prefix + self._n.to_bytes(NUMBER_SIZE, "big")
+            send(m.Deposit(deposit_id, self._n, EXPIRY, parts.common, to, self.room))
 
     def leave(self) -> Deferred[str]:
         """Hang up. What was taken in this turn is acknowledged first, else it would come again."""

@@ -66,6 +66,25 @@ class Flow:
 
 
 @define
+class Everybody:
+    """
+    The other end of a flow to many: a message has arrived when the last of them has it.
+
+    @ivar count: how many they are.
+    """
+
+    flow: Flow
+    count: int
+    _copies: int = 0
+
+    def arrived(self) -> None:
+        """One of them has got the next one."""
+        self._copies += 1
+        if self._copies % self.count == 0:
+            self.flow.arrived()
+
+
+@define
 class Pace:
     """
     An open loop: so many messages a second over all flows in turn, whether the server keeps up or not.

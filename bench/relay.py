@@ -18,7 +18,7 @@ import click
 from attrs import asdict, evolve
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
-from bench import clients, garbage, lobby, loss, machine, plots, report, served, suites
+from bench import clients, garbage, lobby, loss, machine, plots, report, rooms, served, suites
 from bench.ancestors import Ancestors
 from bench.parts import Bench
 from bench.peers import BARE, PEERS, STOCK, Peer, start_installed, start_own
@@ -35,7 +35,7 @@ DEFAULT_JSON = served.ROOT / "build" / "bench.json"
 OVER_TCP = ("idle", "cost", "latency", "logins", "mailbox", "queue", "growth", "ancestors")
 # Those that need the peers.
 BESIDE_PEERS = ("cost", "latency", "logins")
-PARTS = (*OVER_TCP, "clients", "udp", "loss", "garbage", "lobby", "suites")
+PARTS = (*OVER_TCP, "clients", "udp", "rooms", "loss", "garbage", "lobby", "suites")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -45,7 +45,7 @@ A_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 def measure(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, ...], peers: Collection[str]) -> list[Figure]:
     """Every part that is wanted, in the order of the table."""
     figures: list[Figure] = []
-    if {*OVER_TCP, "udp"} & set(parts):
+    if {*OVER_TCP, "udp", "rooms"} & set(parts):
         figures += relayed(folder, cores, scale, parts, peers)
     alone: dict[str, Callable[[], list[Figure]]] = {
         "clients": lambda: clients.Clients(made(folder / "people"), cores.server, scale.lines).measure(scale.rounds, say),
@@ -85,8 +85,8 @@ def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
         for part, run_part in runs.items():
             if part in parts:
                 figures += run_part()
-        if "udp" in parts:
-            figures += over_udp(rows, cores)
+        if {"udp", "rooms"} & set(parts):
+            figures += on_twisted(rows, cores, parts)
     finally:
         rows.stop()
         for peer in running:
@@ -94,13 +94,18 @@ def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
     return figures
 
 
-def over_udp(rows: Rows, cores: machine.Cores) -> list[Figure]:
-    """Here the load is on Twisted, for QUIC is; over TCP as well, so that both have the same."""
+def on_twisted(rows: Rows, cores: machine.Cores, parts: Collection[str]) -> list[Figure]:
+    """What has its load on Twisted: UDP beside TCP, for QUIC is there; and a room of fifty, with what it costs clients."""
 
     async def compare(reactor: IReactorTCP) -> list[Figure]:
         """With the reactor running."""
         assert IReactorTime.providedBy(reactor)
-        return await Udp(Bench(rows.scale, Waiting(reactor), say), reactor).measure(rows.restart)
+        bench = Bench(rows.scale, Waiting(reactor), say)
+        figures = await Udp(bench, reactor).measure(rows.restart) if "udp" in parts else []
+        if "rooms" in parts:
+            figures += await rooms.Rooms(bench, reactor).measure(rows.restart())
+            figures += rooms.measure_clients(rows.scale.rounds)
+        return figures
 
     with machine.pinned(cores.load):
         return run(compare)

@@ -11,7 +11,7 @@ from securemsg.client.messages import Draft
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
-from securemsg.protocol.devices import LOBBY_NAME
+from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 
@@ -49,29 +49,41 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
         raise _bad(f"{limits}, not {expiry}", "choose an expiry within these limits")
 
 
-def draft_of(to: str, text: str, wait: str, *, message_id: bytes | None, expiry: int) -> Draft:
+def draft_of(
+    to: str, text: str, wait: str, *, message_id: bytes | None, expiry: int, to_newcomers: bool = False
+) -> Draft:
     """
     A program's message.
 
     @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
+    @param to_newcomers: in a room: it may go to members who join before it is accepted.
     @raise SecuremsgError: C{no-receipts}.
     """
-    if to == LOBBY_NAME and wait == DELIVERED:
+    if to.startswith(ROOM_MARK) and wait == DELIVERED:
         raise error_for("no-receipts", to)
-    return Draft(to, text, message_id, wait == DELIVERED, expiry)
+    return Draft(to, text, message_id, wait == DELIVERED, expiry, to_newcomers)
 
 
 def commit(
-    store: IProfileStore, to: str, text: str, wait: str, *, now: float, message_id: bytes | None, expiry: int
+    store: IProfileStore,
+    to: str,
+    text: str,
+    wait: str,
+    *,
+    now: float,
+    message_id: bytes | None,
+    expiry: int,
+    to_newcomers: bool = False,
 ) -> bytes:
     """
     Commit a message to be sent; one to the lobby enters it first.
 
-    @param wait: see L{draft_of}.
+    @param wait: see L{draft_of}; C{to_newcomers} likewise.
     @return: its id.
     @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
-    [written] = commit_all(store, [draft_of(to, text, wait, message_id=message_id, expiry=expiry)], now=now)
+    draft = draft_of(to, text, wait, message_id=message_id, expiry=expiry, to_newcomers=to_newcomers)
+    [written] = commit_all(store, [draft], now=now)
     if isinstance(written, SecuremsgError):
         raise written
     return written

@@ -11,6 +11,7 @@ from securemsg.errors import RemoteProtocolError
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.envelope import MAX_LOBBY_TEXT
 from securemsg.protocol.messages import MAX_DEVICES
+from securemsg.protocol.rooms import MAX_MEMBERS, MAX_ROOM_DEVICES
 
 
 class Exit(enum.IntEnum):
@@ -36,10 +37,10 @@ MEANINGS: dict[Exit, str] = {
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
     Exit.REFUSED: "refused for good; the code is printed, the message is marked as failed and leaves the outbox"
-    " (it stays if the server refuses the whole account, or the recipient has no RSA key)",
+    " (it stays if the server refuses the whole account, the recipient has no RSA key, or its room waits for you)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
-    Exit.TIMED_OUT: "not delivered, or too few messages received, within --timeout",
+    Exit.TIMED_OUT: "not delivered, not added to a room, or too few messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
     " another recv or respond is running",
@@ -197,6 +198,73 @@ WORDS: dict[str, _Words] = {
     "lobby-too-large": _Words(
         Exit.REFUSED, f"a text in {LOBBY_NAME} has at most {MAX_LOBBY_TEXT} bytes of UTF-8", "send it in parts"
     ),
+    # rooms
+    "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),
+    "room-unclear": _Words(
+        Exit.USAGE, "several rooms may be {name}", "give the first digits of the room's id: securemsg room list"
+    ),
+    "room-name-taken": _Words(
+        Exit.USAGE, "you already call another room {name}", "choose another name; to join: securemsg room join ROOM --as NAME"
+    ),
+    "too-many-rooms": _Words(
+        Exit.REFUSED, "this profile knows too many rooms", "decline invitations: securemsg room leave ROOM"
+    ),
+    "not-in-room": _Words(
+        Exit.REFUSED, "you are not in {name}", "an admin of the room can invite you; your rooms: securemsg room list"
+    ),
+    "not-admin": _Words(
+        Exit.REFUSED, "only admins of {name} can do that", "ask one of them: securemsg room members '{name}'"
+    ),
+    "last-admin": _Words(
+        Exit.REFUSED,
+        "{name} needs an admin",
+        "make somebody else an admin first: securemsg room admin '{name}' WHO",
+    ),
+    "room-full": _Words(
+        Exit.REFUSED,
+        f"{{name}} is full: a room has at most {MAX_MEMBERS} members, and {MAX_ROOM_DEVICES} devices of theirs",
+        "remove somebody first: securemsg room remove '{name}' WHO",
+    ),
+    "room-forked": _Words(
+        Exit.REFUSED,
+        "the server shows another member list of {name} than this profile has; nothing is sent there until you decide",
+        "compare the digits of `securemsg room members '{name}'` with the others; to go by the server's list:"
+        " securemsg room follow '{name}'; to make a new room: securemsg room renew '{name}'",
+    ),
+    "room-broken": _Words(
+        Exit.REFUSED,
+        "{name} is broken, and nothing can be sent there",
+        "an admin can make a new room for its members: securemsg room renew '{name}'",
+    ),
+    "room-changed": _Words(
+        Exit.REFUSED,
+        "somebody has joined {name} since this was written",
+        "send it to the new members, too: securemsg room release '{name}'; or withdraw it:"
+        " securemsg room release '{name}' --drop",
+    ),
+    "room-behind": _Words(
+        Exit.NOT_CONNECTED,
+        "this profile lacks the newest member list of {name}",
+        "the other members were asked for it; it comes once one of them is online",
+    ),
+    "stale-room": _Words(Exit.NOT_CONNECTED, "the members of {name} have just changed", _LATER),
+    "room-step-waits": _Words(Exit.NOT_CONNECTED, "a change of {name} waits for the messages before it", _LATER),
+    "bad-room-list": _Words(Exit.REFUSED, "a member list of {name} is not valid", "an admin can make a new room"),
+    "room-list-missing": _Words(
+        Exit.REFUSED, "nobody has the newest member list of {name}", "an admin can make a new room"
+    ),
+    "room-renewed": _Words(Exit.REFUSED, "another room has taken the place of {name}", "see: securemsg room list"),
+    "bad-room-link": _Words(
+        Exit.USAGE, "invalid or truncated link", "a link begins with securemsg-room: and has no spaces; ask for it again"
+    ),
+    "no-room-link": _Words(
+        Exit.REFUSED, "there is no link to {name} that this profile knows", "make one: securemsg room link '{name}' --new"
+    ),
+    "server-without-rooms": _Words(
+        Exit.NOT_CONNECTED, "this server knows no rooms", "ask its operator to update it; it goes out once that is done"
+    ),
+    "no-rooms": _Words(Exit.REFUSED, "{name} uses a version without rooms", "ask {name} to update"),
+    "not-added": _Words(Exit.TIMED_OUT, "you have asked to be added to {name}, and were not added in time"),
     "bad-request": _Words(Exit.REFUSED, "the server rejected the request", "check the versions of both sides"),
     "unknown-message": _Words(
         Exit.REFUSED, "the server does not know this request", "it is older than this client"
@@ -301,7 +369,7 @@ WORDS: dict[str, _Words] = {
     "no-receipts": _Words(
         Exit.USAGE,
         "nobody confirms messages in {name}: they go to everybody there",
-        "omit --wait: by default, send waits until the server has relayed the message",
+        "omit --wait: by default, send waits until the server has accepted the message, and relayed it in the lobby",
     ),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
     # waiting

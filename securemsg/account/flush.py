@@ -55,5 +55,5 @@ def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
     contact = get_contact(records, row.to.account)
     if contact is not None and contact.is_blocked:
         return True
-    message = load(records, HistoryRow, HISTORY, row.to.bucket, row.history) if row.history else None
+    message = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row.history else None
     return message is not None and message.code not in ("", "identity-changed")

@@ -12,7 +12,8 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import not_relayed
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.client import messages
-from securemsg.client.messages import Sent
+from securemsg.client.messages import ROOM_CHANGED, Sent
+from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending.results import first_code
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.contacts import get_contact
@@ -26,6 +27,8 @@ ACCEPTED, DELIVERED = "accepted", "delivered"
 BLOCKING = "identity-changed"
 # The code of a message whose recipient must act first.
 NO_KEY = "suite-unavailable"
+# The codes of messages that wait until somebody acts.
+HELD_UP = frozenset({BLOCKING, NO_KEY, ROOM_CHANGED, "room-forked", "room-broken"})
 # Seconds after which a L{Tracker} looks at all messages again.
 FULL_CHECK = 1.0
 
@@ -160,11 +163,13 @@ def held_up_by(store: IProfileStore, sent: Sent) -> str:
 def held_up_in(records: IRecords, sent: Sent) -> str:
     """
     Why a message cannot be sent until somebody acts: L{BLOCKING}, until the user accepts the contact's new identity; L{NO_KEY},
-    until the contact has an RSA key; else empty. The message itself says so only if it is the first in its queue; what the
-    first one says counts for those behind it if it was said after they were written.
+    until the contact has an RSA key; in a room, what the user has to decide there; else empty. The message itself says so only
+    if it is the first in its queue; what the first one says counts for those behind it if it was said after they were written.
     """
     if sent.status != "queued":
         return ""
+    if sent.conversation.is_room:
+        return _held_up_in_room(records, sent)
     if sent.code == NO_KEY:
         return NO_KEY
     contact = get_contact(records, sent.conversation.account)
@@ -178,12 +183,20 @@ def held_up_in(records: IRecords, sent: Sent) -> str:
     return ""
 
 
+def _held_up_in_room(records: IRecords, sent: Sent) -> str:
+    """Why a message in a room waits for the user."""
+    room = get_room(records, sent.conversation.room_id)
+    if room is not None and room.state in (RoomState.FORKED, RoomState.BROKEN):
+        return f"room-{room.state}"
+    return sent.code if sent.code == ROOM_CHANGED else ""
+
+
 def _problem(sent: Sent, held_up: str) -> SecuremsgError:
     """Why a message does not get any further."""
     if sent.status == "withdrawn":
         return error_for("withdrawn")
     if sent.status == "queued":
-        return error_for(held_up or BLOCKING, sent.conversation.account)
+        return error_for(held_up or BLOCKING, sent.to if sent.conversation.is_room else sent.conversation.account)
     return error_for(sent.code or "refused", sent.to)
 
 

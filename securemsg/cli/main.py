@@ -39,6 +39,7 @@ COMMANDS = {
     "respond": "Answer every text message with the output of a command.",
     "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
+    "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
     "devices": "List your devices or those of NAME; remove or accept one of yours.",

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from securemsg.account.errors import error_for
+from securemsg.account.rooms import command_for
 from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.lobby import event_text
 from securemsg.client.messages import Line, Received, Sent
+from securemsg.client.rooms.events import words
 from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.times import iso
@@ -19,6 +22,7 @@ from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import PQXDH, Kind
+from securemsg.protocol.rooms import MAX_ROOM_DEVICES
 
 # Notes about messages in words; an unknown code is shown as it is.
 NOTES = {
@@ -32,6 +36,8 @@ NOTES = {
 CIPHER_NAMES = {64: "A256CBC-HS512", 32: "A128CBC-HS256"}
 # What a suite may lack.
 LACKS = {FORWARD_SECRECY: "no forward secrecy", POST_QUANTUM: "not post-quantum"}
+# Why a member of a room is left out, where that has another meaning than elsewhere.
+LEFT_OUT = {"too-many-devices": f"the members have more than {MAX_ROOM_DEVICES} devices"}
 # How many encrypted bytes are shown: the random bytes at the beginning, and as many of ciphertext.
 SHOWN_BYTES = 32
 # How many bytes of a deposit id are shown: enough to distinguish those on one screen.
@@ -47,7 +53,24 @@ def kind_name(kind: int) -> str:
 
 
 def received_record(message: Received) -> dict[str, object]:
-    """A received message, for programs."""
+    """A received message, for programs; of what happened in a room, and of an invitation, with what that says."""
+    return {**_record_of(message), **_facts_of(message)}
+
+
+def _facts_of(message: Received) -> dict[str, object]:
+    """What a message says that is no text."""
+    if message.event is not None:
+        event = message.event
+        changed = {"event": event.decision, "author": event.author, "names": list(event.names), "title": event.title}
+        return {"kind": "room", **changed, "is_admin": event.is_admin if event.decision == "role" else None}
+    if message.invite is not None:
+        invite = message.invite
+        facts = {"room_id": invite.room.hex(), "title": invite.title, "members": list(invite.members)}
+        return {**facts, "join": command_for(invite.room, invite.title)}
+    return {}
+
+
+def _record_of(message: Received) -> dict[str, object]:
     return {
         "id": message.id.hex(),
         "from": message.sender,
@@ -65,29 +88,49 @@ def received_record(message: Received) -> dict[str, object]:
     }
 
 
-def received_text(message: Received, columns: int = 0) -> str:
-    """A received message, for people."""
-    return _text_of(message, "", message.sender, columns)
+def received_text(message: Received, columns: int = 0, mark: str = "") -> str:
+    """
+    A received message, for people.
+
+    @param mark: a note about the sender.
+    """
+    return _text_of(message, message.to, message.sender, columns, mark)
 
 
 def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") -> str:
     """A message, or what happened in a room, for people."""
-    event = event_text(line, own)
+    event = _event_of(line, own)
     if event:
         return slash.event_line(iso(line.sent_at), line.room, event, mark)
     return slash.line_of(iso(line.sent_at), sender, line.text, columns, mark, line.room)
+
+
+def _event_of(line: Line, own: str) -> str:
+    """What happened, in words; empty where something was said."""
+    if isinstance(line, Received) and line.event is not None:
+        return words(line.event, own)
+    if isinstance(line, Received) and line.invite is not None:
+        invite = line.invite
+        among = f" ({', '.join(invite.members)})" if invite.members else ""
+        return f"{line.sender} invites you to the room {invite.title}{among}; join: {command_for(invite.room, invite.title)}"
+    return event_text(line, own)
 
 
 def remark(message: Received) -> str:
     """A remark about a message, or an empty text."""
     remarks = []
     if message.gap_before:
-        remarks.append(slash.gap_line(message.conversation.name, message.gap_before))
+        remarks.append(slash.gap_line(_whose(message), message.gap_before))
     if message.note:
         known = NOTES.get(message.note)
         what = escape(message.note) if known is None else known.format(suite=escape(message.suite))
-        remarks.append(f"-- the next message from {escape(message.conversation.name)} {what}")
+        remarks.append(f"-- the next message from {escape(_whose(message))} {what}")
     return "\n".join(remarks)
+
+
+def _whose(message: Received) -> str:
+    """Whose messages are counted: in a room each member's, in the lobby those of the server, which relays."""
+    return f"{message.sender} in {message.room}" if message.conversation.is_room else message.conversation.name
 
 
 def runs(page: Sequence[Received], as_json: bool) -> list[list[Received]]:
@@ -113,7 +156,13 @@ def sent_record(message: Sent) -> dict[str, object]:
         "delivered_at": iso(message.delivered_at) if message.delivered_at else None,
         "devices": [device.hex() for device in message.devices],
         "lacks_one_time": message.lacks_one_time,
+        "missed": [{"name": each.account, "code": each.code} for each in message.missed],
     }
+
+
+def left_out_text(name: str, code: str) -> str:
+    """Why a member of a room does not get a message, in words."""
+    return LEFT_OUT.get(code) or error_for(code, name).text
 
 
 def line_record(line: Line, own: str) -> dict[str, object]:
@@ -138,6 +187,8 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
+    if line.missed:
+        state += f", not to {', '.join(each.account for each in line.missed)}"
     if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
         state = ""
     return _text_of(line, own, own, columns, state)

@@ -15,7 +15,7 @@ from securemsg.account.errors import error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import LOBBY_NAME, RSA_BITS, check_name
+from securemsg.protocol.devices import NAME_PATTERN, ROOM_MARK, RSA_BITS, check_name
 from securemsg.protocol.envelope import CIPHERS, PQXDH, PSK, RSA
 from securemsg.protocol.invite import TRANSPORTS, is_host
 
@@ -250,10 +250,27 @@ class ConversationName(AccountName):
 
         @raise SecuremsgError: it is invalid.
         """
-        return value if value == LOBBY_NAME else super().convert(value, param, ctx)
+        return ROOM.convert(value, param, ctx) if value.startswith(ROOM_MARK) else super().convert(value, param, ctx)
+
+
+class RoomName(click.ParamType[str]):
+    """An argument that takes what a room is called, or the first digits of its id; with or without the mark."""
+
+    name = "room"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """
+        Check a name, and give it with the mark.
+
+        @raise SecuremsgError: it is invalid.
+        """
+        if not NAME_PATTERN.fullmatch(value.removeprefix(ROOM_MARK)):
+            raise error_for("illegal-name", repr(value), text="invalid room name: {name}")
+        return ROOM_MARK + value.removeprefix(ROOM_MARK)
 
 
 NAME = AccountName()
+ROOM = RoomName()
 PEER = ConversationName()
 
 

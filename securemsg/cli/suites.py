@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.rooms import is_room
 from securemsg.cli.commands.keygen import load_key
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
@@ -36,6 +37,8 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
     if name == LOBBY_NAME and settings.suite != PQXDH:
         text = f"{LOBBY_NAME} has no suite of its own: what you say there goes to `{SERVER_NAME}` in suite pqxdh"
         raise SecuremsgError(Exit.USAGE, "usage", text, "omit --suite and --key-file")
+    if is_room(name) and settings.suite != PQXDH:
+        raise SecuremsgError(Exit.USAGE, "usage", "rooms have suite pqxdh alone", "omit --suite and --key-file")
     if settings.suite not in SECRET_SIZES:
         if settings.key_file is not None:
             raise SecuremsgError(
@@ -66,7 +69,9 @@ def wanted(settings: Settings, name: str, pinned: Chosen) -> Chosen:
 
 
 def pinned_suite(context: CommandContext, name: str) -> Chosen:
-    """The pinned suite of a conversation."""
+    """The pinned suite of a conversation; a room has the default."""
+    if is_room(name):
+        return Chosen()
     with context.store.reading() as records:
         return pins.pinned_suite(records, context.profile.conversation(name))
 

@@ -67,6 +67,8 @@ from securemsg.protocol.rooms import RoomInvite
 PAGE = 500
 # What happens in a room, and is not said there.
 EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT, Kind.LIST})
+# The code of a message that its user must let go.
+ROOM_CHANGED = "room-changed"
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
@@ -81,9 +83,10 @@ __all__ = [
     "compose_all",
     "compose_in",
     "first_with_status",
+    "held",
     "held_back",
-    "let_go",
     "history",
+    "let_go",
     "mark_read",
     "notices",
     "pending",
@@ -451,10 +454,31 @@ def let_go(store: IProfileStore, name: str) -> int:
     """
     with store.writing() as records:
         to = rooms.named(records, name).conversation
-        waiting = [(seq, row) for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS) if row.to == to and row.history]
-        for seq, row in waiting:
+        held = _held(records, to)
+        for seq, row, history in held:
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, newcomers=True), seq)
-        return len(waiting)
+            save(records, HISTORY, to.bucket, msgspec.structs.replace(history, code=""), row.history)
+        return len(held)
+
+
+def held(store: IProfileStore, name: str) -> list[bytes]:
+    """
+    The ids of the messages that wait because somebody has joined a room since they were written.
+
+    @raise Refusal: C{no-such-room}; C{room-unclear}.
+    """
+    with store.reading() as records:
+        to = rooms.named(records, name).conversation
+        return [history.content.message_id for _, _, history in _held(records, to)]
+
+
+def _held(records: IRecords, to: Conversation) -> list[tuple[int, OutboxRow, HistoryRow]]:
+    found = []
+    for seq, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+        history = load(records, HistoryRow, HISTORY, to.bucket, row.history) if row.to == to and row.history else None
+        if history is not None and history.code == ROOM_CHANGED and not row.withdrawn:
+            found.append((seq, row, history))
+    return found
 
 
 def sent(store: IProfileStore, message_id: bytes) -> Sent | None:

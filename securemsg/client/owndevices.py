@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from securemsg.client.context import Context
 from securemsg.client.requests import Answer, Callback
+from securemsg.client.rooms.joining import want_fresh
 from securemsg.client.sessions import prekeys
 from securemsg.client.state import ownlist
 from securemsg.client.state.lists import device_digest
@@ -107,6 +108,7 @@ class OwnDevices:
         try:
             with self._context.store.writing() as records:
                 self._sign(records, others)
+                want_fresh(records, self._context.time())
         except Refusal as refusal:
             callback(refusal)
             return

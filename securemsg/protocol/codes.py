@@ -89,7 +89,7 @@ TABLE = (
     ),
     Code("stale-list", SentIn.REFUSED, Consequence.RETRY),
     Code("forbidden", SentIn.FAILED | SentIn.ANSWER, Consequence.REFUSED),
-    Code("no-such-account", SentIn.ANSWER, Consequence.REFUSED),
+    Code("no-such-account", SentIn.ANSWER | SentIn.MISSED, Consequence.REFUSED),
     Code("no-such-device", SentIn.REFUSED, Consequence.REFUSED),
     Code("no-prekeys", SentIn.REFUSED, Consequence.RETRY),
     Code("too-many-prekeys", SentIn.REFUSED, Consequence.RETRY),
@@ -111,6 +111,7 @@ TABLE = (
     Code("not-in-lobby", SentIn.LOBBY, Consequence.REFUSED),
     Code("lobby-too-large", SentIn.LOBBY | SentIn.LOCAL, Consequence.REFUSED),
     # rooms
+    Code("server-without-rooms", SentIn.LOCAL, Consequence.RETRY),
     Code("room-behind", SentIn.LOCAL, Consequence.WAITS),
     Code("room-forked", SentIn.LOCAL, Consequence.WAITS),
     Code("room-broken", SentIn.LOCAL, Consequence.REFUSED),

@@ -21,10 +21,13 @@ from securemsg.client.state.invites import trust_inviter
 from securemsg.client.state.profile import create_profile, load_profile, save_profile
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
+from securemsg.net.link import LinkInfo
 from securemsg.net.memory import connect_memory, observe_memory
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn, spawn
+from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IPeer
+from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import Message, Unknown
 from securemsg.protocol.states import Side
@@ -40,6 +43,8 @@ START = 1_800_000_000
 # More turns of the clock than any exchange takes.
 MAX_TURNS = 2000
 
+# As if over TCP: whoever comes through memory is the contact in the daemon's own process, which has no rooms.
+FAR = LinkInfo(Binding("tcp", "tls-exporter", bytes(range(32)), bytes(range(1, 33))))
 Watch = Callable[[Message | Unknown], None]
 
 
@@ -50,6 +55,7 @@ class MemoryDialer:
     place: Place
     peer: IPeer
     failed: Callable[[str], None]
+    is_local: bool
     stream: StreamProtocol | None = None
 
     def start(self) -> None:
@@ -58,8 +64,9 @@ class MemoryDialer:
             self.place.clock.callLater(0, self.failed, "not-connected")
             return
         place = self.place
-        server = ConnectionOptions(Side.SERVER, place.server.connect, observe_memory, place.clock, place.turn, handshake=False)
-        client = ConnectionOptions(Side.CLIENT, lambda: self.peer, observe_memory, place.clock, place.turn, handshake=False)
+        observe = observe_memory if self.is_local else lambda transport: FAR
+        server = ConnectionOptions(Side.SERVER, place.server.connect, observe, place.clock, place.turn, handshake=False)
+        client = ConnectionOptions(Side.CLIENT, lambda: self.peer, observe, place.clock, place.turn, handshake=False)
         _, self.stream = connect_memory(server, client, place.clock)
 
     def stop(self, code: str = "") -> Deferred[None]:
@@ -174,7 +181,7 @@ class Place:
         """The server connection of one process."""
 
         def dial(peer: IPeer, failed: Callable[[str], None], persistent: bool) -> MemoryDialer:
-            self.dialers.append(MemoryDialer(self, peer, failed))
+            self.dialers.append(MemoryDialer(self, peer, failed, context.profile.name == SERVER_NAME))
             return self.dialers[-1]
 
         return AccountConnection(

@@ -77,6 +77,7 @@ class HelpTests(CommandLineCase):
             "respond",
             "chat",
             "history",
+            "room",
             "lobby",
             "contacts",
             "devices",

@@ -21,6 +21,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("ping",),
     ("invite",),
+    ("room", "create", "team"),
 )
 # These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket. C{devices}
 # does only to change a list, C{lobby} only for who is in it.

@@ -34,7 +34,8 @@ BESIDE = {
     ("recv", "chat on a pipe", "bot"): ("profile_receives", "profile_receives_cpu"),
     ("daemon",): (
         "stored", "stored_cpu", "drained", "drained_cpu", "queue_disk", "garbage", "garbage_kept", "lobby", "suite_pqxdh",
-        "suite_rsa", "suite_rsa_epoch",
+        "suite_rsa", "suite_rsa_epoch", "room_copy_1", "room_copies_1", "room_last", "room_copy_16", "room_copies_16",
+        *(f"room_{what}_{size}" for size in (3, 10, 50) for what in ("write", "read", "sent", "got")),
     ),
 }  # fmt: skip
 SIZES = {

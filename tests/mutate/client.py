@@ -397,7 +397,7 @@ GUARDS: tuple[Guard, ...] = (
         ("if rules.size not in (0, len(content.body)):", "if False:", "SenselessTests::test_void_of_nothing"),
         ("is_new = records.get(SEEN, known) is None", "is_new = True", "SenselessTests::test_same_id"),
         (
-            "if content.wants_receipt and is_shown:",
+            "if content.wants_receipt and is_shown and not is_room:",
             "if content.wants_receipt:",
             "SenselessTests::test_silent_kinds_confirmed",
         ),

@@ -120,8 +120,8 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/messages.py",
         "tests/cli/chat/test_lobby.py",
-        ("return bool(self.room) and self.kind in LINES", "return False", "SentTests::test_relayed"),
-        ("return bool(self.room) and self.kind in LINES", "return bool(self.room)", "SentTests::test_leaving"),
+        ("return self.conversation.kind is ConversationKind.LOBBY", "return False", "SentTests::test_relayed"),
+        ("is ConversationKind.LOBBY and self.kind in LINES", "is ConversationKind.LOBBY", "SentTests::test_leaving"),
     ),
     *guards(
         "account/tracking.py",
@@ -153,7 +153,7 @@ GUARDS: tuple[Guard, ...] = (
         (' and line.status in ("accepted", "delivered"):', ":", "LobbyChatTests::test_events_of_ours"),
     ),
     *guards(
-        "cli/chat/room.py",
+        "cli/chat/lobby.py",
         "tests/cli/chat/test_lobby.py",
         ('state.code if state.presence is Presence.REFUSED else ""', "state.code", "MembersTests::test_busy"),
     ),
@@ -175,7 +175,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "account/compose.py",
         "tests/cli/chat/test_lobby.py",
-        ("if to == LOBBY_NAME and wait == DELIVERED:", "if False:", "WordTests::test_no_receipts"),
+        ("if to.startswith(ROOM_MARK) and wait == DELIVERED:", "if False:", "WordTests::test_no_receipts"),
     ),
     *guards(
         "cli/suites.py",
@@ -185,7 +185,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/settings.py",
         "tests/cli/chat/test_lobby.py",
-        ("return value if value == LOBBY_NAME else", 'return value if value.startswith("#") else', "WordTests::test_arguments"),
+        ("if not NAME_PATTERN.fullmatch(value.removeprefix(ROOM_MARK)):", "if False:", "WordTests::test_arguments"),
     ),
     *guards(
         "protocol/envelope.py",

@@ -40,13 +40,13 @@ GUARDS: tuple[Guard, ...] = (
         ("if device.messages >= settings.mailbox_messages or ", "if ", "QuotaTests::test_messages"),
         (" or device.size + size > settings.mailbox_size:", ":", "QuotaTests::test_size"),
         (
-            "        if relayed != fingerprint(message):\n",
-            "        if False:\n",
+            "        if message.room is not None or relayed != fingerprint(message):\n",
+            "        if message.room is not None:\n",
             "tests/server/test_fast_path.py::FastPathTests::test_repeated",
         ),
         ("        if relayed is None:\n", "        if True:\n", "tests/server/test_fast_path.py::FastPathTests::test_repeated"),
-        ("if not self._deposits.consume(sender.rate_key, 1 + len(missed)):", "if False:", "QuotaTests::test_rate"),
-        ("1 + len(missed)", "1", "QuotaTests::test_rate"),
+        ("if not self._deposits.consume(sender.rate_key, count + len(missed)):", "if False:", "QuotaTests::test_rate"),
+        ("count + len(missed)", "count", "QuotaTests::test_rate"),
         (
             "if len(recipients) > 1 and len({destination.account for _, destination in recipients}) != len(recipients):",
             "if False:",

@@ -121,16 +121,16 @@ GUARDS: tuple[Guard, ...] = (
             "StrangerTests::test_once_a_day",
         ),
         (
-            "return contact is None or not (contact.known or policy",
-            "return not (contact and contact.known or policy",
+            "    if contact is None:\n        return True\n    return not (contact.known or policy",
+            "    return not (contact and contact.known or policy",
             "ResetTests::test_made_up",
         ),
         (
-            "(contact.known or policy_of(records, profile) is Policy.EVERYBODY)",
-            "contact.known",
+            "contact.known or policy_of(records, profile) is Policy.EVERYBODY or",
+            "contact.known or",
             "StrangerTests::test_everybody",
         ),
-        ("(contact.known or policy_of(records, profile) is Policy.EVERYBODY)", "False", "StrangerTests::test_known"),
+        ("(contact.known or policy_of", "(policy_of", "StrangerTests::test_known"),
         ("GAP_DELAY if gaps else 0", "0", "GapTests::test_patience"),
         (
             "begin = left_out(base, ours.index(incarnation), MAX_N) + 1",
@@ -157,8 +157,8 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_expired",
         ),
         (
-            " and history.status not in (Status.FAILED, Status.WITHDRAWN):",
-            ":",
+            " and history.status not in (Status.FAILED, Status.WITHDRAWN)",
+            "",
             "tests/client/sessions/test_reset_bounds.py::AnswerTests::test_taken_back",
         ),
         (

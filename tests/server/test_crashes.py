@@ -1,13 +1,13 @@
 """
-Mailboxes under everything at once: deposits, repetitions, reconnects, slow readers, time that passes or does not, a full disk,
-and a process that dies between any two durable steps.
+Mailboxes and rooms under everything at once: deposits, repetitions, reconnects, slow readers, time that passes or does not, a
+full disk, and a process that dies between any two durable steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, field, frozen
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,21 +21,50 @@ from securemsg.protocol.messages import (
     DepositRefused,
     Destination,
     Failed,
+    ListMark,
     Part,
     Publish,
+    RoomItem,
+    RoomStep,
     Unknown,
     Welcome,
 )
-from securemsg.server.limits import DISK_SAMPLE, Settings
+from securemsg.server.limits import DISK_SAMPLE, Rate, Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.case import changed
 from tests.server.rig import DAY, ROOMY, Client, Rig, User
 
-# Few accounts in memory and a small window, so that loading and paging happen all the time.
-SMALL = Settings(registration="open", cached_accounts=1, window_frames=3, window_size=500, max_unanswered=4)
+# Few accounts and rooms in memory and a small window, so that loading and paging happen all the time.
+SMALL = Settings(
+    registration="open", cached_accounts=1, cached_rooms=1, window_frames=3, window_size=500, max_unanswered=4,
+    rooms=Rate(10_000, 1), room_steps=Rate(10_000, 1),
+)  # fmt: skip
 
 
 WHO = st.integers(0, 3)
+ROOMS = (b"the first room..", b"the second room.")
+WHERE = st.sampled_from(ROOMS)
+
+
+@frozen
+class Members:
+    """
+    A list that somebody has made.
+
+    @ivar base: the digest of the list before; empty: there is none.
+    @ivar proof: for the next step.
+    @ivar deposit_id: of the step that brings it.
+    """
+
+    n: int
+    digest: bytes
+    base: bytes
+    proof: bytes
+    deposit_id: bytes
+
+
+# What comes before the first list. Where there is no row any proof does.
+NOBODY = Members(0, b"", b"", bytes(32), b"")
 
 
 @define(eq=False)
@@ -48,6 +77,10 @@ class Endpoint:
     @ivar repeated: deposit ids that were sent again after an answer, and may come late, or once more after a crash.
     @ivar acknowledged: deposit ids that this process of the server must not deliver again.
     @ivar last: in this connection, the sender's device to the n of its latest delivery.
+    @ivar lists: by room, the newest list that it was told of.
+    @ivar made: by room, the newest list that it knows or has made.
+    @ivar passed: in this connection, by room, the number of the latest list.
+    @ivar stale: deposits that their room refused: the list that they went by was not there yet, or never will be.
     """
 
     user: User
@@ -63,6 +96,10 @@ class Endpoint:
     last: dict[bytes, int] = field(factory=dict)
     repeated: set[bytes] = field(factory=set)
     spoiled: set[bytes] = field(factory=set)
+    lists: dict[bytes, Members] = field(factory=dict)
+    made: dict[bytes, Members] = field(factory=dict)
+    passed: dict[bytes, int] = field(factory=dict)
+    stale: list[Deposit] = field(factory=list)
 
 
 class MailboxMachine(RuleBasedStateMachine):
@@ -74,16 +111,23 @@ class MailboxMachine(RuleBasedStateMachine):
     @initialize(present=st.sets(WHO))
     def begin(self, present: set[int]) -> None:
         """Register everybody; some stay."""
-        self.rig = Rig(SMALL, store=MemoryServerStore(manual=True))
+        self.rig = Rig(SMALL, store=MemoryServerStore(manual=True), features=("rooms",))
         people = [self.rig.register(name) for name in ("alice", "bob", "carol")]
         bob, client = people[1]
         second = bob.sibling()
         bob.version = 2
         client.ask(Publish(1, bob.device_list()))
+        people.append((second, self.rig.login(second)))
+        # What they announced has to be known in the next process, too.
+        self.rig.server.tick()
+        self.rig.commit()
         for _, one in people:
             self.rig.lose(one)
-        self.endpoints = [Endpoint(user) for user, _ in people] + [Endpoint(second)]
+        self.endpoints = [Endpoint(user) for user, _ in people]
         self.deposits: dict[bytes, Deposit] = {}
+        self.lists: dict[bytes, Members] = {b"": NOBODY}
+        self.dead: set[bytes] = set()
+        self.was_full = False
         for who in sorted(present):
             self.connect(who)
 
@@ -107,6 +151,10 @@ class MailboxMachine(RuleBasedStateMachine):
         endpoint.logged_in = False
         endpoint.in_hand.clear()
         endpoint.last.clear()
+        endpoint.passed.clear()
+        if self.was_full:
+            # The connection before may have lost a refusal, after which others overtook.
+            endpoint.repeated |= {deposit.deposit_id for deposit in endpoint.outbox}
         endpoint.client.ask(self.rig.proof(endpoint.client, endpoint.user, endpoint.n))
 
     @rule(who=WHO)
@@ -133,12 +181,46 @@ class MailboxMachine(RuleBasedStateMachine):
         if not destinations:
             return
         for _ in range(count):
-            endpoint.n += 1
-            deposit = Deposit(keys.random_id(), endpoint.n, DAY, bytes(size), destinations)
-            self.deposits[deposit.deposit_id] = deposit
-            endpoint.outbox.append(deposit)
-            if endpoint.client is not None and endpoint.logged_in:
-                endpoint.client.send(deposit)
+            self.send(endpoint, Deposit(keys.random_id(), endpoint.n + 1, DAY, bytes(size), destinations))
+
+    def send(self, endpoint: Endpoint, deposit: Deposit) -> None:
+        """Now, or after the next login."""
+        endpoint.n = deposit.n
+        self.deposits[deposit.deposit_id] = deposit
+        endpoint.outbox.append(deposit)
+        if endpoint.client is not None and endpoint.logged_in:
+            endpoint.client.send(deposit)
+
+    @rule(who=WHO, room=WHERE, ahead=st.booleans(), size=st.integers(0, 300))
+    def step(self, who: int, room: bytes, ahead: bool, size: int) -> None:
+        """Make the next list of a room, of the newest that is known, or of one that was made and not accepted."""
+        endpoint = self.endpoints[who]
+        # Where there is no row the second step would make it, if there was no room for the first.
+        base = (endpoint.made if ahead and room in endpoint.lists else endpoint.lists).get(room, NOBODY)
+        proof = keys.nonce()
+        made = Members(base.n + 1, keys.nonce(), base.digest, proof, keys.random_id())
+        self.lists[made.digest] = endpoint.made[room] = made
+        item = RoomItem(room, made.n, made.digest, RoomStep(base.proof, keys.sha256(proof)))
+        self.send(endpoint, self.of_room(endpoint, made.deposit_id, size, item))
+
+    @rule(who=WHO, room=WHERE, ahead=st.booleans(), size=st.integers(0, 300), count=st.integers(1, 3))
+    def say(self, who: int, room: bytes, ahead: bool, size: int, count: int) -> None:
+        """Say something in a room, by one of these lists."""
+        endpoint = self.endpoints[who]
+        known = (endpoint.made if ahead else endpoint.lists).get(room, NOBODY)
+        if known.n:
+            for _ in range(count):
+                item = RoomItem(room, known.n, known.digest, None)
+                self.send(endpoint, self.of_room(endpoint, keys.random_id(), size, item))
+
+    def of_room(self, endpoint: Endpoint, deposit_id: bytes, size: int, item: RoomItem) -> Deposit:
+        """A deposit for everybody."""
+        parts: dict[str, list[Part]] = {}
+        for one in self.endpoints:
+            part = [Part(one.user.device_id, b"to " + one.user.device_id)] if one is not endpoint else []
+            parts[one.user.name] = parts.get(one.user.name, []) + part
+        to = [Destination(name, those) for name, those in parts.items()]
+        return Deposit(deposit_id, endpoint.n + 1, DAY, bytes(size), to, item)
 
     @rule(who=WHO, which=st.integers(0, 50), spoil=st.booleans())
     def repeat(self, who: int, which: int, spoil: bool) -> None:
@@ -204,6 +286,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def fill_disk(self, full: bool) -> None:
         """The disk is nearly full, or has room again; the server sees it when it looks the next time."""
         self.rig.space = 0 if full else ROOMY
+        self.was_full |= full
         self.rig.time += DISK_SAMPLE
 
     @precondition(lambda self: self.rig.store.held)
@@ -224,6 +307,7 @@ class MailboxMachine(RuleBasedStateMachine):
         """The process dies; some are there again at once."""
         self.absorb()
         self.rig.crash()
+        self.check_rooms()
         for endpoint in self.endpoints:
             endpoint.client = None
             endpoint.logged_in = False
@@ -259,6 +343,9 @@ class MailboxMachine(RuleBasedStateMachine):
                 assert acceptance.missed == []
                 self.answered(endpoint, acceptance)
         elif isinstance(message, DepositRefused):
+            if message.code == "stale-room":
+                self.refused(endpoint, self.deposits[message.deposit_id], message.room)
+                return
             # Nothing else is refused. What has no room stays in the outbox, and others overtake it.
             assert message.code == "retry-later" or message.deposit_id in endpoint.spoiled, message
             assert message.code in ("conflict", "retry-later")
@@ -269,15 +356,20 @@ class MailboxMachine(RuleBasedStateMachine):
     def answered(self, endpoint: Endpoint, acceptance: Acceptance) -> None:
         """An acceptance is of something that this device sent, and that is in the store or acknowledged by everybody."""
         deposit = self.deposits[acceptance.deposit_id]
+        if deposit.room is not None:
+            assert acceptance.stored
+            assert deposit.deposit_id not in self.dead
+            self.told(endpoint, deposit.room.room, deposit.room.n, deposit.room.digest)
         if acceptance.stored:
             endpoint.stored = max(endpoint.stored, deposit.n)
         else:
             named = {part.device for to in deposit.to for part in to.parts}
             readers = [one for one in self.endpoints if one.user.device_id in named]
             assert all(deposit.deposit_id in one.got for one in readers), "accepted before it was safe"
-        if deposit in endpoint.outbox:
-            endpoint.outbox.remove(deposit)
-            endpoint.accepted.append(deposit)
+        for waiting in (endpoint.outbox, endpoint.stale):
+            if deposit in waiting:
+                waiting.remove(deposit)
+                endpoint.accepted.append(deposit)
         assert deposit in endpoint.accepted
 
     def delivered(self, endpoint: Endpoint, delivery: Deliver) -> None:
@@ -288,13 +380,87 @@ class MailboxMachine(RuleBasedStateMachine):
         is_spoiled = delivery.deposit_id in sender.spoiled and delivery.common == deposit.common + b"!"
         assert delivery.common == deposit.common or is_spoiled
         assert sender.user.name == delivery.account
-        assert deposit in sender.outbox or deposit in sender.accepted
+        assert deposit in [*sender.outbox, *sender.accepted, *sender.stale]
+        assert deposit.deposit_id not in self.dead
+        assert delivery.room == deposit.room
+        if delivery.room is not None:
+            self.in_order(endpoint, delivery.room)
         if delivery.deposit_id not in sender.repeated:
             assert endpoint.last.get(delivery.device, 0) < deposit.n
             endpoint.last[delivery.device] = deposit.n
         assert delivery.deposit_id not in endpoint.acknowledged
         endpoint.in_hand.append(delivery)
         assert len(endpoint.in_hand) <= SMALL.window_frames
+
+    # --- what must be true of rooms -----------------------------------------------------------------------------------
+
+    def chain(self, room: bytes) -> list[Members]:
+        """The lists of a room up to its row, the first one first."""
+        rows = self.rig.store.query(f"SELECT n, digest FROM rooms WHERE room = x'{room.hex()}'")  # noqa: S608
+        found: list[Members] = []
+        for n, digest in rows:
+            newest = self.lists[digest]
+            assert newest.n == n
+            while newest.n:
+                found.insert(0, newest)
+                newest = self.lists[newest.base]
+        return found
+
+    def told(self, endpoint: Endpoint, room: bytes, n: int, digest: bytes) -> None:
+        """Whatever somebody is told of a room is committed, however soon the process dies."""
+        chain = self.chain(room)
+        assert len(chain) >= n
+        assert chain[n - 1].digest == digest, "told of a list that is not there"
+        for known in (endpoint.lists, endpoint.made):
+            if known.get(room, NOBODY).n <= n:
+                known[room] = chain[n - 1]
+
+    def in_order(self, endpoint: Endpoint, item: RoomItem) -> None:
+        """A list comes before what goes by it, and behind the one before and what went by that."""
+        self.told(endpoint, item.room, item.n, item.digest)
+        there = endpoint.got | {delivery.deposit_id for delivery in endpoint.in_hand}
+        passed = endpoint.passed.get(item.room, 0)
+        assert item.n > passed if item.step is not None else item.n >= passed
+        endpoint.passed[item.room] = item.n
+        for one in self.chain(item.room)[: item.n - (item.step is not None)]:
+            maker = next(maker for maker in self.endpoints if self.deposits[one.deposit_id] in self.of(maker))
+            assert maker is endpoint or one.deposit_id in there, "delivered before its list"
+
+    def of(self, endpoint: Endpoint) -> list[Deposit]:
+        """All that it deposited, but for what was refused for good."""
+        return endpoint.outbox + endpoint.accepted + endpoint.stale
+
+    def refused(self, endpoint: Endpoint, deposit: Deposit, mark: ListMark | None) -> None:
+        """A deposit is refused for a list that is there, and that it does not fit."""
+        item = deposit.room
+        assert item is not None
+        assert mark is not None
+        if mark.version:
+            self.told(endpoint, item.room, mark.version, mark.digest)
+        if item.step is None:
+            assert mark != ListMark(item.n, item.digest)
+        else:
+            assert mark.version
+            assert mark.digest != self.lists[item.digest].base
+        if mark.version >= item.n:
+            self.dead.add(deposit.deposit_id)
+        if deposit in endpoint.outbox:
+            endpoint.outbox.remove(deposit)
+            endpoint.stale.append(deposit)
+        endpoint.repeated.add(deposit.deposit_id)
+
+    def check_rooms(self) -> None:
+        """The row is that of the last step that was stored, and no two of one number were."""
+        stored = {deposit_id for (deposit_id,) in self.rig.store.query("SELECT deposit_id FROM deposits")}
+        for room in ROOMS:
+            steps = [one for one in self.lists.values() if one.deposit_id in stored and self.room_of(one) == room]
+            assert sorted(steps, key=lambda one: one.n) == self.chain(room)
+
+    def room_of(self, members: Members) -> bytes:
+        """Of which room this list is."""
+        item = self.deposits[members.deposit_id].room
+        assert item is not None
+        return item.room
 
     def teardown(self) -> None:
         """In the end everybody comes, and has everything that was accepted; and nothing is left on its way."""
@@ -322,6 +488,7 @@ class MailboxMachine(RuleBasedStateMachine):
                 for part in [part for to in deposit.to for part in to.parts]:
                     reader = next(one for one in self.endpoints if one.user.device_id == part.device)
                     assert deposit.deposit_id in reader.got, "accepted and lost"
+        self.check_rooms()
         self.check_rest()
 
     def check_rest(self) -> None:

@@ -294,6 +294,19 @@ class RepetitionTests(RoomCase):
         plain = changed(deposit, to=deposit.to[1:])
         self.assertNotEqual(digest_of(changed(plain, room=None)), digest_of(plain))
 
+    def test_of_what_was_never_written(self) -> None:
+        """What was passed on without being written, and was of no room, is another deposit than the same in a room."""
+        self.begin()
+        second, other = self.two_devices()
+        deposit = self.sender.deposit(self.bob)
+        self.sender.ask(deposit)
+        for client in (self.reader, other):
+            client.acknowledge()
+        self.assertEqual(self.sender.one(Accepted).deposits[0].stored, False)
+        self.assertEqual(len(deposit.to[0].parts), len([self.bob, second]))
+        in_room = changed(deposit, to=[Destination("alice", []), *deposit.to], room=self.room.say())
+        self.assertEqual(self.refused(in_room), "conflict")
+
     def test_old_digest(self) -> None:
         """The digest of what is of no room is the one that older releases have stored."""
         deposit = Deposit(bytes(16), 5, 60, b"common", [Destination("bob", [Part(bytes(16), b"own")])])
@@ -535,6 +548,8 @@ class RoleTests(RoomCase):
             changed_to = [*deposit.to, Destination("server", [])]
             self.assertEqual(self.refused(changed(deposit, to=changed_to, room=self.room.step()), contact), "forbidden")
             self.assertEqual(self.refused(changed(deposit, room=self.room.step()), contact), "forbidden")
+        empty = changed(contact.deposit(user), to=[Destination(user.name, [])])
+        self.assertEqual(self.refused(empty, contact), "bad-request")
         self.room.n = 0
         self.assertEqual(self.missed(self.room.step(), server), [Missed("server", server.device_id, "no-rooms")])
 

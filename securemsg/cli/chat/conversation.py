@@ -15,8 +15,8 @@ from securemsg.account.readlocks import ReadLocks
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import held_up_by
 from securemsg.cli.chat import slash
+from securemsg.cli.chat.lobby import Lobby
 from securemsg.cli.chat.pending import PendingAnswers
-from securemsg.cli.chat.room import Room
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     Confirm,
@@ -37,6 +37,7 @@ from securemsg.cli.commands.contacts import accept_keys
 from securemsg.cli.commands.verify import confirm_shown, new_devices, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
+from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import always_continue, json_line, report_note
 from securemsg.cli.rendering import (
     contact_record,
@@ -53,7 +54,6 @@ from securemsg.cli.rendering import (
     safety_text,
     suite_mark,
 )
-from securemsg.cli.rooms import announce_room
 from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -128,7 +128,7 @@ class Chat:
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
-        self._room = Room(context, notify, connection.nudge)
+        self._lobby = Lobby(context, notify, connection.nudge)
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Chat:
                 await self._show_members()
             case LeaveRoom():
                 if not await self._refuse_no_room():
-                    await self._room.leave()
+                    await self._lobby.leave()
             case ShowState():
                 facts = self.facts()
                 await self._write(self._shown(facts, fact_lines(facts)))
@@ -185,8 +185,8 @@ class Chat:
         """Commit messages; the agent sends them."""
         if not texts:
             return
-        if self._is_in_room:
-            self._room.enter()
+        if self._is_in_lobby:
+            self._lobby.enter()
         refusals = []
         drafts = [Draft(self.name, text) for text in texts]
         for written in messages.compose_all(self._context.store, drafts, now=self._context.now()):
@@ -277,7 +277,7 @@ class Chat:
 
     async def _refuse_guest(self) -> bool:
         """Say that there are no keys to compare, with a guest or in a room; C{False}: there are."""
-        if self._is_in_room:
+        if self._is_in_lobby:
             await self._notify(f"-- {self.name} has no number to compare; /to NAME first, then /verify")
             return True
         if not isinstance(self._context, GuestContext):
@@ -302,39 +302,39 @@ class Chat:
     # --- rooms ------------------------------------------------------------------------------------------------------
 
     @property
-    def _is_in_room(self) -> bool:
+    def _is_in_lobby(self) -> bool:
         return self.name == LOBBY_NAME
 
     @property
     def is_entering(self) -> bool:
         """Whether we have asked to be let into the room that lines go to, and were not answered."""
-        return self._is_in_room and self._room.is_entering
+        return self._is_in_lobby and self._lobby.is_entering
 
     @property
     def kept_out(self) -> str:
         """Why the room that lines go to, or went to, refused us; empty: none did."""
-        return self._room.kept_out
+        return self._lobby.kept_out
 
     async def open_room(self) -> None:
         """Enter the room that lines go to, if they go to one, and say who can read along."""
-        if self._is_in_room:
+        if self._is_in_lobby:
             if self._context.settings.as_json:
-                announce_room(self._context, self.name)
+                announce_lobby(self._context, self.name)
             else:
                 await self._notify(f"-- {READABLE}")
-            self._room.enter()
+            self._lobby.enter()
 
     async def _show_members(self) -> None:
         if await self._refuse_no_room():
             return
         if self._patience:
-            await self._connection.until(lambda: None if self._room.is_entering else True, self._patience)
-        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._room.members]
+            await self._connection.until(lambda: None if self._lobby.is_entering else True, self._patience)
+        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._lobby.members]
         await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
 
     async def _refuse_no_room(self) -> bool:
         """Say that this is no room; C{False}: it is one."""
-        if self._is_in_room:
+        if self._is_in_lobby:
             return False
         await self._notify(f"-- {self.name} is not a room; /to {LOBBY_NAME} first")
         return True
@@ -348,8 +348,8 @@ class Chat:
             if lost:
                 what = "1 answer" if lost == 1 else f"{lost} answers"
                 await self._notify(f"-- the connection was lost, and {what} with it; ask again")
-            if self._is_in_room:
-                await self._room.look()
+            if self._is_in_lobby:
+                await self._lobby.look()
             if not self.has_news():
                 return
             await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
@@ -387,7 +387,7 @@ class Chat:
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.answers.has_news or (self._is_in_room and self._room.has_news):
+        if self.answers.has_news or (self._is_in_lobby and self._lobby.has_news):
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
@@ -455,8 +455,8 @@ class Chat:
 
     def title(self) -> str:
         """The name, with marks: unverified, keys changed, key file or suite; of the lobby: how many are there."""
-        if self._is_in_room:
-            count = len(self._room.members)
+        if self._is_in_lobby:
+            count = len(self._lobby.members)
             return f"{self.name} ({count})" if count else self.name
         contact = self.contact()
         choice = pinned_suite(self._context, self.name)
@@ -468,7 +468,7 @@ class Chat:
 
     def title_in_line(self) -> str:
         """With whom, or where."""
-        return f"{'in' if self._is_in_room else 'with'} {self.title()}"
+        return f"{'in' if self._is_in_lobby else 'with'} {self.title()}"
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""

@@ -247,8 +247,9 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "",
 
 
 def event_line(time: str, room: str, event: str, mark: str = "") -> str:
-    """What happened in a room: C{[time] #room -- event}."""
-    return f"[{time}] {room} -- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
+    """What happened, in a room or with one: C{[time] #room -- event}."""
+    where = f"{room} " if room else ""
+    return f"[{time}] {where}-- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
 
 
 def gap_line(sender: str, missing: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.rooms import full_name, is_room
 from securemsg.cli.commands.contacts import find_contact
+from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import line_record, line_text
-from securemsg.cli.rooms import announce_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 
@@ -23,11 +24,12 @@ MAX_LINES = 1_000_000
 @shared
 @click.pass_context
 def history(ctx: click.Context, name: str, limit: int) -> int:
-    """Print the messages to and from NAME, or in '#lobby'; marks nothing as read."""
+    """Print the messages to and from NAME, or in a room such as '#team' or '#lobby'; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
+        name = full_name(context.store, name)
         lines = messages.history(context.store, name, limit)
-        announce_room(context, name)
-        if not lines and find_contact(context.store, context.profile.conversation(name).account) is None:
+        announce_lobby(context, name)
+        if not lines and not is_room(name) and find_contact(context.store, context.profile.conversation(name).account) is None:
             raise error_for("no-such-account", name)
         width = columns()
         for line in lines:

@@ -18,12 +18,13 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import check_admitted, wait_until_in
 from securemsg.account.readlocks import ReadLocks, take_read_lock
+from securemsg.account.rooms import full_name, is_room
 from securemsg.cli.context import CommandContext
+from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
 from securemsg.cli.rendering import received_record, received_text, remark, runs
-from securemsg.cli.rooms import open_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.messages import Received
@@ -38,7 +39,7 @@ PAGE = 64
 @click.command()
 @click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
-@click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in '#lobby'; others stay.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in a room; others stay.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
@@ -53,7 +54,9 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
-            open_room(context, sender)
+            if sender is not None:
+                sender = full_name(context.store, sender)
+            open_lobby(context, sender)
             return _Receiving(context, follow, count, sender).run()
         finally:
             lock.free()
@@ -68,7 +71,7 @@ class _Receiving:
         self._count = count
         self._sender = sender
         # Whose session brings that.
-        self._account = None if sender is None else context.profile.conversation(sender).account
+        self._account = None if sender is None or is_room(sender) else context.profile.conversation(sender).account
         self._as_json = context.settings.as_json
         self._printed = 0
         self._read_locks = ReadLocks(context.folder, context.store)
@@ -139,7 +142,7 @@ class _Receiving:
         """Wait until everything that waited on the server is here."""
         try:
             await connection.ask("drained", timeout=self._context.settings.time_limit)
-            if self._is_in_room:
+            if self._is_in_lobby:
                 await wait_until_in(self._context.store, connection, self._context.settings.time_limit)
             self._drained = True
         except CancelledError:
@@ -164,7 +167,7 @@ class _Receiving:
         @raise SecuremsgError: C{no-such-account}: nothing is known of this name.
         """
         held_back = {peer.name for peer in messages.held_back(self._context.store)}
-        if self._account is None or self._printed or self._account in held_back or self._is_in_room:
+        if self._account is None or self._printed or self._account in held_back or self._is_in_lobby:
             return
         with self._context.store.reading() as records:
             if get_contact(records, self._account) is None:
@@ -201,11 +204,11 @@ class _Receiving:
         return self._read_locks.free_of(messages.unread(self._context.store, self._sender, limit))
 
     @property
-    def _is_in_room(self) -> bool:
+    def _is_in_lobby(self) -> bool:
         return self._sender == LOBBY_NAME
 
     def _has_news(self) -> bool | None:
-        if self._is_in_room:
+        if self._is_in_lobby:
             check_admitted(self._context.store)
         has_unreported = self._follow and any(peer.unreported for peer in messages.held_back(self._context.store))
         return True if self._drained is not None or self._waiting(1) or self._waiting() or has_unreported else None

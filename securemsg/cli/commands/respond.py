@@ -21,9 +21,9 @@ from securemsg.account.errors import Exit, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
 from securemsg.cli.context import CommandContext
+from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import report_warning, say
 from securemsg.cli.profiles import opened
-from securemsg.cli.rooms import open_room
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.client.events import Warned
@@ -73,7 +73,7 @@ def respond(ctx: click.Context, command: str | None, function: str | None, sende
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
                 report_warning(Warned("not-started", "", text), settings.as_json, "stop this, and give another --exec COMMAND")
-            open_room(context, sender)
+            open_lobby(context, sender)
             return _Responding(context, ReportingWork(work, settings.as_json, settings.debug), sender).run()
         finally:
             lock.free()

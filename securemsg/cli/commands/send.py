@@ -11,12 +11,13 @@ import click
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.tracking import ACCEPTED, BLOCKING, DELIVERED, NO_KEY, follow
+from securemsg.account.rooms import full_name, is_room
+from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
-from securemsg.cli.output import json_line, say, write_line
-from securemsg.cli.rendering import sent_record
-from securemsg.cli.rooms import announce_room
+from securemsg.cli.lobby import announce_lobby
+from securemsg.cli.output import json_line, report_note, say, write_line
+from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
 from securemsg.cli.times import Duration
@@ -70,6 +71,7 @@ class MessageId(click.ParamType[bytes]):
     metavar="HEX",
     help="32 hex digits; with the same id, sending again cannot duplicate the message.",
 )
+@click.option("--to-newcomers", is_flag=True, help="In a room: send it also if somebody joins before it is accepted.")
 @click.option("--no-queue", is_flag=True, help="Withdraw the message if it cannot be sent now.")
 @suite_options("Key file: for --suite psk, or alone to write to `server` without a profile.", "--suite")
 @wire_option
@@ -84,6 +86,7 @@ def send(
     expires: int,
     message_id: bytes | None,
     no_queue: bool,
+    to_newcomers: bool,
     show_wire: bool,
 ) -> int:
     """
@@ -91,6 +94,9 @@ def send(
 
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
+
+    To a room such as '#team' it goes to all its members. Who does not get it, and why, is said on standard error. If somebody
+    has joined since it was written, it waits, unless --to-newcomers is given: securemsg room release '#team' sends it.
 
     To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it. Unless --wait is
     none, send waits there until the server has relayed the message, or refused it.
@@ -108,12 +114,24 @@ def send(
             raise error_for("own-name", name)
         if wait == NONE and context.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
+        if to_newcomers and not is_room(name):
+            raise click.UsageError("--to-newcomers is for rooms")
         body = given_text(text)
+        name = full_name(context.store, name)
         number = message_id or random_id()
 
         pin(context, name)
-        announce_room(context, name)
-        commit(context.store, name, body, wait, now=context.now(), message_id=number, expiry=expires)
+        announce_lobby(context, name)
+        commit(
+            context.store,
+            name,
+            body,
+            wait,
+            now=context.now(),
+            message_id=number,
+            expiry=expires,
+            to_newcomers=to_newcomers,
+        )
         if wait == NONE:
             context.wake_owner()
             return _finish(context, number)
@@ -194,7 +212,7 @@ class _SentMessage:
         sent = messages.sent(self._context.store, self._number)
         assert sent is not None, "it was committed before we looked"
         hint = problem.hint
-        held_up_by = problem.code if problem.code in (BLOCKING, NO_KEY) else ""
+        held_up_by = problem.code if problem.code in HELD_UP else ""
         if sent.status == "queued":
             number = sent.id.hex()
             if self._context.folder is None:
@@ -202,7 +220,7 @@ class _SentMessage:
             elif self._no_queue:
                 may_be_out = messages.withdraw(self._context.store, self._number)
                 fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
-            elif problem.status == Exit.REFUSED or problem.code == BLOCKING:
+            elif problem.status == Exit.REFUSED or problem.code in HELD_UP:
                 fate = f"message {number} stays in the outbox"
             else:
                 fate = f"message {number} stays in the outbox and is sent with the next connection"
@@ -231,9 +249,13 @@ def _finish(context: CommandContext, number: bytes) -> int:
     """Print what became of the message; for people, on standard error and only at a terminal."""
     if context.settings.as_json:
         _print(context, number)
-    elif sys.stderr.isatty():
-        sent = messages.sent(context.store, number)
-        if sent is not None:
+        return Exit.DONE
+    sent = messages.sent(context.store, number)
+    if sent is not None:
+        for each in sent.missed:
+            text = f"not sent to {each.account}: {left_out_text(each.account, each.code)}"
+            report_note(each.code, text, context.settings.as_json)
+        if sys.stderr.isatty():
             moment = sent.delivered_at or sent.accepted_at
             say(f"{sent.status} {iso(moment)}" if moment else sent.status)
     return Exit.DONE

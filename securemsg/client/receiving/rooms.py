@@ -66,6 +66,8 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
         if known and known != item.digest:
             steps.fork(records, room, mark, delivery.account, now)
             raise Refusal("room-forked")
+        if mark == room.mark and room.is_behind:
+            steps.take_back(records, room)
         listing = store.list_at(records, room, item.n)
     else:
         listing = store.newest(records, room)
@@ -200,5 +202,5 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
     return heard.is_due(records) or any(
-        room.is_behind or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
+        room.needs_lists or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
     )

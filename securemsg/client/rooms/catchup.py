@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import events, lists, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import TABLE, Room, RoomState
 from securemsg.client.state.contacts import Contact
@@ -48,12 +48,12 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if room.state not in ASKING or not (room.is_behind or steps.lacks_proof(records, room)):
+    if room.state not in ASKING or not (room.needs_lists or steps.lacks_proof(records, room)):
         return
     if room.state is RoomState.FORKED and not room.following:
         return
-    if room.is_behind and now - room.told_at > PATIENCE and room.asked:
-        steps.break_room(records, room, "room-list-missing", room.told_by)
+    if room.needs_lists and now - room.told_at > PATIENCE and room.asked:
+        steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
@@ -144,7 +144,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return None
     if room.state is RoomState.ASKED and not room.mark.version:
         return _begin(records, profile, room, contact, body.lists[-1], now)
-    if not room.is_member:
+    if not room.is_member or (len(body.lists) > 1 and not room.needs_lists):
         return None
     try:
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
@@ -167,6 +167,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
     ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
     if ordered:
         if room.state is RoomState.FORKED:
+            _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
             room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
         return _adopt_all(records, profile, room, chain[1 : ordered + 1], now)
@@ -177,6 +178,15 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         store.put_room(records, replace(room, asked_at=now))
         steps.write_row(records, profile, direct(contact.name), Kind.ASK, RoomQuestion(room.id, last.body.n), now)
     return None
+
+
+def _convict(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> None:
+    """Show whose device has made two lists of one number behind one list: it lies, or a restored copy of it is about."""
+    for each in found:
+        ours = store.list_at(records, room, each.body.n)
+        same = ours is not None and (ours.body.author, ours.body.previous) == (each.body.author, each.body.previous)
+        if ours is not None and same and ours.digest != each.digest:
+            events.note_two_lists(records, profile, room, each, now)
 
 
 def _begin(

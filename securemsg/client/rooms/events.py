@@ -22,12 +22,14 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import Code, Name, Record
 
+TWO_LISTS = "two-lists"
+
 
 class RoomEvent(Record, frozen=True):
     """
     In the place of the body of a C{LIST}: what it has changed.
 
-    @ivar decision: as in the list.
+    @ivar decision: as in the list; C{joined}: we are in it now; L{TWO_LISTS}: its author contradicts itself.
     @ivar names: whom it is about.
     @ivar title: of the room, from then on.
     @ivar is_admin: of C{role}: whether they are admins now; of C{link}: whether there is one.
@@ -40,12 +42,51 @@ class RoomEvent(Record, frozen=True):
     is_admin: bool = False
 
 
+def words(event: RoomEvent, own: str) -> str:
+    """
+    What happened, for people.
+
+    @param own: the name of our account.
+    """
+    author = "you" if event.author == own else event.author
+    names = ["you" if name == own else name for name in event.names]
+    whom = " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+    are = "are" if len(names) > 1 or whom == "you" else "is"
+    match event.decision:
+        case "created":
+            return f"{author} made this room"
+        case "joined" | "added":
+            return f"{author} added {whom}"
+        case "removed":
+            return f"{author} removed {whom}"
+        case "left":
+            return f"{whom} {'has' if are == 'is' else 'have'} left"
+        case "role":
+            return f"{whom} {are} {'an admin now' if event.is_admin else 'no admin any more'}"
+        case "title":
+            return f"{author} renamed the room to {event.title}"
+        case "link":
+            return f"{author} made a link to this room" if event.is_admin else f"{author} withdrew the link to this room"
+        case "fresh":
+            return f"{author} removed a device of {'your' if author == 'you' else 'their'} account"
+        case _:
+            return f"{author} made two different lists of one number: that device, or a copy of it, cheats"
+
+
 def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
     """Keep in history what a list has changed; what others have decided is unread."""
-    body = after.body
-    content = replace(
-        draft(profile, Kind.LIST, body.issued_at), device=body.device, body=encode_record(_event(profile, before, after))
-    )
+    _keep(records, profile, room, after, _event(profile, before, after), now)
+
+
+def note_two_lists(records: IRecords, profile: Profile, room: Room, listing: RoomList, now: int) -> None:
+    """Keep in history that a device has made another list of this number, behind the same list."""
+    body = listing.body
+    _keep(records, profile, room, listing, RoomEvent(TWO_LISTS, body.author, (body.author,), body.title), now)
+
+
+def _keep(records: IRecords, profile: Profile, room: Room, listing: RoomList, event: RoomEvent, now: int) -> None:
+    body = listing.body
+    content = replace(draft(profile, Kind.LIST, body.issued_at), device=body.device, body=encode_record(event))
     seq = next_seq(records)
     save(records, HISTORY, room.conversation.bucket, HistoryRow(content, False, now, Status.RECEIVED), seq)
     if body.author != profile.name:

@@ -158,8 +158,9 @@ def _ask_to_be_added(
     records: IRecords, profile: Profile, room: Room, alias: str, body: RoomAccept, now: int
 ) -> Room:
     if not room.alias:
-        room = store.name_room(records, room, alias or store.proposal(room))
-    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, step=0, asked_at=now)
+        room = store.name_room(records, room, alias or store.proposal(room.title))
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, asked_at=now)
+    room = replace(room, step=0, repeating=0)
     store.forget_lists(records, room)
     store.put_room(records, room)
     steps.write_row(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
@@ -201,6 +202,13 @@ def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple
     return RoomLink(room.id, secret, profile.name, profile.identity.public), number
 
 
+def want_fresh(records: IRecords, now: int) -> None:
+    """A device is not ours any more, and knows the proofs for the next lists of our rooms: make them useless."""
+    for room in store.all_rooms(records):
+        if room.is_member:
+            _want(records, room, Wish(WishKind.FRESH, now, digest=room.mark.digest))
+
+
 def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
     """The link that counts now, if it is ours."""
     newest = own_list(records, profile, room)
@@ -232,9 +240,22 @@ def renew(records: IRecords, profile: Profile, room: Room, without: str, now: in
     return new
 
 
+def follow(records: IRecords, room: Room, now: int) -> Room:
+    """
+    Go by the server's lists from the last one on that they have in common with ours: a member is asked for them.
+
+    @raise Refusal: C{bad-request}: the room is not forked.
+    """
+    if room.state is not RoomState.FORKED:
+        raise Refusal("bad-request")
+    room = replace(room, following=True, asked=0, told_at=now)
+    store.put_room(records, room)
+    return room
+
+
 def free_alias(records: IRecords, room: Room) -> str:
     """A name for the room that takes the place of this one."""
-    stem = (room.alias or store.proposal(room) or "room")[:28].rstrip("-._")
+    stem = (room.alias or store.proposal(room.title) or "room")[:28].rstrip("-._")
     number = 2
     while True:
         try:
@@ -259,7 +280,13 @@ def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInv
             store.forget_room(records, min(waiting, key=lambda room: room.told_at))
         known = Room(body.room, "", body.title, RoomState.INVITED)
     room = replace(
-        known, state=RoomState.INVITED, title=body.title, inviter=contact.name, identity=b"", told_at=now, renews=body.renews
+        known,
+        state=RoomState.INVITED,
+        title=body.title,
+        inviter=contact.name,
+        identity=contact.identity,
+        told_at=now,
+        renews=body.renews,
     )
     store.put_room(records, room)
     old = store.get_room(records, body.renews) if body.renews else None

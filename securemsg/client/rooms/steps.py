@@ -24,7 +24,7 @@ from securemsg.client.state.records import (
     SEALED,
     OutboxRow,
     draft,
-    load,
+    load_all,
     load_totals,
     next_seq,
     save,
@@ -43,6 +43,8 @@ from securemsg.protocol.rooms import (
     SignedMemberList,
 )
 
+# Why a room is broken: nobody gives the list that the server names.
+LIST_MISSING = "room-list-missing"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -60,6 +62,11 @@ def write_row(
     row = OutboxRow(to, int(kind), 0, now, MAX_EXPIRY, encode_record(content), again=again)
     save(records, OUTBOX, ROWS, row, seq)
     return seq
+
+
+def is_waiting(records: IRecords, to: Conversation, kind: Kind) -> bool:
+    """Whether something of this kind is still in the outbox."""
+    return any(row.to == to and row.kind == kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
 
 
 # --- our own steps --------------------------------------------------------------------------------------------------
@@ -87,7 +94,7 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     """
     newest = store.newest(records, room)
     is_early = now < room.not_before <= now + LONGEST_PAUSE
-    if newest is None or room.state is not RoomState.IN or room.step or room.is_behind or is_early:
+    if newest is None or room.state is not RoomState.IN or room.is_stepping or room.is_behind or is_early:
         return False
     if not lists.has_proof(newest):
         return False
@@ -123,7 +130,7 @@ def _following(
     """
     body = newest.body
     own, whom = body.member(profile.name), body.member(wish.account)
-    if is_granted(wish, body):
+    if is_granted(wish, newest):
         return None
     if own is None or (not own.is_admin and wish.kind not in (WishKind.FRESH, WishKind.LEFT)):
         raise Refusal("not-admin")
@@ -154,8 +161,9 @@ def _following(
             return lists.following(profile, newest, "left", now, members=members, statement=wish.statement)
 
 
-def is_granted(wish: Wish, body: MemberList) -> bool:
+def is_granted(wish: Wish, listing: RoomList) -> bool:
     """Whether a list is as somebody wants it; or, of somebody who leaves, whether that is over."""
+    body = listing.body
     whom = body.member(wish.account)
     match wish.kind:
         case WishKind.ADD:
@@ -173,7 +181,7 @@ def is_granted(wish: Wish, body: MemberList) -> bool:
         case WishKind.LEFT:
             return whom is None or wish.statement is None or whom.since != wish.statement.since
         case WishKind.FRESH:
-            return body.issued_at > wish.at
+            return listing.digest != wish.digest
 
 
 def _enlarged(records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], wish: Wish) -> tuple[Member, ...]:
@@ -220,8 +228,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
     room = store.get_room(records, row.to.room_id)
     if room is None:
         return
-    if room.step == seq:
-        room = replace(room, step=0)
+    room = _answered(room, seq)
     listing = list_in(profile, row)
     if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
         adopt(records, profile, room, listing, now)
@@ -236,13 +243,18 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     @param code: why the server will never take ours, whatever comes: then what we wanted fails; else empty.
     """
     room = store.get_room(records, row.to.room_id)
-    if room is None or room.step != seq:
+    if room is None:
         return
     pause = 1 + keys.random_bytes(1)[0] % LONGEST_PAUSE
-    store.put_room(records, replace(room, step=0, not_before=now + pause))
-    if code:
+    store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
+    if code and not row.again:
         for number, wish in store.wishes(records, room):
             store.end_wish(records, room, number, wish.code or code)
+
+
+def _answered(room: Room, seq: int) -> Room:
+    """A room when this row of it was answered."""
+    return replace(room, step=0 if room.step == seq else room.step, repeating=0 if room.repeating == seq else room.repeating)
 
 
 def list_in(profile: Profile, row: OutboxRow) -> RoomList:
@@ -265,7 +277,7 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         known = store.digest_at(records, room, n) if n else b""
         if n and known and known != mark.digest:
             room = fork(records, room, mark, by, now)
-        elif n < held and not is_repeating(records, room):
+        elif n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
@@ -274,6 +286,17 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def take_back(records: IRecords, room: Room) -> None:
+    """
+    The server goes by our list, though it has named a newer one: it has lied, once, or this was on its way. If there is a newer
+    one it will be named again.
+    """
+    is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
+    if is_missing:
+        room = replace(room, state=RoomState.IN, code="", culprit="")
+    store.put_room(records, replace(room, told=room.mark))
 
 
 def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
@@ -296,20 +319,15 @@ def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: 
     if not n:
         # Where there is no row, any list makes one.
         signed = signed[-1:]
-    elif not all(_has_proof_before(records, room, store.number_of(each)) for each in signed):
+    elif not all(_has_proof_for(records, room, store.number_of(each)) for each in signed):
         # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
         return room
     for each in signed:
-        room = replace(room, repeated=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
+        room = replace(room, repeating=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
     return room
 
 
-def is_repeating(records: IRecords, room: Room) -> bool:
-    """Whether lists that the server lacks are being sent again."""
-    return bool(room.repeated) and load(records, OutboxRow, OUTBOX, ROWS, room.repeated) is not None
-
-
-def _has_proof_before(records: IRecords, room: Room, n: int) -> bool:
+def _has_proof_for(records: IRecords, room: Room, n: int) -> bool:
     """Whether the step to the list of this number can be made by what is kept."""
     before = store.list_at(records, room, n - 1)
     return before is not None and bool(before.signed.proof)
@@ -345,7 +363,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     if is_in:
         is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
         state = RoomState.IN if is_new else room.state
-    has_link = bool(room.secret) and keys.sha256(room.secret) == body.link
+    # A link that is still wanted is not in this list, and may be in the next.
+    links = {body.link, *(wish.digest for _, wish in store.wishes(records, room) if wish.kind is WishKind.LINK)}
+    has_link = bool(room.secret) and keys.sha256(room.secret) in links
     room = replace(
         room,
         mark=listing.mark,
@@ -358,8 +378,8 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     )
     store.put_room(records, room)
     for number, wish in store.wishes(records, room):
-        if not wish.code and (state is RoomState.OUT or is_granted(wish, body)):
-            store.end_wish(records, room, number, "" if is_granted(wish, body) else "not-in-room")
+        if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
+            store.end_wish(records, room, number, "" if is_granted(wish, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)

@@ -73,12 +73,12 @@ class Room(Private, frozen=True):
     @ivar alias: what we call it, without the mark; empty while it was only proposed to us.
     @ivar title: of the newest list, or of the invitation.
     @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
-    @ivar identity: that C{inviter} must have, where a link says so; else empty.
+    @ivar identity: that C{inviter} must have, as the link or the invitation says.
     @ivar mark: the newest list that we have.
     @ivar told: the newest that the server has named; C{told_at}: when; C{told_by}: who sent it, as the server says.
     @ivar seen: the highest number under which something was delivered.
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
-    @ivar repeated: seq of the outbox row of the last list that is sent again because the server lacks it; it may be gone.
+    @ivar repeating: seq of the last of the lists that are sent again to a server that lacks them; 0: none are.
     @ivar not_before: when we may decide again, after another step has won.
     @ivar asked_at: when we last asked a member for lists; C{asked}: how many we have asked.
     @ivar code: why it is broken; C{culprit}: who has done that.
@@ -99,6 +99,7 @@ class Room(Private, frozen=True):
     told_by: Name = ""
     seen: Counter = 0
     step: Counter = 0
+    repeating: Counter = 0
     not_before: Counter = 0
     asked_at: Counter = 0
     asked: Counter = 0
@@ -107,7 +108,6 @@ class Room(Private, frozen=True):
     secret: bytes = b""
     renews: bytes = b""
     following: bool = False
-    repeated: Counter = 0
 
     @property
     def conversation(self) -> Conversation:
@@ -125,14 +125,25 @@ class Room(Private, frozen=True):
         return self.state in (RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
 
     @property
+    def is_stepping(self) -> bool:
+        """Whether a list of ours is on its way to the server."""
+        return self.step > 0 or self.repeating > 0
+
+    @property
     def may_send(self) -> bool:
         """Whether messages may be sealed under its newest list."""
-        return self.state in (RoomState.IN, RoomState.LEAVING) and bool(self.mark.version) and not self.is_behind
+        is_in = self.state in (RoomState.IN, RoomState.LEAVING)
+        return is_in and bool(self.mark.version) and not self.is_behind and not self.repeating
 
     @property
     def is_behind(self) -> bool:
         """Whether the server has named a newer list than we have."""
         return self.told.version > self.mark.version
+
+    @property
+    def needs_lists(self) -> bool:
+        """Whether a member has to give us lists; of a fork it may be other ones with the numbers of ours."""
+        return self.is_behind or self.following
 
 
 class WishKind(enum.StrEnum):
@@ -245,9 +256,23 @@ def named(records: IRecords, name: str) -> Room:
     return found_rooms[0]
 
 
+def invitation(records: IRecords, name: str) -> Room:
+    """
+    The room of this name that we are invited to; if there is none, see L{named}.
+
+    @raise Refusal: C{no-such-room}; C{room-unclear}: several are called so.
+    """
+    alias = name.removeprefix(ROOM_MARK)
+    invited = [room for room in all_rooms(records) if room.state is RoomState.INVITED]
+    found = [room for room in invited if room.alias == alias or _may_mean(room, alias)]
+    if len(found) > 1:
+        raise Refusal("room-unclear")
+    return found[0] if found else named(records, name)
+
+
 def _may_mean(room: Room, name: str) -> bool:
     """Whether a name that no room has may mean this one: its id, or, while it has no name, the one that its title proposes."""
-    return (not room.alias and proposal(room) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
+    return (not room.alias and proposal(room.title) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
 
 
 def conversation(records: IRecords, profile: Profile, name: str) -> Conversation:
@@ -261,9 +286,9 @@ def conversation(records: IRecords, profile: Profile, name: str) -> Conversation
     return named(records, name).conversation
 
 
-def proposal(room: Room) -> str:
-    """What a room may be called by its title, while we have no name for it; empty: nothing that could be a name."""
-    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in room.title.lower()).strip("-")
+def proposal(title: str) -> str:
+    """What a room of this title may be called; empty: nothing that could be a name."""
+    words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower()).strip("-")
     while "--" in words:
         words = words.replace("--", "-")
     return words[:32].rstrip("-")

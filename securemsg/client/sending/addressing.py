@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from securemsg.client.rooms import lists, steps, store
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.rooms.store import RoomState
 from securemsg.client.sending.results import NOT_IN_ROOM, content_of
 from securemsg.client.sessions.addresses import Recipient, RecipientGone
 from securemsg.client.sessions.peers import PEERS
@@ -80,8 +80,9 @@ def _address_room(
         raise RecipientGone(NOT_IN_ROOM)
     conversation = lists.conversation_id(room.id)
     if row.kind == Kind.LIST:
-        if not row.again and steps.is_repeating(records, room):
-            raise Refusal("room-repeated")
+        if (room.repeating or room.is_behind) and not row.again:
+            # Beaten by a list that is still to come, or behind some that the server lacks.
+            raise Refusal("room-behind")
         if not is_alone:
             raise Refusal("room-step-waits")
         content = content_of(records, row)
@@ -99,10 +100,10 @@ def _address_room(
     if room.state in (RoomState.FORKED, RoomState.BROKEN):
         raise Refusal("room-forked" if room.state is RoomState.FORKED else "room-broken")
     newest = store.newest(records, room)
-    if newest is None or room.is_behind:
+    if newest is None or not room.may_send:
         raise Refusal("room-behind")
-    if held := why_held(records, profile, room, row):
-        raise Refusal(held)
+    if not row.newcomers and not row.again and _has_newcomers(records, profile, row, newest):
+        raise Refusal("room-changed")
     recipients, absent = _members(records, profile, newest, now, left_out, _accepted_under(records, row))
     item = RoomItem(room.id, newest.body.n, newest.digest, None)
     return Address(recipients, conversation, newest.mark, Chosen(), item, absent)
@@ -114,20 +115,11 @@ def _accepted_under(records: IRecords, row: OutboxRow) -> int:
     return 0 if history is None else history.accepted_under
 
 
-def why_held(records: IRecords, profile: Profile, room: Room, row: OutboxRow) -> str:
-    """
-    Why a message has to let what is behind it go first: C{room-repeated}: the server lacks lists, which are sent again;
-    C{room-changed}: somebody has joined since it was written, and its user must let it go. Empty: it has not.
-    """
-    if steps.is_repeating(records, room):
-        return "room-repeated"
-    newest = store.newest(records, room)
-    content = content_of(records, row) if row.history and not (row.newcomers or row.again or row.withdrawn) else None
-    if newest is None or content is None:
-        return ""
-    written = content.peer_list.version
-    joined = any(member.since > written for member in newest.body.members if member.account != profile.name)
-    return "room-changed" if joined else ""
+def _has_newcomers(records: IRecords, profile: Profile, row: OutboxRow, newest: RoomList) -> bool:
+    """Whether somebody has joined since a message was written."""
+    content = content_of(records, row) if row.history else None
+    written = newest.body.n if content is None else content.peer_list.version
+    return any(member.since > written for member in newest.body.members if member.account != profile.name)
 
 
 def _members(

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import msgspec
 
 from securemsg.client.rooms import heard
-from securemsg.client.rooms.steps import is_repeating
 from securemsg.client.rooms.store import get_room
 from securemsg.client.sending.addressing import Address, address
 from securemsg.client.sending.results import content_of, give_up, remove
@@ -109,11 +108,14 @@ def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
     if room is None:
         return row.to.is_room
     if row.kind == Kind.LIST:
-        return not row.again and is_repeating(records, room)
-    sealed = _load_deposit(records, seq)
-    if sealed.room is None or not room.may_send or is_repeating(records, room):
-        return True
-    return ListMark(sealed.room.n, sealed.room.digest) != room.mark
+        return room.repeating > 0 and not row.again
+    return not room.may_send or sealed_under(records, seq) != room.mark
+
+
+def sealed_under(records: IRecords, seq: int) -> ListMark | None:
+    """The member list that the deposit of a row goes by; C{None}: by none."""
+    sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq)
+    return None if sealed is None or sealed.room is None else ListMark(sealed.room.n, sealed.room.digest)
 
 
 def _seal(

@@ -144,14 +144,13 @@ class SendQueues:
         """When the oldest unanswered deposit was sent."""
         return min((since for *_, since, _ in self._unanswered.values()), default=None)
 
-    def of_rooms(self) -> list[SendQueue]:
-        """Queues of rooms that wait for something to happen there."""
-        queues = self._queues.values()
-        return [queue for queue in queues if queue.conversation.is_room and (queue.is_blocked or queue.held)]
+    def holding(self) -> list[SendQueue]:
+        """Queues of rooms in which something is held."""
+        return [queue for queue in self._queues.values() if queue.held]
 
     def blocked(self) -> list[SendQueue]:
         """Queues that wait for the user."""
-        return [queue for queue in self._queues.values() if queue.is_blocked and not queue.conversation.is_room]
+        return [queue for queue in self._queues.values() if queue.is_blocked]
 
     def _tidy(self, queue: SendQueue) -> None:
         """Forget a queue that holds nothing and waits for nothing."""

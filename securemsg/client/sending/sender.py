@@ -14,7 +14,6 @@ from securemsg.client.requests import Answer
 from securemsg.client.rooms import steps
 from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending import losses, outbox, results
-from securemsg.client.sending.addressing import why_held
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
 from securemsg.client.sessions import pqxdh, prekeys, resets
@@ -22,7 +21,7 @@ from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, load, load_all
+from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, load, load_all
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -39,10 +38,11 @@ MIN_RATE = 500
 # when that was last done.
 LIST_PAUSE = 3600
 MAX_FETCHED = 256
-# Why nothing of a room can be sent, until its newest list is here or its user decides.
-ROOM_WAITS = frozenset({"room-behind", "room-forked", "room-broken"})
-# Why a message of a room is put aside, so that what is behind it goes first.
-ROOM_HOLDS = frozenset({"room-changed", "room-repeated"})
+# Why a message of a room waits until its newest list is here, or its user decides.
+ROOM_HOLDS = frozenset({"room-behind", "room-forked", "room-broken", "room-changed"})
+
+# The server is an older one.
+NO_ROOMS = "server-without-rooms"
 
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
@@ -198,7 +198,7 @@ class Sender:
 
     def _unblock(self) -> None:
         """Release the queues of contacts whose identity the user has accepted, and those of rooms that may go on."""
-        blocked, rooms = self._queues.blocked(), self._queues.of_rooms()
+        blocked, rooms = self._queues.blocked(), self._queues.holding()
         if not blocked and not rooms:
             return
         with self._context.store.reading() as records:
@@ -211,13 +211,16 @@ class Sender:
 
     def _unblock_room(self, records: IRecords, queue: SendQueue) -> None:
         """Go on where the newest list has come, and with what the user has let go."""
-        profile, room = self._context.profile, get_room(records, queue.conversation.room_id)
-        if room is None or room.may_send or room.state is RoomState.OUT:
-            queue.is_blocked = False
+        room = get_room(records, queue.conversation.room_id)
+        is_over = room is None or room.state is RoomState.OUT
         for seq in list(queue.held):
             row = load(records, OutboxRow, OUTBOX, ROWS, seq)
-            if row is None or room is None or room.state is RoomState.OUT or not why_held(records, profile, room, row):
+            if row is None or row.withdrawn or is_over:
                 self._queues.let_go(queue, seq)
+            elif room is not None and room.may_send:
+                history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
+                if row.newcomers or history is None or history.code != "room-changed":
+                    self._queues.let_go(queue, seq)
 
     def _send_some(self) -> None:
         """Note what was accepted and make as many deposits as may be sent now, in one transaction, then send them."""
@@ -228,6 +231,9 @@ class Sender:
             self._note_accepted(records)
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
+                if queue.conversation.is_room and not context.has_rooms:
+                    self._delay(records, queue, seq, NO_ROOMS)
+                    continue
                 try:
                     deposit = outbox.prepare(
                         records,
@@ -273,18 +279,16 @@ class Sender:
         elif refusal.code == "room-step-waits":
             queue.is_draining = True
         elif refusal.code in ROOM_HOLDS:
+            # What is behind it may be the very step that lets it go.
             self._queues.hold(queue)
-            if refusal.code == "room-changed":
-                self._note_waiting(records, seq, refusal.code)
+            self._note_waiting(records, seq, refusal.code)
         else:
             queue.is_checked = False
             self._delay(records, queue, seq, refusal.code)
 
     def _delay(self, records: IRecords, queue: SendQueue, seq: int, code: str) -> None:
         """Hold a queue back for a while, or until the user has decided."""
-        if code in ROOM_WAITS:
-            queue.is_blocked = True
-        elif code == "identity-changed":
+        if code == "identity-changed":
             queue.is_blocked = True
             self._context.warn(records, code, queue.conversation.account)
         else:
@@ -302,22 +306,23 @@ class Sender:
         row, room = load(records, OutboxRow, OUTBOX, ROWS, seq), get_room(records, queue.conversation.room_id)
         if row is None or room is None:
             return
+        is_dated = outbox.sealed_under(records, seq) != room.mark
         if row.kind == Kind.LIST:
             ours = steps.list_in(profile, row).mark
+            # A server that lacks lists before ours may have taken ours, and others may go by it: it waits.
+            is_dated = ours == mark or row.again or ours.version <= mark.version + 1
             if ours == mark:
                 # It was taken, and the answer was lost.
                 results.accepted(records, profile, seq, 0, now, [], now)
-                self._queues.drop(queue)
-            elif row.again or ours.version <= mark.version + 1:
+            elif is_dated:
                 results.give_up(records, seq, "", now)
+            if is_dated:
                 self._queues.drop(queue)
-            # Else the server lacks lists before it; it may have taken ours, and others may go by it.
             room = get_room(records, queue.conversation.room_id) or room
         room = steps.note_told(records, profile, room, mark, "", now)
-        if queue.failures or mark.version < room.mark.version:
-            # An honest server refuses once for each list; one that lacks lists, until somebody has sent them again.
+        if room.may_send and not is_dated:
+            # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
             self._queues.pause(queue, self._context.seconds())
-        queue.failures += 1
         self._context.notify(Changed())
 
     def _renew(self, records: IRecords, queue: SendQueue, seq: int, accounts: list[m.AccountRecord]) -> None:

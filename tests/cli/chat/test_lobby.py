@@ -413,10 +413,10 @@ class WordTests(LobbyChatCase):
         self.assertEqual((slash.understand("/members"), slash.understand("/leave")), (ShowMembers(), LeaveRoom()))
 
     def test_arguments(self) -> None:
-        """Only commands that know rooms take its name, so that it never gets to the directory; no other room's is taken."""
+        """Only commands that know rooms take its name, so that it never gets to the directory."""
         self.assertEqual(PEER.convert(LOBBY_NAME, None, None), LOBBY_NAME)
         self.assertEqual(PEER.convert("ben", None, None), "ben")
-        for kind, value in ((NAME, LOBBY_NAME), (PEER, "#attic"), (PEER, "#")):
+        for kind, value in ((NAME, LOBBY_NAME), (NAME, "#attic"), (PEER, "#"), (PEER, "#At tic")):
             self.assertEqual(self.assertRaises(SecuremsgError, kind.convert, value, None, None).code, "illegal-name")
 
     def test_no_receipts(self) -> None:

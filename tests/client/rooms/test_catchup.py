@@ -12,7 +12,7 @@ from securemsg.client.rooms import joining, steps
 from securemsg.client.rooms.catchup import ASK_PAUSE, PATIENCE
 from securemsg.client.rooms.store import RoomState, WishKind
 from securemsg.protocol.messages import Deliver, Message
-from tests.client.rig import Tap, User
+from tests.client.rig import MortalServerStore, Tap, User
 from tests.client.rooms.case import RoomCase
 
 
@@ -198,3 +198,55 @@ class HeldTests(RoomCase):
         self.wish(ben, WishKind.TITLE, text="Ours")
         self.assertEqual(self.room(ada).title, "Ours")
         self.assertEqual(self.said(ada), [])
+
+
+class RestoredServerTests(RoomCase):
+    """The server's database is put back from an older copy."""
+
+    def back_up(self) -> MortalServerStore:
+        """A copy of the database."""
+        return self.world.store.crash()
+
+    def restore(self, copy: MortalServerStore) -> None:
+        """Put it back."""
+        self.world.store = copy
+        self.world.restart_server()
+        for user in self.world.users.values():
+            if user.is_online:
+                user.connect()
+        self.pass_time()
+
+    def test_steps(self) -> None:
+        """Whoever sends next finds the row behind, and sends the lists that it lacks again; then everybody goes on."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        copy = self.back_up()
+        self.wish(ada, WishKind.TITLE, text="One")
+        self.wish(ada, WishKind.TITLE, text="Two")
+        self.restore(copy)
+        ben.send("#team", "hello")
+        self.pass_time()
+        self.assertEqual((self.said(ada), self.said(cleo)), (["hello"], ["hello"]))
+        self.wish(ada, WishKind.TITLE, text="Three")
+        self.assertEqual({self.room(user).title for user in (ada, ben, cleo)}, {"Three"})
+        self.assert_agreed(ada, ben, cleo)
+
+    def test_no_row(self) -> None:
+        """A server that never heard of the room takes its newest list."""
+        ada, ben = self.people("ada", "ben")
+        copy = self.back_up()
+        self.create(ada)
+        self.add(ada, ben)
+        self.restore(copy)
+        ben.send("#team", "hello")
+        self.pass_time()
+        self.assertEqual(self.said(ada), ["hello"])
+
+    def test_messages(self) -> None:
+        """What the server has accepted and lost is sent again, to those who were in the room then."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        copy = self.back_up()
+        cleo.disconnect()
+        ada.send("#team", "lost")
+        cleo.is_online = True
+        self.restore(copy)
+        self.assertEqual((self.said(ben), self.said(cleo)), (["lost"], ["lost"]))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, store
 from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.protocol import auth
+from securemsg.protocol.messages import Deposit
+from securemsg.server import login
 from tests.client.rooms.case import RoomCase
 
 
@@ -17,6 +20,22 @@ class TalkTests(RoomCase):
         room = self.create(ada)
         self.assertEqual((room.state, room.mark.version), (RoomState.IN, 1))
         self.assertEqual(self.members(ada), ["ada"])
+
+    def test_server_without_rooms(self) -> None:
+        """On a server that announces no rooms nothing is sent, and it is said why; it goes out once the server knows them."""
+        [ada] = self.people("ada")
+        self.patch(login, "FEATURES", ())
+        self.world.restart_server()
+        ada.connect()
+        self.create(ada)
+        message = ada.send("#team", "hello")
+        assert ada.wire is not None, "connected"
+        self.assertEqual([sent for _, sent in ada.wire.log if isinstance(sent, Deposit)], [])
+        self.assertEqual(self.room(ada).state, RoomState.ASKED)
+        self.patch(login, "FEATURES", auth.FEATURES)
+        self.world.restart_server()
+        ada.connect()
+        self.assertEqual((self.room(ada).state, ada.sent(message).status), (RoomState.IN, "accepted"))
 
     def test_talk(self) -> None:
         """What one says all others get, once and in order."""
@@ -119,6 +138,23 @@ class TalkTests(RoomCase):
         self.pass_time()
         self.assertEqual(self.members(ben), ["ada", "ben", "cleo"])
         self.assertEqual(self.room(dan).state, RoomState.ASKED)
+
+    def test_link_after_another_step(self) -> None:
+        """Whose link waits for a step of somebody else has it once it counts, and drops one that does not count any more."""
+        ada, ben = self.room_of("ada", "ben")
+        self.wish(ada, WishKind.ADMIN, "ben")
+        ada.disconnect()
+        self.wish(ben, WishKind.TITLE, text="Ben's")
+        link, _ = self.change(ada, joining.new_link, self.room(ada))
+        ada.connect()
+        self.pass_time()
+        self.assertEqual(self.room(ada).title, "Ben's")
+        room, profile = self.room(ada), ada.profile()
+        with ada.store.inner.reading() as records:
+            self.assertEqual(joining.current_link(records, profile, room), link)
+        self.change(ben, joining.new_link, self.room(ben))
+        self.pass_time()
+        self.assertEqual(self.room(ada).secret, b"")
 
     def test_again(self) -> None:
         """Who was taken out and is added again misses what was said meanwhile, without a gap."""

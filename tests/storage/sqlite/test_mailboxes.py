@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.interfaces import ClockReading, MailboxRow, StoredMessage, WriteOutcome
+from securemsg.interfaces import ClockReading, MailboxRow, StoredMessage, StoredRoom, WriteOutcome
 from tests.storage.contract import InMemory, OnDisk, StoreContract
 from tests.storage.stores import DAY, NOW, batch, deposit, until
 
@@ -39,6 +39,21 @@ class MessageContract(StoreContract):
             self.assertEqual([message.room for message in self.page(self.bob)], [b"item", b""])
             self.assertEqual([message.room for message in self.page(self.desk)], [b"item"])
             self.reopen()
+
+    def test_steps(self) -> None:
+        """A room's row is that of its last step, and no other room's; a step that was stored before does not move it."""
+        first, second, third = [StoredRoom(b"room", n, b"list %d" % n, b"next %d" % n) for n in (1, 2, 3)]
+        other = StoredRoom(b"other", 2**62, b"list", b"next")
+        self.assertIsNone(self.wait(self.store.load_room(b"room")))
+        rows = [
+            replace(deposit(self.phone, b"d%d" % n, n), step=step) for n, step in enumerate((first, second, other, third), 1)
+        ]
+        self.write(*rows[:3])
+        self.assertEqual(self.write(rows[0], deposit(self.phone, b"d5", 5)), WriteOutcome({0: rows[0].digest}))
+        for newest in (second, third):
+            self.reopen()
+            self.assertEqual([self.wait(self.store.load_room(room)) for room in (b"room", b"other")], [newest, other])
+            self.write(rows[3])
 
     def test_sender_without_mailbox(self) -> None:
         """A sender that has no mailbox, with a number below 0, is recognised like any other, and leaves no n behind."""

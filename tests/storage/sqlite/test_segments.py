@@ -305,7 +305,7 @@ class RoomlessTests(OlderCase):
     layout = WITHOUT_ROOMS
 
     def test_no_room(self) -> None:
-        """What waited waits as it did, and is of no room."""
+        """What waited waits as it did, and is of no room; there are no rooms, and no device has announced them."""
         encode = msgspec.msgpack.encode
         body = ("alice", b"phone", b"d1", NOW, NOW + DAY, b"common", b"own")
         segment = (place(1, 3), 1, 9, NOW + DAY, None, encode(([3], [9])), encode([body]))
@@ -314,4 +314,6 @@ class RoomlessTests(OlderCase):
         self.older.close()
         self.store = self.open()
         self.assertEqual(self.page(1), [StoredMessage(3, *body, b"")])
+        self.assertEqual([device.has_rooms for device in self.devices("bob")], [False, False])
+        self.assertIsNone(self.wait(self.store.load_room(bytes(16))))
         self.assertEqual(self.expire(NOW + DAY), {1: (1, 9)})

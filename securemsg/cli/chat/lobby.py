@@ -1,4 +1,4 @@
-"""The room that the lines of a chat go to, where they go to one: so far that is the lobby."""
+"""The lobby, where the lines of a chat go there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from securemsg.client.state.lobby import Presence
 from securemsg.protocol.devices import LOBBY_NAME
 
 
-class Room:
+class Lobby:
     """
     @ivar kept_out: why it refused us; empty: it did not.
     """

@@ -1,0 +1,70 @@
+"""The guards of what people and programs do with rooms."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "account/rooms.py",
+        "tests/account/test_rooms.py",
+        (
+            "if known is not None and known.is_member and known.state is not RoomState.LEAVING:",
+            "if False:",
+            "JoiningTests::test_join",
+        ),
+        ('if known is not None and known.alias and alias not in ("",', "if False and (", "JoiningTests::test_not_added"),
+        ("elif known is not None and known.state not in admitted:", "elif False:", "ChangeTests::test_changes"),
+        ("        if link.account == profile.name:\n", "        if False:\n", "JoiningTests::test_own_link"),
+        (
+            "if not what.startswith(LINK_PREFIX) and not self._is_invited(what):",
+            "if False:",
+            "JoiningTests::test_invitation_on_the_way",
+        ),
+        ("if room.state in (RoomState.OUT, RoomState.LEAVING):", "if False:", "ChangeTests::test_changes"),
+        ("            if body.member(who) is not None:\n", "            if False:\n", "JoiningTests::test_invited"),
+        ("            if is_reserved(who):\n", "            if False:\n", "JoiningTests::test_invited"),
+        ("if contact is None or contact.is_blocked:", "if contact is None:", "JoiningTests::test_invited"),
+        ("if kind is WishKind.REMOVE and who == profile.name:", "if False:", "ChangeTests::test_refused"),
+        ("            if who and body.member(who) is None:\n", "            if False:\n", "ChangeTests::test_refused"),
+        ("if without and newest.body.member(without) is None:", "if False:", "ChangeTests::test_refused"),
+        ("            if room.state is not RoomState.FORKED:\n", "            if False:\n", "ChangeTests::test_refused"),
+        ("is not RoomState.ASKED or not found.step", "is not RoomState.ASKED", "JoiningTests::test_create_refused"),
+        ("    if not 0 < size <= MAX_TITLE:\n", "    if False:\n", "JoiningTests::test_titles"),
+        ("        if found.needs_lists:\n", "        if False:\n", "ChangeTests::test_behind"),
+        ("                store.end_wish(records, room, number)\n", "                pass\n", "ChangeTests::test_refused"),
+        ("contact.is_blocked or contact.identity != member.identity", "False", "ChangeTests::test_members"),
+        ("if is_verified or by in (profile.name, member.account)", "if is_verified", "ChangeTests::test_members"),
+    ),
+    *guards(
+        "account/tracking.py",
+        "tests/account/test_rooms.py",
+        ("room.state in (RoomState.FORKED, RoomState.BROKEN):", "False:", "MessageTests::test_forked"),
+        ('return sent.code if sent.code == ROOM_CHANGED else ""', 'return ""', "MessageTests::test_held"),
+    ),
+    *guards(
+        "client/messages.py",
+        "tests/account/test_rooms.py",
+        (" and history.code == ROOM_CHANGED and", " and", "MessageTests::test_released"),
+        ('msgspec.structs.replace(history, code=""), row.history)', "history, row.history)", "MessageTests::test_released"),
+    ),
+    *guards(
+        "client/rooms/store.py",
+        "tests/client/rooms/test_forks.py",
+        ("return self.is_behind or self.following", "return self.is_behind", "FollowTests::test_follow"),
+        ("return found[0] if found else named(records, name)", "return named(records, name)", "InvitationTests::test_named"),
+        ("    if len(found) > 1:\n", "    if False:\n", "InvitationTests::test_named"),
+    ),
+    *guards(
+        "client/rooms/steps.py",
+        "tests/client/rooms/test_talk.py",
+        ("(room.secret) in links", "(room.secret) == body.link", "TalkTests::test_link_after_another_step"),
+        ("has_link = bool(room.secret) and", "has_link = True or", "TalkTests::test_link_after_another_step"),
+    ),
+    *guards(
+        "client/rooms/joining.py",
+        "tests/client/rooms/test_forks.py",
+        ("    if room.state is not RoomState.FORKED:\n", "    if False:\n", "FollowTests::test_not_forked"),
+        ("following=True, asked=0, told_at=now)", "following=True, asked=0)", "FollowTests::test_much_later"),
+    ),
+)
