@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from itertools import permutations
-from typing import Any
 
 import pytest
 from attrs import define, evolve, field
@@ -18,16 +16,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.messages import Received
-from securemsg.client.rooms import joining, steps, store
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
-from securemsg.client.state.profile import Profile, resigned, save_profile
-from securemsg.crypto.keys import sha256
-from securemsg.errors import Refusal
-from securemsg.interfaces import IRecords
+from securemsg.client.rooms import joining, store
+from securemsg.client.rooms.store import RoomState, WishKind
 from securemsg.server.limits import Settings
 from tests.client.rig import MortalServerStore, User
-from tests.client.rooms.ledger import RoomWorld, knows, room_of
+from tests.client.rooms.story import Story
 
 NAMES = ("ada", "ben", "cleo", "dan", "eve")
 STEPS = 150
@@ -36,105 +29,28 @@ FULL = 3
 
 
 @define(eq=False)
-class Schedule:
+class Schedule(Story):
     """
-    People in a room, and what happens to them.
+    A story that chance writes.
 
-    @ivar gone: people whose accounts were removed; others have their names now.
     @ivar absent: who is away until the end.
-    @ivar log: what was done, for whoever looks for the reason of a failure.
+    @ivar copy: of the server.
     """
 
-    test: SynchronousTestCase
-    dice: random.Random
-    world: RoomWorld = field(factory=RoomWorld)
-    gone: list[User] = field(factory=list)
+    dice: random.Random = field(kw_only=True)
     absent: set[str] = field(factory=set)
-    log: list[str] = field(factory=list)
-    is_restored: bool = False
     copy: MortalServerStore | None = None
-    _room: bytes = b""
-    _count: int = 0
 
     def begin(self) -> None:
         """Ada makes the room, and some join at once."""
         for name in NAMES:
             self.world.user(name)
-        ada = self.world.users["ada"]
-        self.change(ada, steps.create, "team", "Team")
-        self._room = room_of(ada).id
-        for name in NAMES[1:3]:
-            self.change(ada, joining.invite, self.room(ada), name)
-            self.accept(self.world.users[name])
-        self.wait(12)
+        self.create()
+        self.add(*NAMES[1:3])
         if self.dice.random() < 0.3:
             self.absent = {self.dice.choice(NAMES[1:3])}
             self.world.users[min(self.absent)].disconnect()
         self.world.settle()
-
-    # --- what people do -------------------------------------------------------------------------------------------
-
-    def room(self, user: User) -> Room:
-        """The room, whatever somebody calls it."""
-        with user.store.inner.reading() as records:
-            found = store.get_room(records, self._room)
-        assert found is not None, "it knows the room"
-        return found
-
-    def state(self, user: User) -> str:
-        """What somebody is in the room; empty: it does not know it."""
-        with user.store.inner.reading() as records:
-            found = store.get_room(records, self._room)
-        return "" if found is None else found.state
-
-    def change(self, user: User, call: Callable[..., Any], *arguments: Any) -> None:
-        """The user does something, which may not be possible; then the agent looks."""
-
-        def attempt() -> None:
-            profile = user.profile()
-            try:
-                with user.store.writing() as records:
-                    call(records, profile, *arguments, int(self.world.now()))
-            except Refusal as refusal:
-                self.log.append(f"  refused: {refusal}")
-            if user.agent is not None:
-                user.agent.pump()
-
-        self.world.survive(attempt)
-
-    def accept(self, user: User) -> None:
-        """Somebody accepts, if it was asked."""
-        if self.state(user) == RoomState.INVITED:
-            alias = "" if self.room(user).alias else "team"
-            self.change(user, joining.accept, self.room(user), alias)
-
-    def wish(self, user: User, kind: WishKind, whom: str = "", text: str = "") -> None:
-        """Somebody wants something changed."""
-
-        def add(records: IRecords, profile: Profile, now: int) -> None:
-            store.add_wish(records, store.named(records, "team"), Wish(kind, now, whom, text=text, is_ours=True))
-
-        if self.state(user) == RoomState.IN:
-            self.change(user, add)
-
-    def write(self, user: User, text: str = "") -> None:
-        """Somebody says something in the room."""
-        if self.state(user) != RoomState.IN:
-            return
-        text = text or f"{user.name} {self._count}"
-        self._count += 1
-        message_id = sha256(text.encode())[:16]
-
-        def send() -> None:
-            try:
-                messages.compose(user.store, "#team", text, now=self.world.now(), message_id=message_id)
-            except Refusal as refusal:
-                # It was taken out before it could say it again.
-                self.log.append(f"  refused: {refusal}")
-            if user.agent is not None:
-                user.agent.pump()
-
-        self.world.survive(send)
 
     def anybody(self) -> User:
         """Somebody who is not away until the end."""
@@ -156,18 +72,6 @@ class Schedule:
         own = None if newest is None else newest.body.member(user.name)
         return own is not None and own.is_admin
 
-    def wait(self, seconds: int, ticks: int = 0) -> None:
-        """Time passes."""
-        for _ in range(ticks or seconds):
-            self.world.clock += seconds / (ticks or seconds)
-
-            def tick() -> None:
-                for user in self.world.users.values():
-                    if user.agent is not None:
-                        user.agent.tick()
-
-            self.world.survive(tick)
-
     def act(self) -> None:
         """One thing happens."""
         deeds: dict[Callable[[], None], int] = {
@@ -181,7 +85,7 @@ class Schedule:
             self.leave: 1,
             self.let_go: 1,
             self.doom: 4,
-            self.renew: 1,
+            self.renew_list: 1,
             self.fill: 1,
             self.begin_anew: 1,
             self.keep_copy: 1,
@@ -227,7 +131,7 @@ class Schedule:
         """Somebody wants something changed, often what it may not, or two want something at once."""
         for _ in range(self.dice.choice((1, 2))):
             kind = self.dice.choice((WishKind.REMOVE, WishKind.ADMIN, WishKind.ADMIN, WishKind.NO_ADMIN, WishKind.TITLE))
-            self.wish(self.somebody_in(), kind, self.dice.choice(NAMES), f"Title {self._count}")
+            self.wish(self.somebody_in(), kind, self.dice.choice(NAMES), f"Title {self.count}")
 
     def leave(self) -> None:
         """Somebody leaves."""
@@ -247,14 +151,9 @@ class Schedule:
         fate = self.world.store.fate if self.dice.random() < 0.3 else self.anybody().store.fate
         fate.deadline = fate.moments + self.dice.randint(1, 12)
 
-    def renew(self) -> None:
+    def renew_list(self) -> None:
         """Somebody's device list is signed again."""
-        user = self.anybody()
-        renewed = resigned(user.profile(), int(self.world.now()))
-        with user.store.inner.writing() as records:
-            save_profile(records, renewed)
-        user.die()
-        self.world.survive(lambda: user.connect(settle=False))
+        self.renew(self.anybody().name)
 
     def set_limits(self, limits: Settings) -> None:
         """The server starts with other limits."""
@@ -299,7 +198,7 @@ class Schedule:
         for user in online:
             user.disconnect()
         self.world.survive()
-        row = self.world.ledger.row(self._room)
+        row = self.world.ledger.row(self.id)
         self.world.store = self.copy
         self.world.restart_server()
         # Who has stepped and was not told of it knows the newest list, too, but has to be told first.
@@ -309,7 +208,7 @@ class Schedule:
             self.write(user)
             self.wait(12)
 
-    # --- what must be true ----------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """All live and are there, time passes, and all say a last word."""
@@ -335,46 +234,6 @@ class Schedule:
         self.wait(60, 30)
         self.world.ledger.look()
 
-    def check(self) -> None:
-        """Everything that was promised."""
-        ledger, row = self.world.ledger, self.world.ledger.row(self._room)
-        states = {user.name: self.state(user) for user in self.world.users.values()}
-        self.test.assertNotIn(RoomState.BROKEN, states.values(), states)
-        if not self.is_restored:
-            # Else who knew a step alone sees another one in its place.
-            self.test.assertNotIn(RoomState.FORKED, states.values(), states)
-        newest = ledger.lists[row.digest]
-        for user in (*self.world.users.values(), *self.gone):
-            with user.store.inner.reading() as records:
-                known = store.get_room(records, self._room)
-            if known is not None and known.alias:
-                ledger.check_nobody_else(self.test, user)
-                ledger.check_order(self.test, user)
-        for user in self.world.users.values():
-            if states[user.name] != RoomState.IN:
-                continue
-            if self.room(user).mark != row and not ledger.may_catch_up(user, newest):
-                continue
-            if self.is_restored and self.room(user).mark.version > row.version:
-                # The server lacks lists from before it joined, and nobody else has brought them.
-                continue
-            self.test.assertTrue(newest.stands(user.name, user.profile().identity.public), f"{user.name} is out, unknowing")
-            self.test.assertEqual(self.room(user).mark, row, f"{user.name} does not know the newest list")
-            ledger.check_nothing_lost(self.test, user)
-            self.test.assertEqual(messages.quarantined(user.store)[1], 0)
-        self.check_all_talk()
-
-    def check_all_talk(self) -> None:
-        """In the end what one member says the others get."""
-        row = self.world.ledger.row(self._room)
-        newest = self.world.ledger.lists[row.digest]
-        there = [user for user in self.world.users.values() if self.state(user) == RoomState.IN and self.room(user).mark == row]
-        for user, other in permutations(there, 2):
-            if newest.stands(user.name, user.profile().identity.public) and knows(user, other) and knows(other, user):
-                lines = [line for line in other.lines("#team") if isinstance(line, Received)]
-                gaps = [line.gap_before for line in lines if line.text == f"very last of {user.name}"]
-                self.test.assertEqual(gaps, [0], f"what {user.name} says to {other.name}")
-
 
 class ScheduleTests(SynchronousTestCase):
     """Schedules that nobody thought of."""
@@ -386,7 +245,7 @@ class ScheduleTests(SynchronousTestCase):
 
     def run_schedule(self, seed: int) -> None:
         """One schedule."""
-        schedule = Schedule(self, random.Random(seed))
+        schedule = Schedule(self, dice=random.Random(seed))
         try:
             schedule.begin()
             for _ in range(STEPS):
