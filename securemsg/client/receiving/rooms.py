@@ -14,7 +14,6 @@ from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.state import contacts
-from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import GAPS, stream_of
 from securemsg.client.state.gaps import Gap, in_stream
@@ -48,7 +47,6 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
 
     @return: C{False}: it is nothing to us, and is dropped.
     @raise Refusal: it waits: C{room-behind}: lists before it are missing; C{room-forked}: it goes by another list than ours.
-    @raise IdentityChanged: we know its sender under another identity than the room does.
     """
     item = delivery.room
     assert item is not None, "a delivery of a room"
@@ -78,11 +76,9 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
     member = None if listing is None else listing.body.member(delivery.account)
     if member is None:
         return False
-    contact = contacts.get_contact(records, delivery.account)
-    if contact is not None and contact.identity != member.identity:
-        raise IdentityChanged(contact)
-    # Somebody who has the name of a member now, and whom we have not met.
-    return contact is not None or suites.introduced(delivery.own) in (b"", member.identity)
+    # Somebody may have the name of a member now whom we have not met.
+    is_known = contacts.get_contact(records, delivery.account) is not None
+    return is_known or suites.introduced(delivery.own) in (b"", member.identity)
 
 
 def is_in_order(records: IRecords, item: RoomItem) -> bool:

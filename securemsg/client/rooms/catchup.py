@@ -101,8 +101,6 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
         since = member.since
     else:
         last = _taken_out(records, room, contact, body.n)
-        if not last:
-            return
     found: list[SignedMemberList] = []
     size = 0
     kept = store.lists_after(records, room, body.n, MAX_LISTS)
@@ -112,7 +110,7 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
     for signed in kept:
         number = store.number_of(signed)
         # Only the proof of the newest is of use, and only to those who are on it.
-        signed = signed if number == newest.body.n and last == number else lists.without_proof(signed)
+        signed = signed if since and number == last else lists.without_proof(signed)
         size += len(encode_record(signed))
         if number > last or size > MAX_TEXT - _MARGIN:
             break

