@@ -22,7 +22,7 @@ def spoiled(wanted: Callable[[Deliver], bool]) -> Tap:
     def tap(message: Message) -> list[Message]:
         if not isinstance(message, Deliver) or not wanted(message):
             return [message]
-        return [replace(message, own=message.own[:-1] + b"?")]
+        return [replace(message, own=message.own[:-1] + bytes([message.own[-1] ^ 1]))]
 
     return tap
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.rooms import joining, lists, steps, store
+from securemsg.client.rooms import catchup, joining, lists, steps, store
 from securemsg.client.rooms.catchup import MAX_ANSWERED, PATIENCE
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import MAX_INVITED, RoomState, WishKind
@@ -22,13 +22,13 @@ from securemsg.client.sessions import suites
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import all_sessions, bucket_of
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import ConversationKind, direct
 from securemsg.client.state.counters import chain_digest, conversation_of, out_stream
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import rows_of
-from securemsg.client.state.records import draft
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, draft, load_all
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -549,13 +549,30 @@ class StepTests(MaliceCase):
         self.assertEqual((self.room(self.dan).state, self.room(self.dan).mark.version), (RoomState.ASKED, 0))
 
 
+    def test_first_list_never_stepped(self) -> None:
+        """Who asked to be added takes no first list that the server does not name, not even from the one it asked."""
+        self.change(self.ada, joining.invite, self.room(self.ada), "dan")
+        self.ada.disconnect()
+        self.change(self.dan, joining.accept, self.room(self.dan, self.room_id.hex()), "team")
+        self.remember()
+        dan = Member("dan", self.dan.profile().identity.public, MEMBER, self.before.body.n + 1)
+        proof = keys.random_bytes(32)
+        signed = self.signed(self.ada, proof, decision="added", members=(*self.before.body.members, dan))
+        room = self.room(self.ada)
+        with self.ada.store.writing() as records:
+            store.put_room(records, replace(room, not_before=0, state=RoomState.BROKEN))
+        self.ada.connect()
+        self.say(self.ada, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.dan)
+        self.assertEqual((self.room(self.dan).state, self.room(self.dan).mark.version), (RoomState.ASKED, 0))
+
+
 class MemberTests(MaliceCase):
     """A member says what it must not."""
 
     def test_leaves_for_another(self) -> None:
         """A member says that another leaves, with its own signature or an old one of the other: that one stays."""
         self.remember()
-        since = 2
+        since = next(member.since for member in self.before.body.members if member.account == "cleo")
         forged = replace(lists.leave_statement(self.ben.profile(), self.room_id, since), account="cleo")
         true = lists.leave_statement(self.cleo.profile(), self.room_id, since)
         for statement in (forged, true):
@@ -576,7 +593,15 @@ class MemberTests(MaliceCase):
         """Who has joined asks for all counters from the first on: what was said before comes as voids, without a word."""
         self.add(self.ada, self.dan)
         self.ada.send("#team", "for dan too")
+        assert self.ada.wire is not None, "connected"
+        self.ada.wire.held.add(Side.CLIENT)
         self.ask_for_all(self.dan)
+        with self.ada.store.inner.reading() as records:
+            rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS) if row.home is not None]
+            kinds = [row.kind for row in rows]
+        self.assertEqual(sorted(kinds), [Kind.TEXT, Kind.VOID])
+        self.ada.wire.held.clear()
+        self.pass_time()
         self.assertEqual(self.said(self.dan), ["for dan too"])
 
     def test_asks_when_out(self) -> None:
@@ -605,6 +630,38 @@ class MemberTests(MaliceCase):
         self.ben.send("#team", "for all")
         self.assertEqual(self.said(self.cleo), [*before, "for all"])
 
+    def test_says_something_else(self) -> None:
+        """A member sends one alone something else under a counter that has come: it is not taken."""
+        before = self.said(self.cleo)
+        other = self.content(self.ben, Kind.TEXT, b"what I said first", counter=1, previous=b"")
+        self.send(self.ben, other, None, self.cleo)
+        self.assertEqual(self.said(self.cleo), before)
+
+    def test_asks_for_old_lists(self) -> None:
+        """Who has joined asks for all lists: it gets none from before it came."""
+        self.wish(self.ada, WishKind.TITLE, text="Secret")
+        self.add(self.ada, self.dan)
+        self.wish(self.ada, WishKind.TITLE, text="Open")
+        for n in (0, 1, 3):
+            [answer] = self.answers(self.dan, n)
+            bodies = [decode_record(MemberList, signed.body) for signed in answer.lists]
+            self.assertEqual([body.title for body in bodies], ["Open"])
+        [answer] = self.answers(self.cleo, 3)
+        bodies = [decode_record(MemberList, signed.body) for signed in answer.lists]
+        self.assertEqual([body.title for body in bodies], ["Secret", "Secret", "Open"])
+
+    def answers(self, user: User, n: int) -> list[RoomAnswer]:
+        """What Ada answers to somebody who asks for the lists behind a number."""
+        contact, profile = self.known(self.ada, user), self.ada.profile()
+        assert contact is not None, "they have met"
+        with self.ada.store.writing() as records:
+            after = records.last(OUTBOX, ROWS)
+            catchup.asked(records, profile, contact, RoomQuestion(self.room_id, n), int(self.world.now()))
+            rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS, after)]
+            for seq, _ in load_all(records, OutboxRow, OUTBOX, ROWS, after):
+                records.delete(OUTBOX, ROWS, seq)
+        return [decode_record(RoomAnswer, decode_record(Content, row.content).body) for row in rows]
+
     def test_fills_a_gap_when_out(self) -> None:
         """Who was taken out fills no gap that it has left."""
         skipped = self.content(self.ben, Kind.TEXT, b"kept free")
@@ -615,6 +672,52 @@ class MemberTests(MaliceCase):
         self.wish(self.ada, WishKind.REMOVE, "ben")
         self.send(self.ben, skipped, None, self.cleo)
         self.assertNotIn("kept free", self.said(self.cleo))
+
+    def test_writes_to_who_is_out(self) -> None:
+        """A member names somebody who was taken out as a recipient: it does not appear in a room one is not in."""
+        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        before = self.said(self.cleo)
+        self.send(self.ben, self.content(self.ben, Kind.TEXT, b"for cleo too"), self.item(), self.cleo)
+        self.assertEqual(self.said(self.cleo), before)
+
+    def test_proof_when_told(self) -> None:
+        """Who was taken out gets the list that says so without the proof by which it could step."""
+        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
+        self.assertEqual(self.newest(self.cleo).signed.proof, b"")
+
+    def test_proof_when_asked(self) -> None:
+        """Nor does it get one when it asks."""
+        self.lie(self.cleo, Deliver, spoil)
+        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.honest(self.cleo)
+        self.cleo.send("#team", "am I in?")
+        self.pass_time(30)
+        self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
+        self.assertEqual(self.newest(self.cleo).signed.proof, b"")
+
+    def test_old_list_as_step(self) -> None:
+        """A member sends an old list once more, and the server says that it is a step: the room goes on."""
+        self.remember()
+        room = self.room(self.ben)
+        with self.ben.store.inner.reading() as records:
+            old = store.lists_after(records, room, 2, 1)[0]
+        item = self.item()
+        self.lie(self.cleo, Deliver, lambda delivery: replace(delivery, room=self.item(RoomStep(bytes(32), bytes(32)))))
+        self.send(self.ben, self.content(self.ben, Kind.LIST, encode_record(old)), item, self.cleo)
+        self.assert_unchanged(self.cleo)
+
+    def test_answers_with_an_invalid_list(self) -> None:
+        """Who asks for a list is given one that the server has ordered, and that follows none: it is not adopted."""
+        self.remember()
+        signed = self.signed(self.ben, keys.random_bytes(32), title="And more")
+        self.lie(self.cleo, Deliver, lambda delivery: spoil(delivery) if is_step(delivery) else delivery)
+        self.step(self.ben, signed, self.cleo)
+        self.honest(self.cleo)
+        self.cleo.send("#team", "by which list?")
+        self.assertTrue(self.room(self.cleo).is_behind)
+        self.say(self.ben, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.cleo)
+        self.assertEqual((self.room(self.cleo).mark, self.room(self.cleo).title), (self.before.mark, "Team"))
 
     def test_writes_as_another(self) -> None:
         """A member names the device of another in what it writes: it is not taken."""
@@ -645,11 +748,8 @@ class StrangerTests(MaliceCase):
         self.assertIsNone(self.known(self.cleo, self.eve))
         self.assertEqual(messages.quarantined(self.cleo.store), (0, 0))
 
-    def test_has_the_name_of_a_member(self) -> None:
-        """Who has the name of a member now, and another identity, begins no session with who never met that member."""
-        self.add(self.ada, self.dan)
-        self.assertIsNone(self.known(self.dan, self.ben))
-        item = self.item()
+    def namesake(self) -> User:
+        """Ben's account goes, and another takes its name."""
         self.ben.die()
         self.ben.is_online = False
         self.world.settle()
@@ -659,11 +759,32 @@ class StrangerTests(MaliceCase):
         self.world.restart_server()
         for user in (*online, other):
             user.connect()
+        return other
+
+    def test_has_the_name_of_a_member(self) -> None:
+        """Who has the name of a member now, and another identity, begins no session with who never met that member."""
+        self.add(self.ada, self.dan)
+        self.assertIsNone(self.known(self.dan, self.ben))
+        item, other = self.item(), self.namesake()
         self.lie(self.dan, Deliver, lambda delivery: replace(delivery, room=item) if delivery.account == "ben" else delivery)
         other.send("dan", "I am ben")
         self.assertEqual((self.said(self.dan), self.sessions(self.dan, other)), ([], 0))
         contact = self.known(self.dan, other)
         self.assertTrue(contact is None or contact.identity != other.profile().identity.public)
+
+    def test_is_known_under_the_name(self) -> None:
+        """Who has the name of a member now, and is known to us by it, does not speak for that member."""
+        item, other = self.item(), self.namesake()
+        other.send("cleo", "I am ben")
+        with self.cleo.store.writing() as records:
+            verification.accept(records, "ben", int(self.world.now()))
+        assert self.cleo.agent is not None, "connected"
+        self.cleo.agent.retry()
+        self.world.settle()
+        self.assertEqual(self.cleo.texts("ben"), ["I am ben"])
+        before = self.said(self.cleo)
+        self.send(other, self.content(other, Kind.TEXT, b"as ben"), item, self.cleo)
+        self.assertEqual(self.said(self.cleo), before)
 
     def test_many_invitations(self) -> None:
         """However many rooms somebody invites us to: only the newest are kept, and none is joined."""
@@ -733,4 +854,4 @@ def is_step(delivery: Deliver) -> bool:
 
 def spoil(delivery: Deliver) -> Deliver:
     """Something that nobody can open."""
-    return replace(delivery, own=delivery.own[:-1] + b"?")
+    return replace(delivery, own=delivery.own[:-1] + bytes([delivery.own[-1] ^ 1]))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from attrs import evolve
+from msgspec.structs import replace
 
-from securemsg.client.rooms import joining, store
+from securemsg.client.rooms import joining, lists, steps, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
 from securemsg.client.rooms.store import RoomState, Wish, WishKind
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
+from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Deposit
+from securemsg.protocol.rooms import RoomAnswer, SignedMemberList
 from securemsg.protocol.states import Side
 from tests.client.rig import MortalServerStore, User, decoded
 from tests.client.rooms.case import RoomCase
@@ -90,8 +94,8 @@ class BehindTests(RoomCase):
         self.assertEqual(self.room(self.cleo).title, "Ben's")
         self.assert_agreed(self.ada, self.ben, self.cleo)
         sent = [message.room for message in decoded(self.ben.wire, Side.CLIENT, Deposit)]
-        steps = [item.n for item in sent if item is not None and item.step is not None]
-        self.assertEqual(steps, [self.newest(self.ada).body.n], "a step that was beaten went out")
+        made = [item.n for item in sent if item is not None and item.step is not None]
+        self.assertEqual(made, [self.newest(self.ada).body.n], "a step that was beaten went out")
 
     def test_asks_who_joined(self) -> None:
         """Who goes by the newer list is asked, though it is not on the one that we have."""
@@ -118,11 +122,78 @@ class BehindTests(RoomCase):
         self.want(self.ben, WishKind.TITLE, "Ours")
         self.pass_time(30)
         self.assertNotEqual(self.room(self.ben).title, "Ours")
+        assert self.ben.wire is not None, "connected"
+        sent = [message.room for message in decoded(self.ben.wire, Side.CLIENT, Deposit)]
+        self.assertEqual([item for item in sent if item is not None and item.step is not None], [], "a step without a proof")
         self.cleo.connect()
         self.world.advance(ASK_PAUSE + 1)
         self.pass_time(30)
         self.assertEqual(self.room(self.cleo).title, "Ours")
         self.assert_agreed(self.ben, self.cleo)
+
+
+class FarBehindTests(RoomCase):
+    """Somebody lacks more lists than anybody keeps: here four."""
+
+    def setUp(self) -> None:
+        """Cleo gets no steps any more."""
+        super().setUp()
+        self.patch(store, "MAX_KEPT", 4)
+        self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
+        assert self.cleo.wire is not None, "connected"
+        self.cleo.wire.to_client = spoiled(is_step)
+
+    def change_title(self, times: int) -> None:
+        """Ada makes so many steps, of which the last counts, and Cleo hears of that when nobody is there."""
+        assert self.cleo.wire is not None, "connected"
+        self.cleo.wire.held.add(Side.CLIENT)
+        for number in range(times):
+            self.wish(self.ada, WishKind.TITLE, text=f"Title {number}")
+        for user in (self.ada, self.ben):
+            user.disconnect()
+        self.cleo.wire.held.clear()
+        self.cleo.send("#team", "hello?")
+        self.pass_time()
+        self.assertTrue(self.room(self.cleo).is_behind)
+
+    def answer(self, user: User, *answer: SignedMemberList) -> None:
+        """Somebody who has not read the question shows Cleo lists."""
+        room, cleo = self.room(user), direct("cleo")
+        profile = user.profile()
+        with user.store.writing() as records:
+            # It answers nothing by itself.
+            store.put_room(records, replace(room, state=RoomState.ASKED))
+            steps.write_row(records, profile, cleo, Kind.LISTS, RoomAnswer(room.id, answer, 0), int(self.world.now()))
+        user.connect()
+        self.pass_time()
+
+    def test_from_an_admin(self) -> None:
+        """It takes the newest from an admin, as who joins does."""
+        self.change_title(7)
+        self.ada.connect()
+        self.pass_time()
+        self.assertEqual(self.room(self.cleo).title, "Title 6")
+        self.assertEqual(self.said(self.ada), ["hello?"])
+
+    def test_from_no_admin(self) -> None:
+        """It does not from another member."""
+        self.change_title(7)
+        self.answer(self.ben, self.newest(self.ben).signed)
+        self.assertEqual(self.room(self.cleo).title, "Team")
+
+    def test_not_ordered(self) -> None:
+        """Nor does it take one that the server has not named."""
+        self.change_title(7)
+        newest, profile = self.newest(self.ada), self.ada.profile()
+        more = lists.following(profile, newest, "title", int(self.world.now()), title="For cleo alone")
+        self.answer(self.ada, more.signed)
+        self.assertEqual(self.room(self.cleo).title, "Team")
+
+    def test_not_far(self) -> None:
+        """Who lacks fewer skips none."""
+        self.change_title(3)
+        self.answer(self.ada, self.newest(self.ada).signed)
+        self.assertEqual(self.room(self.cleo).title, "Team")
 
 
 class RestoredTests(RoomCase):
