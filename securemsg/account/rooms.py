@@ -66,9 +66,14 @@ def full_name(profile_store: IProfileStore, name: str) -> str:
     """
     What we call the room that is meant; any other name stays as it is.
 
-    @raise SecuremsgError: see L{find}.
+    @raise SecuremsgError: C{not-in-room}: we are only invited, and have no name for it; or see L{find}.
     """
-    return find(profile_store, name).name if is_room(name) else name
+    if not is_room(name):
+        return name
+    room = find(profile_store, name)
+    if not room.alias:
+        raise not_in_room(room, "")
+    return room.name
 
 
 def members(profile_store: IProfileStore, room: Room) -> tuple[int, str, list[MemberRow]]:

@@ -37,6 +37,31 @@ GUARDS: tuple[Guard, ...] = (
         ("if is_verified or by in (profile.name, member.account)", "if is_verified", "ChangeTests::test_members"),
     ),
     *guards(
+        "client/rooms/events.py",
+        "tests/cli/chat/test_room.py",
+        (" or body.decision in BY_CLIENTS:", ":", "LineTests::test_by_client"),
+    ),
+    *guards(
+        "cli/chat/slash.py",
+        "tests/cli/chat/test_room.py",
+        ('(?!\\.?[a-z0-9_-])"', '"', "WordTests::test_mentions"),
+        ('rf"(?<![a-z0-9._-])@', 'rf"@', "WordTests::test_mentions"),
+        ("if not NAME_PATTERN.fullmatch(name.removeprefix(ROOM_MARK)):", "if False:", "WordTests::test_understood"),
+        (" or not all(NAME_PATTERN.fullmatch(word) for word in words):", ":", "WordTests::test_understood"),
+    ),
+    *guards(
+        "cli/chat/room.py",
+        "tests/cli/chat/test_room.py",
+        ("            raise self._problem\n", "            self._problem = None\n", "CommandTests::test_store_fails"),
+        ("if self._said != (room.state, room.code):", "if True:", "TroubleTests::test_forked"),
+    ),
+    *guards(
+        "cli/chat/conversation.py",
+        "tests/cli/chat/test_room.py",
+        ("conversation.is_entering or conversation.is_changing", "conversation.is_entering", "CommandTests::test_awaited"),
+        ("and message.event is None and not message.verified:", "and message.event is None:", "LineTests::test_talk"),
+    ),
+    *guards(
         "account/tracking.py",
         "tests/account/test_rooms.py",
         ("room.state in (RoomState.FORKED, RoomState.BROKEN):", "False:", "MessageTests::test_forked"),

@@ -23,6 +23,8 @@ from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import Code, Name, Record
 
 TWO_LISTS = "two-lists"
+# What a client decides by itself, so that its user has to be told: somebody has accepted an invitation, or left.
+BY_CLIENTS = frozenset({"added", "left"})
 
 
 class RoomEvent(Record, frozen=True):
@@ -74,7 +76,7 @@ def words(event: RoomEvent, own: str) -> str:
 
 
 def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
-    """Keep in history what a list has changed; what others have decided is unread."""
+    """Keep in history what a list has changed; what the user has not decided is unread."""
     _keep(records, profile, room, after, _event(profile, before, after), now)
 
 
@@ -89,7 +91,7 @@ def _keep(records: IRecords, profile: Profile, room: Room, listing: RoomList, ev
     content = replace(draft(profile, Kind.LIST, body.issued_at), device=body.device, body=encode_record(event))
     seq = next_seq(records)
     save(records, HISTORY, room.conversation.bucket, HistoryRow(content, False, now, Status.RECEIVED), seq)
-    if body.author != profile.name:
+    if body.author != profile.name or body.decision in BY_CLIENTS:
         save(records, INBOUND, ROWS, UnreadRow(room.conversation, int(Kind.LIST)), seq)
 
 
