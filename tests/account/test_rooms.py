@@ -11,12 +11,16 @@ from twisted.internet.defer import Deferred
 from securemsg.account import rooms
 from securemsg.account.compose import commit
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.rooms import AccountRooms
+from securemsg.account.reader import MessageReader
+from securemsg.account.readlocks import ReadLocks
+from securemsg.account.roomchanges import STAYS_WANTED, AccountRooms
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.rooms import store
 from securemsg.client.rooms.store import Room, RoomState, WishKind
 from securemsg.client.state import contacts
+from securemsg.protocol.envelope import Kind
 from tests.cli.rig import Person, PlaceCase
 
 T = TypeVar("T")
@@ -265,7 +269,7 @@ class ChangeTests(RoomsCase):
         changing = AccountRooms(self.ada.context.store, connection, self.place.now, 2)
         problem = self.refused(changing.change(TEAM, WishKind.TITLE, text="Later"))
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
-        self.assertTrue(problem.hint.startswith(rooms.STAYS_WANTED), problem.hint)
+        self.assertTrue(problem.hint.startswith(STAYS_WANTED), problem.hint)
         connection.stop()
         self.place.settle(1)
         self.place.is_up = True
@@ -411,6 +415,57 @@ class MessageTests(RoomsCase):
             problem = self.refused(follow(self.ben.context.store, self.ben.connection, message_id, ACCEPTED, 600), 2)
             self.assertEqual(problem.code, "room-forked")
             self.assertIn("securemsg room follow '#team'", problem.hint)
+
+    def answering(self, person: Person, in_rooms: bool) -> Autoresponder:
+        """A machine that answers everything."""
+        source = Immediate(lambda question: f"you said {question.text}")
+        return Autoresponder(
+            person.context.store, source, self.place.now, person.connection.nudge, leaves_others=True, in_rooms=in_rooms
+        )
+
+    def test_machine(self) -> None:
+        """A machine answers in rooms only where it is told to, to all members; nothing answers its answer."""
+        self.write(self.ada, "hello")
+        self.place.settle(2)
+        self.answering(self.ben, in_rooms=False).run()
+        self.assertEqual(self.texts(self.ben), ["hello"])
+        self.answering(self.ben, in_rooms=True).run()
+        self.place.settle(2)
+        [answer] = [message for message in messages.unread(self.ada.context.store, TEAM) if message.event is None]
+        self.assertEqual((answer.text, answer.kind, answer.sender, answer.room), ("you said hello", Kind.ANSWER, "ben", TEAM))
+        self.answering(self.ada, in_rooms=True).run()
+        self.place.settle(2)
+        self.assertEqual((self.texts(self.ada), self.texts(self.ben)), (["you said hello"], []))
+
+    def test_reader(self) -> None:
+        """A program reads what is said in rooms only where it asks for that, or for one room."""
+        self.write(self.ada, "in the room")
+        messages.compose(self.ada.context.store, "ben", "to you", now=self.place.now())
+        self.place.settle(2)
+        store_of_ben = self.ben.context.store
+
+        def read(sender: str | None, in_rooms: bool) -> list[str]:
+            locks = ReadLocks(self.ben.context.folder, store_of_ben)
+            reader = MessageReader(store_of_ben, self.ben.connection, locks, sender, in_rooms)
+            found = []
+            while True:
+                waiting = Deferred.fromCoroutine(reader.__anext__())
+                if not waiting.called:
+                    waiting.addErrback(lambda failure: None)
+                    waiting.cancel()
+                    break
+                message = self.successResultOf(waiting)
+                found += [message.text] if message.event is None and message.invite is None else []
+            reader.end()
+            locks.close()
+            return found
+
+        self.assertEqual(read(TEAM, True), ["in the room"])
+        self.assertEqual(read(None, False), ["to you"])
+        self.write(self.ada, "again")
+        self.place.settle(2)
+        self.assertEqual(read(None, False), [])
+        self.assertEqual(read(None, True), ["again"])
 
     def test_no_receipts(self) -> None:
         """Nobody confirms anything there."""

@@ -6,7 +6,7 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
-        "account/rooms.py",
+        "account/roomchanges.py",
         "tests/account/test_rooms.py",
         (
             "if known is not None and known.is_member and known.state is not RoomState.LEAVING:",
@@ -33,8 +33,22 @@ GUARDS: tuple[Guard, ...] = (
         ("    if not 0 < size <= MAX_TITLE:\n", "    if False:\n", "JoiningTests::test_titles"),
         ("        if found.needs_lists:\n", "        if False:\n", "ChangeTests::test_behind"),
         ("                store.end_wish(records, room, number)\n", "                pass\n", "ChangeTests::test_refused"),
+    ),
+    *guards(
+        "account/rooms.py",
+        "tests/account/test_rooms.py",
         ("contact.is_blocked or contact.identity != member.identity", "False", "ChangeTests::test_members"),
         ("if is_verified or by in (profile.name, member.account)", "if is_verified", "ChangeTests::test_members"),
+    ),
+    *guards(
+        "client/autoresponder.py",
+        "tests/account/test_rooms.py",
+        ("if message.conversation.is_room and not self._in_rooms:", "if False:", "MessageTests::test_machine"),
+    ),
+    *guards(
+        "account/reader.py",
+        "tests/account/test_rooms.py",
+        ("if self._in_rooms or not message.conversation.is_room]", "]", "MessageTests::test_reader"),
     ),
     *guards(
         "client/rooms/events.py",

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError
-from securemsg.account.rooms import AccountRooms, MemberRow, find, members, not_in_room, trouble
+from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.rooms import MemberRow, find, members, not_in_room, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.client import messages
 from securemsg.client.messages import ROOM_CHANGED

@@ -10,7 +10,8 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.account.rooms import AccountRooms, find
+from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account import rooms
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.rooms import AccountRooms
+from securemsg.account.roomchanges import AccountRooms
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.conversation import Chat, finish
 from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, RenameRoom, SwitchTo, complete, mentions
