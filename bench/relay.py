@@ -85,10 +85,8 @@ def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
         for part, run_part in runs.items():
             if part in parts:
                 figures += run_part()
-        if "udp" in parts:
-            figures += over_udp(rows, cores)
-        if "rooms" in parts:
-            figures += in_rooms(rows, cores)
+        if {"udp", "rooms"} & set(parts):
+            figures += on_twisted(rows, cores, parts)
     finally:
         rows.stop()
         for peer in running:
@@ -96,28 +94,21 @@ def relayed(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
     return figures
 
 
-def over_udp(rows: Rows, cores: machine.Cores) -> list[Figure]:
-    """Here the load is on Twisted, for QUIC is; over TCP as well, so that both have the same."""
+def on_twisted(rows: Rows, cores: machine.Cores, parts: Collection[str]) -> list[Figure]:
+    """What has its load on Twisted: UDP beside TCP, for QUIC is there; and a room of fifty, with what it costs clients."""
 
     async def compare(reactor: IReactorTCP) -> list[Figure]:
         """With the reactor running."""
         assert IReactorTime.providedBy(reactor)
-        return await Udp(Bench(rows.scale, Waiting(reactor), say), reactor).measure(rows.restart)
+        bench = Bench(rows.scale, Waiting(reactor), say)
+        figures = await Udp(bench, reactor).measure(rows.restart) if "udp" in parts else []
+        if "rooms" in parts:
+            figures += await rooms.Rooms(bench, reactor).measure(rows.restart())
+            figures += rooms.measure_clients(rows.scale.rounds)
+        return figures
 
     with machine.pinned(cores.load):
         return run(compare)
-
-
-def in_rooms(rows: Rows, cores: machine.Cores) -> list[Figure]:
-    """A room of fifty on the daemon, with load on Twisted; and what it costs the clients of its members."""
-
-    async def talk(reactor: IReactorTCP) -> list[Figure]:
-        """With the reactor running."""
-        assert IReactorTime.providedBy(reactor)
-        return await rooms.Rooms(Bench(rows.scale, Waiting(reactor), say), reactor).measure(rows.restart())
-
-    with machine.pinned(cores.load):
-        return [*run(talk), *rooms.measure_clients(rows.scale.rounds)]
 
 
 def made(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from securemsg.crypto import keys, pqxdh, primitives, ratchet
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import auth, envelope, framing, invite, messages
-from tests import session_vectors
+from tests import room_vectors, session_vectors
 from tests.given import Given, message_of, octets, signed_list
 
 VECTORS = Path(__file__).with_name("vectors")
@@ -197,7 +197,7 @@ PROTOCOL: dict[str, Callable[[Given], Given]] = {
     "safety_number": safety,
 }
 
-FILES = {"protocol.json": PROTOCOL, "sessions.json": session_vectors.SECTIONS}
+FILES = {"protocol.json": PROTOCOL, "sessions.json": session_vectors.SECTIONS, "rooms.json": room_vectors.SECTIONS}
 
 
 class VectorTests(SynchronousTestCase):

@@ -260,6 +260,9 @@ WORDS: dict[str, _Words] = {
     "no-room-link": _Words(
         Exit.REFUSED, "there is no link to {name} that this profile knows", "make one: securemsg room link '{name}' --new"
     ),
+    "server-without-rooms": _Words(
+        Exit.NOT_CONNECTED, "this server knows no rooms", "ask its operator to update it; it goes out once that is done"
+    ),
     "no-rooms": _Words(Exit.REFUSED, "{name} uses a version without rooms", "ask {name} to update"),
     "not-added": _Words(Exit.TIMED_OUT, "you have asked to be added to {name}, and were not added in time"),
     "bad-request": _Words(Exit.REFUSED, "the server rejected the request", "check the versions of both sides"),

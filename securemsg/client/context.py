@@ -62,6 +62,11 @@ class Context:
         """Whether our clock and the server's agreed when it last reported its time; otherwise nothing counts as too old."""
         return max(abs(self.clock_ahead), abs(self.time() - self._clock_noted)) <= CLOCK_TOLERANCE
 
+    @property
+    def has_rooms(self) -> bool:
+        """Whether the server of the current connection orders rooms."""
+        return self.channel is not None and self.channel.connection.has_rooms
+
     def note_server_time(self, server_now: int) -> None:
         """Note the time that the server reports."""
         self._clock_noted = self.time()

@@ -111,6 +111,7 @@ TABLE = (
     Code("not-in-lobby", SentIn.LOBBY, Consequence.REFUSED),
     Code("lobby-too-large", SentIn.LOBBY | SentIn.LOCAL, Consequence.REFUSED),
     # rooms
+    Code("server-without-rooms", SentIn.LOCAL, Consequence.RETRY),
     Code("room-behind", SentIn.LOCAL, Consequence.WAITS),
     Code("room-forked", SentIn.LOCAL, Consequence.WAITS),
     Code("room-broken", SentIn.LOCAL, Consequence.REFUSED),

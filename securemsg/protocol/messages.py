@@ -7,7 +7,6 @@ seconds. Source: C{docs/protocol.md}, section "Messages".
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -565,10 +564,20 @@ Message = (
 
 KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46)])
 
+# Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
+_WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})
+
 _encode = msgspec.msgpack.Encoder().encode
-# Makes the payload of a frame.
-encode_message: Callable[[Message], bytes] = _encode
 _decode = msgspec.msgpack.Decoder(Message).decode
+
+
+def encode_message(message: Message) -> bytes:
+    """Make the payload of a frame."""
+    payload = _encode(message)
+    if type(message) in _WITH_ROOM and message.room is None:  # type: ignore[union-attr]
+        # The number of items is in the first byte, and the last item is one byte.
+        return bytes((payload[0] - 1,)) + payload[1:-1]
+    return payload
 
 
 def check_canonical(value: Struct, data: bytes) -> None:
@@ -594,7 +603,7 @@ def decode_message(payload: bytes) -> Message | Unknown:
         message: Message = _decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _unknown(payload)
-    if _encode(message) != payload and isinstance(message, Record):
+    if encode_message(message) != payload and isinstance(message, Record):
         return _unknown(payload)
     return message
 

@@ -107,6 +107,11 @@ GUARDS: tuple[Guard, ...] = (
         (", MAX_PAUSE)", ", 1e9)", "WaitingTests::test_backoff"),
     ),
     *guards(
+        "client/sending/sender.py",
+        "tests/client/rooms/test_talk.py",
+        ("if queue.conversation.is_room and not context.has_rooms:", "if False:", "TalkTests::test_server_without_rooms"),
+    ),
+    *guards(
         "client/agent.py",
         "tests/client/test_agent.py",
         (

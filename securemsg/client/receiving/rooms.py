@@ -194,10 +194,8 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
         if room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
-        elif is_drained and room.needs_lists:
+        elif is_drained and not steps.decide(records, profile, room, now):
             catchup.maintain(records, profile, room, now)
-        elif is_drained:
-            steps.decide(records, profile, room, now)
     return heard.say(records, profile, now) > 0
 
 

@@ -48,11 +48,11 @@ class Answered(Record, frozen=True):
 
 def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
-    if not room.needs_lists or room.state not in ASKING or room.is_stepping:
+    if room.state not in ASKING or not (room.needs_lists or steps.lacks_proof(records, room)):
         return
     if room.state is RoomState.FORKED and not room.following:
         return
-    if now - room.told_at > PATIENCE and room.asked:
+    if room.needs_lists and now - room.told_at > PATIENCE and room.asked:
         steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
@@ -68,6 +68,9 @@ def _from(records: IRecords, profile: Profile, room: Room) -> int:
     """The number of the list behind which we ask; where the server's lists are followed, of one that both sides may have."""
     newest = store.newest(records, room)
     own = None if newest is None else newest.body.member(profile.name)
+    if not room.is_behind and not room.following:
+        # It is here, without its proof.
+        return room.mark.version - 1
     if own is None or not room.following:
         return room.mark.version
     return max(room.mark.version - MAX_LISTS, own.since)
@@ -80,15 +83,16 @@ def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
         return [room.inviter] if room.inviter else []
     members = [member.account for member in newest.body.members]
     admins = [member.account for member in newest.body.members if member.is_admin]
+    # Who goes by the list may have joined since.
     ordered = [room.told_by, newest.body.author, *admins, *members]
-    return [name for name in dict.fromkeys(ordered) if name in members and name != profile.name]
+    return [name for name in dict.fromkeys(ordered) if name and name != profile.name]
 
 
 def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuestion, now: int) -> None:
     """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
-    if room is None or newest is None or not room.is_member or newest.body.n <= body.n:
+    if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
         return
     if not _within_limit(records, contact.name, now):
         return
@@ -144,6 +148,8 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return None
     try:
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
+        if shown[-1].mark == room.mark and lists.has_proof(shown[-1]):
+            store.put_list(records, room, shown[-1])
         before = _pages(records, profile, room)
         start = next((index for index, each in enumerate(before) if each.body.n == shown[0].body.n), len(before))
         chain = _from_common(records, room, [*before[:start], *shown])
@@ -159,7 +165,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         return _adopt_all(records, profile, room, chain[1:], now)
     # What leads further than the server has said may never have been a step.
     ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
-    if ordered and (chain[ordered] is not last or lists.has_proof(last)):
+    if ordered:
         if room.state is RoomState.FORKED:
             _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
@@ -196,9 +202,7 @@ def _begin(
         listing = lists.read(signed, room.id, profile.pin)
     except Refusal:
         return None
-    if listing.mark != room.told or not lists.has_proof(listing):
-        return None
-    return steps.adopt(records, profile, room, listing, now)
+    return steps.adopt(records, profile, room, listing, now) if listing.mark == room.told else None
 
 
 def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[RoomList] | None:
@@ -222,7 +226,7 @@ def _jump(
     newest = store.newest(records, room)
     if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT:
         return None
-    if last.mark != room.told or not lists.has_proof(last):
+    if last.mark != room.told:
         return None
     member = newest.body.member(contact.name)
     if member is None or not member.is_admin or member.identity != contact.identity:

@@ -21,6 +21,7 @@ from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
+    SEALED,
     OutboxRow,
     draft,
     load_all,
@@ -95,6 +96,8 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     is_early = now < room.not_before <= now + LONGEST_PAUSE
     if newest is None or room.state is not RoomState.IN or room.is_stepping or room.is_behind or is_early:
         return False
+    if not lists.has_proof(newest):
+        return False
     waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
     for number, wish in waiting:
         try:
@@ -107,6 +110,14 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
             return True
         store.end_wish(records, room, number)
     return False
+
+
+def lacks_proof(records: IRecords, room: Room) -> bool:
+    """Whether a step is wanted, and cannot be made: we have the newest list from somebody who was taken out."""
+    newest = store.newest(records, room)
+    if newest is None or room.state is not RoomState.IN or lists.has_proof(newest):
+        return False
+    return any(not wish.code for _, wish in store.wishes(records, room))
 
 
 def _following(
@@ -218,7 +229,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
     if room is None:
         return
     room = _answered(room, seq)
-    listing = _list_in(profile, row, room)
+    listing = list_in(profile, row)
     if listing.body.n == room.mark.version + 1 and (room.mark.version == 0 or listing.body.previous == room.mark.digest):
         adopt(records, profile, room, listing, now)
     else:
@@ -246,18 +257,10 @@ def _answered(room: Room, seq: int) -> Room:
     return replace(room, step=0 if room.step == seq else room.step, repeating=0 if room.repeating == seq else room.repeating)
 
 
-def is_ours(row: OutboxRow, mark: ListMark) -> bool:
-    """Whether the server names the very list of this row as the newest: it had taken it before."""
-    content = decode_record(SignedMemberList, _body_of(row))
-    return (decode_record(MemberList, content.body).n, keys.sha256(content.body)) == (mark.version, mark.digest)
-
-
-def _body_of(row: OutboxRow) -> bytes:
-    return decode_record(Content, row.content).body
-
-
-def _list_in(profile: Profile, row: OutboxRow, room: Room) -> RoomList:
-    return lists.read(decode_record(SignedMemberList, _body_of(row)), room.id, profile.pin)
+def list_in(profile: Profile, row: OutboxRow) -> RoomList:
+    """The list of ours that a row brings."""
+    content = decode_record(Content, row.content)
+    return lists.read(decode_record(SignedMemberList, content.body), row.to.room_id, profile.pin)
 
 
 # --- what the server says -------------------------------------------------------------------------------------------
@@ -274,10 +277,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         known = store.digest_at(records, room, n) if n else b""
         if n and known and known != mark.digest:
             room = fork(records, room, mark, by, now)
-        elif n < held and not room.is_stepping:
+        elif n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
+    elif mark == room.told and by:
+        # A refusal names nobody.
+        room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
 
@@ -337,6 +343,11 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     @return: the room as it is saved.
     """
     before, body = store.newest(records, room), listing.body
+    if room.step:
+        # A step of ours that waits is this one, or beaten by it: if it went out later, a restored server could take it.
+        for part in (ROWS, SEALED):
+            records.delete(OUTBOX, part, room.step)
+        room = replace(room, step=0)
     conversation, own = lists.conversation_id(room.id), body.member(profile.name)
     is_in = body.stands(profile.name, profile.identity.public)
     store.put_list(records, room, listing)

@@ -80,6 +80,9 @@ def _address_room(
         raise RecipientGone(NOT_IN_ROOM)
     conversation = lists.conversation_id(room.id)
     if row.kind == Kind.LIST:
+        if (room.repeating or room.is_behind) and not row.again:
+            # Beaten by a list that is still to come, or behind some that the server lacks.
+            raise Refusal("room-behind")
         if not is_alone:
             raise Refusal("room-step-waits")
         content = content_of(records, row)

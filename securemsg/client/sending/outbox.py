@@ -103,11 +103,13 @@ def prepare(
 
 
 def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:
-    """Whether what was sealed for a room goes by another list than the newest, or than the one that is being waited for."""
-    if not row.to.is_room or row.kind == Kind.LIST:
-        return False
-    room = get_room(records, row.to.room_id)
-    return room is None or not room.may_send or sealed_under(records, seq) != room.mark
+    """Whether what was sealed for a room must not go out as it is: by what we know, the server goes by another list."""
+    room = get_room(records, row.to.room_id) if row.to.is_room else None
+    if room is None:
+        return row.to.is_room
+    if row.kind == Kind.LIST:
+        return room.repeating > 0 and not row.again
+    return not room.may_send or sealed_under(records, seq) != room.mark
 
 
 def sealed_under(records: IRecords, seq: int) -> ListMark | None:

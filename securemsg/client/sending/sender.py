@@ -41,6 +41,9 @@ MAX_FETCHED = 256
 # Why a message of a room waits until its newest list is here, or its user decides.
 ROOM_HOLDS = frozenset({"room-behind", "room-forked", "room-broken", "room-changed"})
 
+# The server is an older one.
+NO_ROOMS = "server-without-rooms"
+
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
 
@@ -228,6 +231,9 @@ class Sender:
             self._note_accepted(records)
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
+                if queue.conversation.is_room and not context.has_rooms:
+                    self._delay(records, queue, seq, NO_ROOMS)
+                    continue
                 try:
                     deposit = outbox.prepare(
                         records,
@@ -300,16 +306,21 @@ class Sender:
         row, room = load(records, OutboxRow, OUTBOX, ROWS, seq), get_room(records, queue.conversation.room_id)
         if row is None or room is None:
             return
+        is_dated = outbox.sealed_under(records, seq) != room.mark
         if row.kind == Kind.LIST:
-            if steps.is_ours(row, mark):
+            ours = steps.list_in(profile, row).mark
+            # A server that lacks lists before ours may have taken ours, and others may go by it: it waits.
+            is_dated = ours == mark or row.again or ours.version <= mark.version + 1
+            if ours == mark:
                 # It was taken, and the answer was lost.
                 results.accepted(records, profile, seq, 0, now, [], now)
-            else:
+            elif is_dated:
                 results.give_up(records, seq, "", now)
-            self._queues.drop(queue)
+            if is_dated:
+                self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
         room = steps.note_told(records, profile, room, mark, "", now)
-        if room.may_send and outbox.sealed_under(records, seq) == room.mark:
+        if room.may_send and not is_dated:
             # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
             self._queues.pause(queue, self._context.seconds())
         self._context.notify(Changed())

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from securemsg.client.rooms import joining, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import WishKind
+from securemsg.client.rooms.store import Wish, WishKind
 from securemsg.client.state.profile import DAY
 from securemsg.protocol.messages import Deposit
 from securemsg.protocol.states import Side
@@ -53,6 +53,76 @@ class FullTests(RoomCase):
         room = self.room(cleo)
         with cleo.store.inner.reading() as records:
             self.assertEqual(len(store.lists_after(records, room, 0, 100)), 1)
+
+
+class BehindTests(RoomCase):
+    """Somebody did not get a step."""
+
+    def miss_steps(self, user: User) -> None:
+        """From now on steps do not come to somebody."""
+        assert user.wire is not None, "connected"
+        user.wire.to_client = spoiled(is_step)
+
+    def want(self, user: User, kind: WishKind, text: str) -> None:
+        """Somebody wants something, of whatever comes of that."""
+        self.change(user, lambda records, profile, now: store.add_wish(records, self.known, Wish(kind, now, text=text)))
+
+    def setUp(self) -> None:
+        """Three admins in a room."""
+        super().setUp()
+        self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
+        for name in ("ben", "cleo"):
+            self.wish(self.ada, WishKind.ADMIN, name)
+        self.known = self.room(self.ben)
+
+    def test_step_behind_message(self) -> None:
+        """A message waits for the list, and our own step behind it: that does not keep us from asking, nor does it go out."""
+        assert self.ben.wire is not None, "connected"
+        self.ben.wire.held.add(Side.CLIENT)
+        self.ben.send("#team", "hello")
+        self.want(self.ben, WishKind.TITLE, "Ben's")
+        self.miss_steps(self.ben)
+        self.wish(self.ada, WishKind.TITLE, text="Ada's")
+        self.ben.wire.held.clear()
+        self.ben.wire.to_client = None
+        self.pass_time(30)
+        self.assertEqual(self.said(self.ada), ["hello"])
+        self.assertEqual(self.room(self.cleo).title, "Ben's")
+        self.assert_agreed(self.ada, self.ben, self.cleo)
+        sent = [message.room for message in decoded(self.ben.wire, Side.CLIENT, Deposit)]
+        steps = [item.n for item in sent if item is not None and item.step is not None]
+        self.assertEqual(steps, [self.newest(self.ada).body.n], "a step that was beaten went out")
+
+    def test_asks_who_joined(self) -> None:
+        """Who goes by the newer list is asked, though it is not on the one that we have."""
+        [dan] = self.people("dan")
+        self.miss_steps(self.ben)
+        self.add(self.ada, dan)
+        for user in (self.ada, self.cleo):
+            user.disconnect()
+        dan.send("#team", "hello")
+        self.pass_time(30)
+        self.assertEqual(self.said(self.ben), ["hello"])
+
+    def test_without_proof(self) -> None:
+        """Who was taken out gives the lists without a proof: we talk by them, and ask for the proof when we want to step."""
+        self.miss_steps(self.ben)
+        self.wish(self.cleo, WishKind.REMOVE, "ada")
+        self.cleo.disconnect()
+        message = self.ben.send("#team", "hello")
+        self.pass_time(30)
+        for _ in range(3):
+            self.world.advance(ASK_PAUSE + 1)
+            self.pass_time()
+        self.assertEqual((self.members(self.ben), self.ben.sent(message).status), (["ben", "cleo"], "accepted"))
+        self.want(self.ben, WishKind.TITLE, "Ours")
+        self.pass_time(30)
+        self.assertNotEqual(self.room(self.ben).title, "Ours")
+        self.cleo.connect()
+        self.world.advance(ASK_PAUSE + 1)
+        self.pass_time(30)
+        self.assertEqual(self.room(self.cleo).title, "Ours")
+        self.assert_agreed(self.ben, self.cleo)
 
 
 class RestoredTests(RoomCase):
@@ -132,4 +202,22 @@ class RestoredTests(RoomCase):
         ada.send("#team", "hello")
         self.pass_time(120)
         self.assertEqual((self.said(ben), self.said(cleo)), (["hello", "hello?"], ["hello"]))
+        self.assert_agreed(ada, ben, cleo)
+
+    def test_step_waits(self) -> None:
+        """A step that others may go by is not forgotten because the server lacks lists before it, nor signed anew."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        copy = self.world.store.crash()
+        self.wish(ada, WishKind.TITLE, text="New")
+        assert ada.wire is not None, "connected"
+        ada.wire.held.add(Side.SERVER)
+        self.wish(ada, WishKind.TITLE, text="Newer")
+        self.assertEqual((self.room(ada).title, self.room(ben).title), ("New", "Newer"))
+        self.restore(copy)
+        ada.connect()
+        self.pass_time(60)
+        ben.connect()
+        cleo.connect()
+        self.pass_time()
+        self.assertEqual(self.room(ada).title, "Newer")
         self.assert_agreed(ada, ben, cleo)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, store
 from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.protocol import auth
+from securemsg.protocol.messages import Deposit
+from securemsg.server import login
 from tests.client.rooms.case import RoomCase
 
 
@@ -17,6 +20,22 @@ class TalkTests(RoomCase):
         room = self.create(ada)
         self.assertEqual((room.state, room.mark.version), (RoomState.IN, 1))
         self.assertEqual(self.members(ada), ["ada"])
+
+    def test_server_without_rooms(self) -> None:
+        """On a server that announces no rooms nothing is sent, and it is said why; it goes out once the server knows them."""
+        [ada] = self.people("ada")
+        self.patch(login, "FEATURES", ())
+        self.world.restart_server()
+        ada.connect()
+        self.create(ada)
+        message = ada.send("#team", "hello")
+        assert ada.wire is not None, "connected"
+        self.assertEqual([sent for _, sent in ada.wire.log if isinstance(sent, Deposit)], [])
+        self.assertEqual(self.room(ada).state, RoomState.ASKED)
+        self.patch(login, "FEATURES", auth.FEATURES)
+        self.world.restart_server()
+        ada.connect()
+        self.assertEqual((self.room(ada).state, ada.sent(message).status), (RoomState.IN, "accepted"))
 
     def test_talk(self) -> None:
         """What one says all others get, once and in order."""
