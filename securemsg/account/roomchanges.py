@@ -258,13 +258,14 @@ class AccountRooms:
         )
         return find(self._store, name)
 
-    def release(self, name: str, drop: bool) -> int:
+    async def release(self, name: str, drop: bool) -> int:
         """
         Send the messages that wait because somebody has joined since they were written, or withdraw them.
 
         @return: how many there are.
-        @raise SecuremsgError: C{no-such-room}; C{room-unclear}.
+        @raise SecuremsgError: C{no-such-room}; C{room-unclear}; or they are not accepted in time.
         """
+        room = find(self._store, name)
         with explained(name):
             held = messages.held(self._store, name)
             if drop:
@@ -272,7 +273,12 @@ class AccountRooms:
                     messages.withdraw(self._store, message_id)
             else:
                 messages.let_go(self._store, name)
-        self._connection.nudge()
+
+        def is_settled(records: IRecords) -> bool:
+            sent = [messages.sent_in(records, message_id) for message_id in held]
+            return not any(each is not None and each.status == "queued" for each in sent)
+
+        await self._until(is_settled, "what was released is sent with the next connection", room)
         return len(held)
 
     # --- waiting --------------------------------------------------------------------------------------------------

@@ -353,7 +353,7 @@ class Chat:
             case RenameRoom(title):
                 room.rename(title)
             case ReleaseHeld(drop):
-                await room.release(drop)
+                room.release(drop)
             case LeaveRoom():
                 room.leave()
 

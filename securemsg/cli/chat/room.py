@@ -124,11 +124,9 @@ class RoomChat:
         """Leave the room."""
         self._start(self._rooms.leave(self.name), f"you have left {self.name}")
 
-    async def release(self, drop: bool) -> None:
+    def release(self, drop: bool) -> None:
         """Send what waits because somebody has joined, or withdraw it."""
-        count = self._rooms.release(self.name, drop)
-        what = "1 message" if count == 1 else f"{count} messages"
-        await self._notify(f"-- {'withdrawn' if drop else 'released'}: {what}")
+        self._start(self._rooms.release(self.name, drop), "what waited was withdrawn" if drop else "what waited was sent")
 
     def _start(self, work: Coroutine[Any, Any, object], done: str) -> None:
         """Begin what may take a while; meanwhile the chat goes on."""

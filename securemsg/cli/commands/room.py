@@ -249,7 +249,7 @@ def release(ctx: click.Context, room: str, drop: bool) -> int:
     """Send the messages to ROOM that wait because somebody has joined since they were written; new members get them, too."""
 
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
-        count = rooms.release(room, drop)
+        count = await rooms.release(room, drop)
         messages = "1 message" if count == 1 else f"{count} messages"
         done = "withdrawn" if drop else "released"
         name = find(context.store, room).name
