@@ -345,6 +345,8 @@ class AccountRooms:
 
         def look() -> bool | None:
             with self._store.reading() as records:
+                if self._current(records, room).code == steps.NO_ROOMS:
+                    raise error_for(steps.NO_ROOMS)
                 return check(records) or None
 
         self._connection.nudge()

@@ -45,6 +45,8 @@ from securemsg.protocol.rooms import (
 
 # Why a room is broken: nobody gives the list that the server names.
 LIST_MISSING = "room-list-missing"
+# Why nothing of a room is sent: the server is an older one.
+NO_ROOMS = "server-without-rooms"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -286,6 +288,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def note_no_rooms(records: IRecords, room_id: bytes, *, is_so: bool) -> None:
+    """Note for whoever waits whether the server knows no rooms."""
+    room = store.get_room(records, room_id)
+    if room is not None and is_so != (room.code == NO_ROOMS) and (is_so or room.code):
+        store.put_room(records, replace(room, code=NO_ROOMS if is_so else ""))
 
 
 def take_back(records: IRecords, room: Room) -> None:
