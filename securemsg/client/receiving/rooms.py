@@ -204,7 +204,6 @@ def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool,
 
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
-    return heard.is_due(records) or any(
-        room.needs_lists or room.renews or room.code == steps.NO_ROOMS or store.wishes(records, room)
-        for room in store.all_rooms(records)
-    )
+    if heard.is_due(records) or store.has_wishes(records):
+        return True
+    return any(room.needs_lists or room.renews or room.code == steps.NO_ROOMS for room in store.all_rooms(records))

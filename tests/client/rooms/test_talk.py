@@ -102,7 +102,7 @@ class TalkTests(RoomCase):
         self.assertEqual(wish.code, "not-admin")
         self.wish(ada, WishKind.ADMIN, "ben")
         with ben.store.writing() as records:
-            store.end_wish(records, room, number)
+            store.end_wish(records, number)
         self.wish(ben, WishKind.TITLE, text="Ours")
         self.assertEqual({self.room(user).title for user in (ada, ben, cleo)}, {"Ours"})
         self.assert_agreed(ada, ben, cleo)
