@@ -76,7 +76,7 @@ compiled: $(READY_DEV)
 	@cd build/ext && SECUREMSG_EXT=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >&2
 
 model: $(READY_TEST)
-	@$(BIN)/python -m pytest tests/client/test_model.py --examples $(EXAMPLES) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/client/test_model.py tests/client/rooms/test_schedules.py --examples $(EXAMPLES) $(PYTEST_ARGS)
 
 mutate: $(READY_TEST)
 	@$(BIN)/python -m tests.mutate $(MUTATE_ARGS)

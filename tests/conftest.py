@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=DEFAULT_EXAMPLES,
         metavar="N",
-        help=f"how many histories the model of tests/client/test_model.py tries (default: {DEFAULT_EXAMPLES})",
+        help=f"how many histories tests/client/test_model.py tries; of rooms half as many (default: {DEFAULT_EXAMPLES})",
     )
     parser.addoption(
         "--noise",

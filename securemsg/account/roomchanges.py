@@ -321,14 +321,14 @@ class AccountRooms:
         """
 
         def look(records: IRecords) -> bool:
-            wish = store.get_wish(records, room, number)
+            wish = store.get_wish(records, number)
             return wish is None or bool(wish.code)
 
         await self._until(look, STAYS_WANTED, room)
         with self._store.writing() as records:
-            wish = store.get_wish(records, room, number)
+            wish = store.get_wish(records, number)
             if wish is not None:
-                store.end_wish(records, room, number)
+                store.end_wish(records, number)
         if wish is not None:
             raise error_for(wish.code, room.name)
 
@@ -345,6 +345,8 @@ class AccountRooms:
 
         def look() -> bool | None:
             with self._store.reading() as records:
+                if self._current(records, room).code == steps.NO_ROOMS:
+                    raise error_for(steps.NO_ROOMS)
                 return check(records) or None
 
         self._connection.nudge()

@@ -90,7 +90,7 @@ def show_rooms(context: CommandContext, rooms: list[Room]) -> None:
         with context.store.writing() as records:
             for number, wish in store.wishes(records, room):
                 if wish.code:
-                    store.end_wish(records, room, number)
+                    store.end_wish(records, number)
 
 
 def report_trouble(context: CommandContext, room: Room) -> None:

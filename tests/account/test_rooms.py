@@ -21,6 +21,7 @@ from securemsg.client.rooms import store
 from securemsg.client.rooms.store import Room, RoomState, WishKind
 from securemsg.client.state import contacts
 from securemsg.protocol.envelope import Kind
+from securemsg.server import login
 from tests.cli.rig import Person, PlaceCase
 
 T = TypeVar("T")
@@ -127,6 +128,14 @@ class JoiningTests(RoomsCase):
         self.ada.dialer.start()
         self.place.settle(1)
         self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, "Team"), 3).code, "bad-request")
+
+    def test_old_server(self) -> None:
+        """A server that knows no rooms is named as the reason, at once."""
+        self.patch(login, "FEATURES", ())
+        dan = self.place.person("dan", again=True)
+        problem = self.refused(self.rooms(dan).create(TEAM, "Team"), 3)
+        self.assertEqual((problem.code, problem.status), ("server-without-rooms", Exit.NOT_CONNECTED))
+        self.assertIn("it is made with the next connection", problem.hint)
 
     def test_titles(self) -> None:
         """A title is a text, not empty and not too long."""

@@ -183,15 +183,18 @@ def apply_direct(records: IRecords, profile: Profile, opened: Opened, content: C
             catchup.answered(records, profile, contact, decode_record(RoomAnswer, content.body), now)
 
 
-def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) -> bool:
+def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool, has_rooms: bool) -> bool:
     """
     Do what is due in all rooms.
 
     @param is_drained: whether all that waited at the server is here.
+    @param has_rooms: whether the server knows rooms.
     @return: whether there may be something to send.
     """
     for room in store.all_rooms(records):
-        if room.renews and room.state is RoomState.IN:
+        if room.code == steps.NO_ROOMS and has_rooms:
+            steps.note_no_rooms(records, room.id, is_so=False)
+        elif room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
         elif is_drained and not steps.decide(records, profile, room, now):
@@ -201,6 +204,6 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
 
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
-    return heard.is_due(records) or any(
-        room.needs_lists or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
-    )
+    if heard.is_due(records) or store.has_wishes(records):
+        return True
+    return any(room.needs_lists or room.renews or room.code == steps.NO_ROOMS for room in store.all_rooms(records))

@@ -276,8 +276,10 @@ def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInv
         return
     if known is None:
         waiting = [room for room in store.all_rooms(records) if room.state is RoomState.INVITED and not room.alias]
-        if len(waiting) >= store.MAX_INVITED:
-            store.forget_room(records, min(waiting, key=lambda room: room.told_at))
+        by_one = [room for room in waiting if room.inviter == contact.name]
+        surplus = by_one if len(by_one) >= store.MAX_INVITED_BY_ONE else waiting if len(waiting) >= store.MAX_INVITED else []
+        if surplus:
+            store.forget_room(records, min(surplus, key=lambda room: room.told_at))
         known = Room(body.room, "", body.title, RoomState.INVITED)
     room = replace(
         known,

@@ -45,6 +45,8 @@ from securemsg.protocol.rooms import (
 
 # Why a room is broken: nobody gives the list that the server names.
 LIST_MISSING = "room-list-missing"
+# Why nothing of a room is sent: the server is an older one.
+NO_ROOMS = "server-without-rooms"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -103,12 +105,12 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
         try:
             listing = _following(records, profile, newest, wish, [each for _, each in waiting], now)
         except Refusal as refusal:
-            store.end_wish(records, room, number, refusal.code)
+            store.end_wish(records, number, refusal.code)
             continue
         if listing is not None:
             _write(records, profile, room, listing, now)
             return True
-        store.end_wish(records, room, number)
+        store.end_wish(records, number)
     return False
 
 
@@ -249,7 +251,7 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
     if code and not row.again:
         for number, wish in store.wishes(records, room):
-            store.end_wish(records, room, number, wish.code or code)
+            store.end_wish(records, number, wish.code or code)
 
 
 def _answered(room: Room, seq: int) -> Room:
@@ -286,6 +288,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def note_no_rooms(records: IRecords, room_id: bytes, *, is_so: bool) -> None:
+    """Note for whoever waits whether the server knows no rooms."""
+    room = store.get_room(records, room_id)
+    if room is not None and is_so != (room.code == NO_ROOMS) and (is_so or room.code):
+        store.put_room(records, replace(room, code=NO_ROOMS if is_so else ""))
 
 
 def take_back(records: IRecords, room: Room) -> None:
@@ -379,7 +388,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     store.put_room(records, room)
     for number, wish in store.wishes(records, room):
         if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
-            store.end_wish(records, room, number, "" if is_granted(wish, listing) else "not-in-room")
+            store.end_wish(records, number, "" if is_granted(wish, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)

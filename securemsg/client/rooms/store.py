@@ -19,7 +19,7 @@ from securemsg.client.rooms.lists import RoomList
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.conversations import room as room_conversation
 from securemsg.client.state.profile import Private, Profile
-from securemsg.client.state.records import load, load_all, load_number, save, save_number
+from securemsg.client.state.records import load, load_all, save
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -31,20 +31,20 @@ from securemsg.protocol.rooms import MAX_TITLE, LeaveStatement, MemberList, Sign
 ROOMS = "rooms"  # bucket = id of the room
 TABLE = "room-parts"
 
-# Buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number; what is
-# wanted of it, in order.
+# What is wanted of rooms, in order.
+WISHES = b"wishes"
+# Other buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number.
 LISTS = b"list/"
 DIGESTS = b"digest/"
-WISHES = b"wish/"
 # What we call it, or the conversation that its contents name: which room it is.
 ALIASES = b"alias/"
 CONVERSATIONS = b"conversation/"
-WISH_NUMBER = b"wish"
 
 # Rooms that a profile knows, those that it was invited to included: anybody may invite.
 MAX_ROOMS = 500
 # Of these, the newest invitations that wait for an answer.
 MAX_INVITED = 100
+MAX_INVITED_BY_ONE = 10
 # Lists that are kept whole, for members who were away.
 MAX_KEPT = 100
 # Digits of an id that may stand for it.
@@ -161,7 +161,7 @@ class WishKind(enum.StrEnum):
 
 class Wish(Private, frozen=True):
     """
-    A change that waits for a step of ours. Bucket: room and C{WISHES}; order: a number of its own.
+    A change that waits for a step of ours.
 
     @ivar account: whom it is about; C{identity}: of whoever is to be added.
     @ivar text: a title; C{digest}: of the link's secret, or empty for no link.
@@ -178,6 +178,13 @@ class Wish(Private, frozen=True):
     statement: LeaveStatement | None = None
     is_ours: bool = False
     code: Code = ""
+
+
+class _Wanted(Private, frozen=True):
+    """A wish, and the room that it is about. Bucket: C{WISHES}; order: a number of its own."""
+
+    room: Id
+    wish: Wish
 
 
 class _Id(Record, frozen=True):
@@ -378,32 +385,36 @@ def add_wish(records: IRecords, room: Room, wish: Wish) -> int:
     @return: its number.
     @raise Refusal: C{busy}: too many wait.
     """
-    bucket = WISHES + room.id
-    if records.count(TABLE, bucket) >= MAX_WISHES:
+    if len(wishes(records, room)) >= MAX_WISHES:
         raise Refusal("busy")
-    number = load_number(records, TABLE, WISH_NUMBER) + 1
-    save_number(records, TABLE, WISH_NUMBER, number)
-    save(records, TABLE, bucket, wish, number)
+    number = records.last(TABLE, WISHES) + 1
+    save(records, TABLE, WISHES, _Wanted(room.id, wish), number)
     return number
 
 
 def wishes(records: IRecords, room: Room) -> list[tuple[int, Wish]]:
     """What is wanted of a room, in order; also what failed."""
-    return load_all(records, Wish, TABLE, WISHES + room.id)
+    wanted = load_all(records, _Wanted, TABLE, WISHES)
+    return [(number, each.wish) for number, each in wanted if each.room == room.id]
 
 
-def get_wish(records: IRecords, room: Room, number: int) -> Wish | None:
+def has_wishes(records: IRecords) -> bool:
+    """Whether anything is wanted of any room."""
+    return records.count(TABLE, WISHES) > 0
+
+
+def get_wish(records: IRecords, number: int) -> Wish | None:
     """A wish; C{None}: it is done."""
-    return load(records, Wish, TABLE, WISHES + room.id, number)
+    found = load(records, _Wanted, TABLE, WISHES, number)
+    return None if found is None else found.wish
 
 
-def end_wish(records: IRecords, room: Room, number: int, code: str = "") -> None:
+def end_wish(records: IRecords, number: int, code: str = "") -> None:
     """A wish is done, or has failed; of ours the user is told, and it is kept until then."""
-    wish = get_wish(records, room, number)
-    if wish is None:
+    found = load(records, _Wanted, TABLE, WISHES, number)
+    if found is None:
         return
-    if code and wish.is_ours:
-        save(records, TABLE, WISHES + room.id, replace(wish, code=code), number)
+    if code and found.wish.is_ours:
+        save(records, TABLE, WISHES, replace(found, wish=replace(found.wish, code=code)), number)
     else:
-        records.delete(TABLE, WISHES + room.id, number)
-
+        records.delete(TABLE, WISHES, number)
