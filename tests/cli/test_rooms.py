@@ -100,7 +100,7 @@ class ListTests(PrintedCase):
         with self.ada.context.store.writing() as records:
             waits = store.add_wish(records, room, Wish(WishKind.TITLE, 1, text="x", is_ours=True))
             fails = store.add_wish(records, room, Wish(WishKind.REMOVE, 1, "ben", is_ours=True))
-            store.end_wish(records, room, fails, "not-admin")
+            store.end_wish(records, fails, "not-admin")
         first = self.listed()
         self.assertIn("    waits: rename it\n    failed: remove ben [not-admin]\n", first)
         again = json.loads(self.listed(as_json=True).splitlines()[0])
