@@ -397,6 +397,15 @@ class MessageTests(RoomsCase):
         self.write(self.ben, "written offline")
         self.assertEqual(self.do(self.rooms(self.ben).release(TEAM, drop=True)), 0)
 
+    def test_released_offline(self) -> None:
+        """What was let go waits for the connection, and for the user no longer."""
+        message_id = self.hold()
+        self.hang_up(self.ben)
+        self.assertEqual([messages.let_go(self.ben.context.store, TEAM) for _ in range(2)], [1, 0])
+        sent = messages.sent(self.ben.context.store, message_id)
+        assert sent is not None
+        self.assertEqual((sent.status, sent.code), ("queued", ""))
+
     def test_dropped(self) -> None:
         """Or it is withdrawn, and nobody gets it."""
         message_id = self.hold()
