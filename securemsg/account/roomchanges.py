@@ -25,7 +25,7 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.rooms import MAX_TITLE, MemberList
 
 # What becomes of a change that is not done in time.
-STAYS_WANTED = "this stays wanted, and is done with the next connection"
+STAYS_WANTED = "the change is queued, and is made with the next connection"
 
 
 @frozen
@@ -110,12 +110,12 @@ class AccountRooms:
         """
         Leave a room.
 
-        @return: the room; C{None}: we were only invited, and have declined.
+        @return: the room; C{None}: we were only invited, and have declined, or were out of it, and have forgotten it.
         @raise SecuremsgError: C{not-in-room}.
         """
         with self._changing(name) as (records, profile):
             room = store.named(records, name)
-            if room.state in (RoomState.OUT, RoomState.LEAVING):
+            if room.state is RoomState.LEAVING:
                 raise not_in_room(room, profile.name)
             left = joining.leave(records, profile, room, int(self._now()))
         if left is not None and left.state is RoomState.LEAVING:
@@ -188,9 +188,9 @@ class AccountRooms:
 
         @raise SecuremsgError: C{not-in-room}, C{not-admin}, C{room-forked}, C{room-broken}.
         """
-        check = joining.check_admin if needs_admin else joining.own_list
         try:
-            return check(records, profile, room).body
+            found = joining.check_admin(records, profile, room) if needs_admin else joining.own_list(records, room)
+            return found.body
         except Refusal as refusal:
             if refusal.code == "not-in-room":
                 raise not_in_room(room, profile.name) from None
@@ -297,7 +297,7 @@ class AccountRooms:
         await self._until(is_settled, "it is made with the next connection", room)
         made = find(self._store, room.name)
         if made.state is RoomState.ASKED:
-            raise error_for("bad-request", text=f"the server refuses to order {made.name}", hint="it may have no rooms")
+            raise error_for("bad-request", text=f"the server refused to create {made.name}", hint="it may have no rooms")
         return made
 
     async def _until_added(self, room: Room) -> Room:
@@ -345,8 +345,8 @@ class AccountRooms:
 
         def look() -> bool | None:
             with self._store.reading() as records:
-                if self._current(records, room).code == steps.NO_ROOMS:
-                    raise error_for(steps.NO_ROOMS)
+                if self._current(records, room).is_unsupported:
+                    raise error_for("server-without-rooms")
                 return check(records) or None
 
         self._connection.nudge()
@@ -374,7 +374,7 @@ class AccountRooms:
             return error_for(self._connection.last_failure, self._connection.where)
         if found.needs_lists:
             return error_for("room-behind", found.name)
-        return error_for("not-accepted", text=f"the server has not taken what you want of {found.name} in time")
+        return error_for("not-accepted", text=f"the server did not accept the change to {found.name} in time")
 
     def _current(self, records: IRecords, room: Room) -> Room:
         return store.get_room(records, room.id) or room

@@ -146,8 +146,7 @@ def trouble(room: Room) -> SecuremsgError | None:
     if room.state is not RoomState.BROKEN:
         return None
     problem, why = error_for("room-broken", room.name), error_for(room.code, room.name).text
-    by = f", by {room.culprit}" if room.culprit else ""
-    problem.text += f" ({why}{by})"
+    problem.text += f" ({why}; sent by {room.culprit})" if room.culprit else f" ({why})"
     return problem
 
 

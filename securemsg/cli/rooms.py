@@ -53,14 +53,14 @@ def room_text(room: Room, names: list[str], unread: int, wishes: list[Wish], own
         case RoomState.INVITED:
             state = f"{room.inviter} invites you; join: {join_command(room)}"
         case RoomState.ASKED if room.inviter == own:
-            state = "not made so far"
+            state = "waiting for the server"
         case RoomState.ASKED:
-            state = f"{room.inviter} was asked to add you"
+            state = f"waiting for {room.inviter} to add you"
         case RoomState.OUT:
-            state = "you are out"
+            state = "not a member"
         case _:
             state = "1 member" if len(names) == 1 else f"{len(names)} members"
-            state += {RoomState.LEAVING: ", you leave", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
+            state += {RoomState.LEAVING: ", leaving", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
                 room.state, ""
             )
     news = f"  {unread} unread" if unread else ""

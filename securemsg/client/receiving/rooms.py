@@ -192,8 +192,8 @@ def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool,
     @return: whether there may be something to send.
     """
     for room in store.all_rooms(records):
-        if room.code == steps.NO_ROOMS and has_rooms:
-            steps.note_no_rooms(records, room.id, is_so=False)
+        if room.is_unsupported and has_rooms:
+            steps.note_support(records, room.id, is_supported=True)
         elif room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
@@ -206,4 +206,4 @@ def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
     if heard.is_due(records) or store.has_wishes(records):
         return True
-    return any(room.needs_lists or room.renews or room.code == steps.NO_ROOMS for room in store.all_rooms(records))
+    return any(room.needs_lists or room.renews or room.is_unsupported for room in store.all_rooms(records))

@@ -45,8 +45,6 @@ from securemsg.protocol.rooms import (
 
 # Why a room is broken: nobody gives the list that the server names.
 LIST_MISSING = "room-list-missing"
-# Why nothing of a room is sent: the server is an older one.
-NO_ROOMS = "server-without-rooms"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
 
@@ -78,7 +76,8 @@ def create(records: IRecords, profile: Profile, alias: str, title: str, now: int
     """
     Make a room with us as its only member. It counts once the server has taken its first list.
 
-    @raise Refusal: C{illegal-name}, C{room-name-taken}, C{too-many-rooms}, C{too-large}: the title is too long.
+    @raise Refusal: C{illegal-name}, C{reserved-name}, C{room-name-taken}, C{too-many-rooms}; C{bad-room-list}, C{bad-envelope}:
+        the title is too long.
     """
     listing = lists.first(profile, keys.random_id(), title, now)
     lists.read(listing.signed, listing.body.room, profile.pin)
@@ -276,10 +275,10 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
     """
     n, held = mark.version, room.mark.version
     if n <= held:
-        known = store.digest_at(records, room, n) if n else b""
-        if n and known and known != mark.digest:
-            room = fork(records, room, mark, by, now)
-        elif n < held and not room.repeating:
+        known = store.digest_at(records, room, n)
+        if known and known != mark.digest:
+            return fork(records, room, mark, by, now)
+        if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
@@ -290,11 +289,11 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
     return room
 
 
-def note_no_rooms(records: IRecords, room_id: bytes, *, is_so: bool) -> None:
-    """Note for whoever waits whether the server knows no rooms."""
+def note_support(records: IRecords, room_id: bytes, *, is_supported: bool) -> None:
+    """Note for whoever waits whether the server supports rooms."""
     room = store.get_room(records, room_id)
-    if room is not None and is_so != (room.code == NO_ROOMS) and (is_so or room.code):
-        store.put_room(records, replace(room, code=NO_ROOMS if is_so else ""))
+    if room is not None and room.is_unsupported == is_supported:
+        store.put_room(records, replace(room, is_unsupported=not is_supported))
 
 
 def take_back(records: IRecords, room: Room) -> None:

@@ -40,7 +40,7 @@ DIGESTS = b"digest/"
 ALIASES = b"alias/"
 CONVERSATIONS = b"conversation/"
 
-# Rooms that a profile knows, those that it was invited to included: anybody may invite.
+# Rooms that a profile knows, those that it was invited to included: anybody may invite. One forgets them by leaving.
 MAX_ROOMS = 500
 # Of these, the newest invitations that wait for an answer.
 MAX_INVITED = 100
@@ -84,6 +84,7 @@ class Room(Private, frozen=True):
     @ivar code: why it is broken; C{culprit}: who has done that.
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
+    @ivar is_unsupported: the server, when we were connected last, did not support rooms.
     @ivar following: the server's list is to be followed from the last common one on.
     """
 
@@ -108,6 +109,7 @@ class Room(Private, frozen=True):
     secret: bytes = b""
     renews: bytes = b""
     following: bool = False
+    is_unsupported: bool = False
 
     @property
     def conversation(self) -> Conversation:
@@ -230,7 +232,8 @@ def check_room_for(records: IRecords) -> None:
 
 
 def forget_room(records: IRecords, room: Room) -> None:
-    """Forget an invitation."""
+    """Forget an invitation, or a room that we are out of; what was said there stays."""
+    forget_lists(records, room)
     records.delete(ROOMS, room.id)
     records.delete(TABLE, CONVERSATIONS + lists.conversation_id(room.id))
     if room.alias:
@@ -305,11 +308,13 @@ def check_alias(records: IRecords, alias: str) -> None:
     """
     Check that a room may be called so.
 
-    @raise Refusal: C{illegal-name}; C{room-name-taken}: another one is.
+    @raise Refusal: C{illegal-name}; C{reserved-name}: the lobby is; C{room-name-taken}: another one is.
     """
     if not NAME_PATTERN.fullmatch(alias):
         raise Refusal("illegal-name")
-    if f"{ROOM_MARK}{alias}" == LOBBY_NAME or load(records, _Id, TABLE, ALIASES + alias.encode()) is not None:
+    if f"{ROOM_MARK}{alias}" == LOBBY_NAME:
+        raise Refusal("reserved-name")
+    if load(records, _Id, TABLE, ALIASES + alias.encode()) is not None:
         raise Refusal("room-name-taken")
 
 

@@ -41,6 +41,9 @@ MAX_FETCHED = 256
 # Why a message of a room waits until its newest list is here, or its user decides.
 ROOM_HOLDS = frozenset({"room-behind", "room-forked", "room-broken", "room-changed"})
 
+# The server is an older one.
+NO_ROOMS = "server-without-rooms"
+
 # Uses an answer, or refuses it.
 UseAnswer = Callable[[IRecords, SendQueue, Answer], None]
 
@@ -229,8 +232,8 @@ class Sender:
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 if queue.conversation.is_room and not context.has_rooms:
-                    steps.note_no_rooms(records, queue.conversation.room_id, is_so=True)
-                    self._delay(records, queue, seq, steps.NO_ROOMS)
+                    steps.note_support(records, queue.conversation.room_id, is_supported=False)
+                    self._delay(records, queue, seq, NO_ROOMS)
                     continue
                 try:
                     deposit = outbox.prepare(

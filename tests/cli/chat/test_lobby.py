@@ -426,7 +426,7 @@ class WordTests(LobbyChatCase):
             SecuremsgError, commit, store, LOBBY_NAME, "x", DELIVERED, now=1.0, message_id=None, expiry=86400
         )
         self.assertEqual((problem.code, problem.status), ("no-receipts", Exit.USAGE))
-        self.assertIn("nobody confirms", problem.text)
+        self.assertIn("no receipts", problem.text)
         self.assertEqual(messages.pending(store), 0)
 
     def test_no_suite(self) -> None:

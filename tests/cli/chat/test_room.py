@@ -253,7 +253,7 @@ class TroubleTests(RoomChatCase):
         self.change(self.ada, state=RoomState.BROKEN, code="bad-room-list", culprit="ben")
         self.chat = self.talk(self.ada, TEAM)
         self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
-        self.assertIn("is broken, and nothing can be sent there (a member list of #team is not valid, by ben)", self.notes[-1])
+        self.assertIn("is broken, and nothing can be sent there (a member list of #team is not valid; sent by", self.notes[-1])
         self.assertIn("securemsg room renew '#team'", self.notes[-1])
         self.take("anybody?")
         ending = Deferred.fromCoroutine(finish(self.ada.context, self.ada.connection, self.chat, self.place.clock, 30))

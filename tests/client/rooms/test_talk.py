@@ -31,12 +31,12 @@ class TalkTests(RoomCase):
         message = ada.send("#team", "hello")
         assert ada.wire is not None, "connected"
         self.assertEqual([sent for _, sent in ada.wire.log if isinstance(sent, Deposit)], [])
-        self.assertEqual((self.room(ada).state, self.room(ada).code), (RoomState.ASKED, "server-without-rooms"))
+        self.assertEqual((self.room(ada).state, self.room(ada).is_unsupported), (RoomState.ASKED, True))
         self.patch(login, "FEATURES", auth.FEATURES)
         self.world.restart_server()
         ada.connect()
         self.pass_time()
-        self.assertEqual((self.room(ada).state, self.room(ada).code), (RoomState.IN, ""))
+        self.assertEqual((self.room(ada).state, self.room(ada).is_unsupported), (RoomState.IN, False))
         self.assertEqual(ada.sent(message).status, "accepted")
 
     def test_talk(self) -> None:
