@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import catchup, heard, joining, lists, steps, store
 from securemsg.client.rooms.store import Room, RoomState
-from securemsg.client.sessions import resets
+from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import IdentityChanged
@@ -81,7 +81,8 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
     contact = contacts.get_contact(records, delivery.account)
     if contact is not None and contact.identity != member.identity:
         raise IdentityChanged(contact)
-    return True
+    # Somebody who has the name of a member now, and whom we have not met.
+    return contact is not None or suites.introduced(delivery.own) in (b"", member.identity)
 
 
 def is_in_order(records: IRecords, item: RoomItem) -> bool:

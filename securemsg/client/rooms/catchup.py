@@ -169,7 +169,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         if room.state is RoomState.FORKED:
             _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
-            room = replace(room, mark=chain[0].mark, following=False, state=RoomState.IN)
+            room = replace(room, mark=chain[0].mark, seen=chain[0].body.n, following=False, state=RoomState.IN)
         return _adopt_all(records, profile, room, chain[1 : ordered + 1], now)
     is_more = not before or last.body.n > before[-1].body.n
     if body.more and is_more and room.told.version > last.body.n and len(chain) <= store.MAX_KEPT:

@@ -28,6 +28,7 @@ from securemsg.protocol.envelope import (
     RSA,
     ContentKey,
     Envelope,
+    EnvelopeHeader,
     decode_header,
     decode_record,
     pad,
@@ -141,6 +142,17 @@ def open_envelope(
     header = decode_header(envelope.header)
     conversation, sender = profile.conversation(account, device_id), DeviceAddress(account, device_id, b"")
     return SUITES[header.suite].open_part(records, profile, conversation, sender, envelope, header, common_digest, now)
+
+
+def introduced(own: bytes) -> bytes:
+    """
+    The identity by which an own part introduces its sender, whom nothing has proven yet; empty: it introduces nobody.
+
+    @raise Refusal: C{bad-envelope}, C{suite-unavailable}.
+    """
+    header = decode_header(decode_record(Envelope, own).header)
+    introduction = header.prekey if isinstance(header, EnvelopeHeader) else header.introduction
+    return b"" if introduction is None else introduction.identity
 
 
 def archive(records: IRecords, account: str, device_id: bytes) -> None:

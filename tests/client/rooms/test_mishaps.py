@@ -6,7 +6,7 @@ from attrs import evolve
 
 from securemsg.client.rooms import joining, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import Wish, WishKind
+from securemsg.client.rooms.store import RoomState, Wish, WishKind
 from securemsg.client.state.profile import DAY
 from securemsg.protocol.messages import Deposit
 from securemsg.protocol.states import Side
@@ -221,3 +221,29 @@ class RestoredTests(RoomCase):
         self.pass_time()
         self.assertEqual(self.room(ada).title, "Newer")
         self.assert_agreed(ada, ben, cleo)
+
+    def test_followed(self) -> None:
+        """Who alone knew a step that the server has lost sees another in its place, and follows that if its user says so."""
+        ada, ben, cleo = self.room_of("ada", "ben", "cleo")
+        self.wish(ada, WishKind.ADMIN, "ben")
+        copy = self.world.store.crash()
+        for user in (ben, cleo):
+            user.disconnect()
+        self.wish(ada, WishKind.TITLE, text="Ada's")
+        self.restore(copy)
+        ben.connect()
+        cleo.connect()
+        self.wish(ben, WishKind.TITLE, text="Ben's")
+        ben.send("#team", "under Ben's")
+        ada.connect()
+        self.pass_time()
+        self.assertEqual((self.room(ada).state, self.room(ada).title, self.said(ada)), (RoomState.FORKED, "Ada's", []))
+        room = self.room(ada)
+        with ada.store.writing() as records:
+            joining.follow(records, room, int(self.world.now()))
+        self.pass_time(30)
+        self.assertEqual((self.room(ada).state, self.room(ada).title), (RoomState.IN, "Ben's"))
+        self.assertEqual(self.said(ada), ["under Ben's"])
+        self.assert_agreed(ada, ben, cleo)
+        ada.send("#team", "together again")
+        self.assertEqual(self.said(cleo), ["under Ben's", "together again"])
