@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import Envelope, decode_record, suite_of
-from securemsg.protocol.framing import encode_frame
+from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Deliver, Deposit, Message, Unknown, encode_message
 
 
@@ -39,7 +39,7 @@ def dump_wire(message: Message | Unknown) -> WireDump | None:
         name, own, is_ours = message.account, message.own, False
     else:
         return None
-    frame = len(encode_frame(encode_message(message)))
+    frame = LENGTH_SIZE + len(encode_message(message))
     return WireDump(is_ours, name, message.deposit_id, frame, _suite(own), message.common)
 
 
