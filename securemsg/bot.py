@@ -26,6 +26,7 @@ from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
+from securemsg.account.rooms import full_name, is_room
 from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, commit_answer
@@ -148,6 +149,7 @@ class Bot:
         id: bytes | None = None,  # noqa: A002 - the name that options and JSON use, too
         timeout: float | None = SEND_TIMEOUT,
         expires: int = MAX_EXPIRY,
+        to_newcomers: bool = False,
     ) -> Sent:
         """
         Send a message. First it is committed to the outbox, together with what else is sent in this turn of the reactor: from
@@ -157,6 +159,7 @@ class Bot:
             too. C{delivered}: a device of the recipient's has it. C{none}.
         @param id: 16 bytes of your own; sending again with the same id cannot duplicate the message.
         @param timeout: seconds; C{None}: forever.
+        @param to_newcomers: in a room: it may go to members who join before it is accepted; else it waits if somebody does.
         @param expires: how long the server keeps it, seconds; thirty days at most, and by default.
         @return: the message as it stands.
         @raise SecuremsgError: it was refused, or did not get that far in time; then it is still in the outbox, or on its way.
@@ -165,7 +168,8 @@ class Bot:
             raise ValueError(f"wait is one of {', '.join(WAITS)}, not {wait!r}")
         check_draft(self.name, name, text, id, expires)
         with _explained():
-            message_id = await self._commit(draft_of(name, text, wait, message_id=id, expiry=expires))
+            draft = draft_of(name, text, wait, message_id=id, expiry=expires, to_newcomers=to_newcomers)
+            message_id = await self._commit(draft)
             if wait != NONE and id is not None:
                 return await follow(self._store, self._connection, message_id, wait, timeout)
             if wait != NONE:
@@ -215,21 +219,25 @@ class Bot:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is given to whoever waits
             return [error] if len(page) == 1 else [result for draft in page for result in self._commit_page([draft])]
 
-    def messages(self, sender: str | None = None) -> MessageReader:
+    def messages(self, sender: str | None = None, *, rooms: bool = False) -> MessageReader:
         """
         Received messages, one at a time and in order, for C{async for}. A message counts as handled when the next one is asked
         for, or when it is passed to L{done} or L{answer}.
 
         The loop ends when the reactor stops. If an exception or C{break} ends it, its last message is received again.
 
-        @param sender: messages of this account only; others stay.
-        @raise SecuremsgError: C{second-recv}: another process reads the messages of this profile.
+        @param sender: messages of this account only, or in this room; others stay.
+        @param rooms: with what is said and what happens in rooms; else that stays, unless C{sender} is a room.
+        @raise SecuremsgError: C{second-recv}: another process reads the messages of this profile. C{no-such-room}.
         """
+        if sender is not None:
+            sender = full_name(self._store, sender)
         if self._reader is None:
             self._reader = take_read_lock(self._folder)
         if self._messages is not None:
             self._messages.end()
-        self._messages = MessageReader(self._store, self._connection, self._read_locks, sender)
+        in_rooms = rooms or is_room(sender)
+        self._messages = MessageReader(self._store, self._connection, self._read_locks, sender, in_rooms)
         return self._messages
 
     def done(self, message: Received) -> None:
@@ -246,8 +254,8 @@ class Bot:
 
     def answer(self, message: Received, text: str | None) -> bytes | None:
         """
-        Answer a message, and mark it as handled. Both are committed together, and the answer is sent once. Answers are never
-        answered themselves, so that two bots do not talk forever.
+        Answer a message, and mark it as handled. Both are committed together, and the answer is sent once, in a room to all its
+        members. Answers are never answered themselves, so that two bots do not talk forever.
 
         @param text: cut off at the largest size of a message; C{None}: no answer.
         @return: the id of the answer, if there is one to be sent.

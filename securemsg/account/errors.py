@@ -201,13 +201,13 @@ WORDS: dict[str, _Words] = {
     # rooms
     "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),
     "room-unclear": _Words(
-        Exit.USAGE, "several rooms may be {name}", "give the first digits of the room's id: securemsg room list"
+        Exit.USAGE, "{name} matches several rooms", "give the first digits of the room's id: securemsg room list"
     ),
     "room-name-taken": _Words(
         Exit.USAGE, "you already call another room {name}", "choose another name; to join: securemsg room join ROOM --as NAME"
     ),
     "too-many-rooms": _Words(
-        Exit.REFUSED, "this profile knows too many rooms", "decline invitations: securemsg room leave ROOM"
+        Exit.REFUSED, "this profile knows too many rooms", "leave some: securemsg room leave ROOM"
     ),
     "not-in-room": _Words(
         Exit.REFUSED, "you are not in {name}", "an admin of the room can invite you; your rooms: securemsg room list"
@@ -248,7 +248,7 @@ WORDS: dict[str, _Words] = {
         "the other members were asked for it; it comes once one of them is online",
     ),
     "stale-room": _Words(Exit.NOT_CONNECTED, "the members of {name} have just changed", _LATER),
-    "room-step-waits": _Words(Exit.NOT_CONNECTED, "a change of {name} waits for the messages before it", _LATER),
+    "room-step-waits": _Words(Exit.NOT_CONNECTED, "a change to {name} goes out after the messages before it", _LATER),
     "bad-room-list": _Words(Exit.REFUSED, "a member list of {name} is not valid", "an admin can make a new room"),
     "room-list-missing": _Words(
         Exit.REFUSED, "nobody has the newest member list of {name}", "an admin can make a new room"
@@ -261,7 +261,9 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED, "there is no link to {name} that this profile knows", "make one: securemsg room link '{name}' --new"
     ),
     "server-without-rooms": _Words(
-        Exit.NOT_CONNECTED, "this server knows no rooms", "ask its operator to update it; it goes out once that is done"
+        Exit.NOT_CONNECTED,
+        "this server does not support rooms",
+        "ask its operator to upgrade it; what is waiting is sent then",
     ),
     "no-rooms": _Words(Exit.REFUSED, "{name} uses a version without rooms", "ask {name} to update"),
     "not-added": _Words(Exit.TIMED_OUT, "you have asked to be added to {name}, and were not added in time"),
@@ -368,7 +370,7 @@ WORDS: dict[str, _Words] = {
     "own-name": _Words(Exit.USAGE, "{name} is your own name", "give somebody else's name"),
     "no-receipts": _Words(
         Exit.USAGE,
-        "nobody confirms messages in {name}: they go to everybody there",
+        "there are no receipts in {name}: messages go to everybody there",
         "omit --wait: by default, send waits until the server has accepted the message, and relayed it in the lobby",
     ),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),

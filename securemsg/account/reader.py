@@ -23,12 +23,17 @@ PAGE = 64
 
 @define(eq=False)
 class MessageReader:
-    """Received messages, as an asynchronous iterator."""
+    """
+    Received messages, as an asynchronous iterator.
+
+    @ivar in_rooms: whether with those of rooms; else these stay.
+    """
 
     _store: IProfileStore
     _connection: AccountConnection
     _read_locks: ReadLocks
     _sender: str | None = None
+    _in_rooms: bool = False
     _page: deque[Received] = field(factory=deque, init=False)
     _in_hand: Received | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
@@ -115,9 +120,10 @@ class MessageReader:
         after, found = -1, PAGE
         while not self._page and found == PAGE and not self._is_over:
             waiting = messages.unread(self._store, self._sender, PAGE, after)
-            ours = self._read_locks.free_of([message for message in waiting if message.conversation.name not in busy])
+            wanted = [message for message in waiting if self._in_rooms or not message.conversation.is_room]
+            ours = self._read_locks.free_of([message for message in wanted if message.conversation.name not in busy])
             # A sender who is busy now stays busy for this whole look, so that messages stay in order.
-            busy.update({message.conversation.name for message in waiting} - {message.conversation.name for message in ours})
+            busy.update({message.conversation.name for message in wanted} - {message.conversation.name for message in ours})
             self._page.extend(ours)
             found, after = len(waiting), waiting[-1].seq if waiting else after
         return True if self._page or self._is_over else None

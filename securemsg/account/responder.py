@@ -106,6 +106,7 @@ class Responder:
 
     @ivar prepare: makes the source of answers, given a function that makes a call in the reactor's thread.
     @ivar sender: whose messages are answered; C{None}: everybody's.
+    @ivar in_rooms: whether questions in rooms are answered; else they are left.
     """
 
     _reactor: Any
@@ -116,6 +117,7 @@ class Responder:
     _prepare: Callable[[Callable[[Call], None]], Source]
     _on_answered: OnAnswered
     _sender: str | None = None
+    _in_rooms: bool = False
     _turns: LockedSource = field(init=False)
     _answerer: Autoresponder = field(init=False)
     _problem: Exception | None = field(default=None, init=False)
@@ -125,7 +127,13 @@ class Responder:
         source = self._prepare(self._soon)
         self._turns = LockedSource(self._reactor, self._store, self._read_locks, source, self._guarded, self._on_answered)
         self._answerer = Autoresponder(
-            self._store, self._turns, self._now, self._connection.nudge, sender=self._sender, leaves_others=True
+            self._store,
+            self._turns,
+            self._now,
+            self._connection.nudge,
+            sender=self._sender,
+            leaves_others=True,
+            in_rooms=self._in_rooms,
         )
 
     async def run(self, timeout: float | None) -> None:

@@ -62,7 +62,7 @@ def _facts_of(message: Received) -> dict[str, object]:
     if message.event is not None:
         event = message.event
         changed = {"event": event.decision, "author": event.author, "names": list(event.names), "title": event.title}
-        return {"kind": "room", **changed, "is_admin": event.is_admin if event.decision == "role" else None}
+        return {"kind": "room", **changed, "is_admin": event.is_on if event.decision == "role" else None}
     if message.invite is not None:
         invite = message.invite
         facts = {"room_id": invite.room.hex(), "title": invite.title, "members": list(invite.members)}

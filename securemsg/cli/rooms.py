@@ -53,14 +53,14 @@ def room_text(room: Room, names: list[str], unread: int, wishes: list[Wish], own
         case RoomState.INVITED:
             state = f"{room.inviter} invites you; join: {join_command(room)}"
         case RoomState.ASKED if room.inviter == own:
-            state = "not made so far"
+            state = "waiting for the server"
         case RoomState.ASKED:
-            state = f"{room.inviter} was asked to add you"
+            state = f"waiting for {room.inviter} to add you"
         case RoomState.OUT:
-            state = "you are out"
+            state = "not a member"
         case _:
             state = "1 member" if len(names) == 1 else f"{len(names)} members"
-            state += {RoomState.LEAVING: ", you leave", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
+            state += {RoomState.LEAVING: ", leaving", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
                 room.state, ""
             )
     news = f"  {unread} unread" if unread else ""
@@ -71,23 +71,26 @@ def room_text(room: Room, names: list[str], unread: int, wishes: list[Wish], own
     return "\n".join(lines)
 
 
+def described(context: CommandContext, room: Room, unread: int) -> tuple[dict[str, object], str]:
+    """A room, for programs and for people."""
+    with context.store.reading() as records:
+        newest = store.newest(records, room)
+        wishes = [wish for _, wish in store.wishes(records, room) if wish.is_ours]
+    names = [member.account for member in newest.body.members] if newest is not None and room.is_member else []
+    return room_record(room, names, unread, wishes), room_text(room, names, unread, wishes, context.profile.name)
+
+
 def show_rooms(context: CommandContext, rooms: list[Room]) -> None:
     """Print rooms; of what has failed the user knows then."""
     unread = messages.unread_counts(context.store)
     for room in rooms:
-        with context.store.reading() as records:
-            newest = store.newest(records, room)
-            waiting = store.wishes(records, room)
-        names = [member.account for member in newest.body.members] if newest is not None and room.is_member else []
-        wishes = [wish for _, wish in waiting if wish.is_ours]
-        facts = room, names, unread.get(room.name, 0), wishes
-        write_record(room_record(*facts), context.settings.as_json, room_text(*facts, context.profile.name))
+        record, text = described(context, room, unread.get(room.name, 0))
+        write_record(record, context.settings.as_json, text)
         report_trouble(context, room)
-        failed = [number for number, wish in waiting if wish.code]
-        if failed:
-            with context.store.writing() as records:
-                for number in failed:
-                    store.end_wish(records, room, number)
+        with context.store.writing() as records:
+            for number, wish in store.wishes(records, room):
+                if wish.code:
+                    store.end_wish(records, number)
 
 
 def report_trouble(context: CommandContext, room: Room) -> None:

@@ -107,6 +107,7 @@ class Autoresponder:
     @ivar sender: whose messages are answered; C{None}: everybody's.
     @ivar relay: takes what is said in the lobby, given the store, and says whether there is something to send; C{None}: it is
         answered like anything else.
+    @ivar in_rooms: whether questions in rooms are answered, for all their members to read; else they are left.
     @ivar is_unfinished: L{run} has left something to be relayed; call it again soon.
     @ivar known: how many waiting questions are in memory.
     @ivar leaves_others: whether messages that are not questions stay unread, for other readers.
@@ -121,6 +122,7 @@ class Autoresponder:
     _sender: str | None = None
     _leaves_others: bool = False
     _relay: Callable[[IProfileStore, Received], bool] | None = None
+    _in_rooms: bool = False
     is_unfinished: bool = field(default=False, init=False)
     # The conversations with a question under way, and its seq; and those that wait, in the order of their turns.
     _asked: dict[Conversation, int] = field(factory=dict, init=False)
@@ -179,10 +181,16 @@ class Autoresponder:
             if self._relay is not None and message.room:
                 relayed += 1
                 self._has_written |= self._relay(self._store, message)
-            elif message.seq not in under_way and not (self._leaves_others and message.kind != Kind.TEXT):
+            elif message.seq not in under_way and not self._is_left(message):
                 self._queue(message)
         self._last = reached
         return 0 < limit == len(fresh)
+
+    def _is_left(self, message: Received) -> bool:
+        """Whether a message stays as it is, for other readers."""
+        if message.conversation.is_room and not self._in_rooms:
+            return True
+        return self._leaves_others and message.kind != Kind.TEXT
 
     def _queue(self, message: Received) -> None:
         """Have a message wait for its conversation's turn."""

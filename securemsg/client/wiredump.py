@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import Envelope, decode_record, suite_of
-from securemsg.protocol.framing import encode_frame
+from securemsg.protocol.framing import LENGTH_SIZE
 from securemsg.protocol.messages import Deliver, Deposit, Message, Unknown, encode_message
 
 
@@ -17,7 +17,7 @@ class WireDump:
     @ivar name: the recipient or the sender.
     @ivar deposit_id: identifies the message at the server, to sender and recipient alike.
     @ivar frame: the size of the frame, with its length, as we encode it.
-    @ivar suite: as the clear header of the first own part names it; empty: that cannot be read.
+    @ivar suite: as the clear header of the first own part names it; empty: that cannot be read, or there is none.
     @ivar encrypted: the common part: the encrypted content. Message, answer or receipt: that is inside.
     """
 
@@ -33,12 +33,13 @@ def dump_wire(message: Message | Unknown) -> WireDump | None:
     """What the wire shows of a deposit or a delivery; C{None} for everything else, because it holds no message."""
     if isinstance(message, Deposit):
         name = ", ".join(destination.account for destination in message.to)
-        own, is_ours = message.to[0].parts[0].own, True
+        # A step that is sent again goes to nobody.
+        own, is_ours = next((part.own for destination in message.to for part in destination.parts), b""), True
     elif isinstance(message, Deliver):
         name, own, is_ours = message.account, message.own, False
     else:
         return None
-    frame = len(encode_frame(encode_message(message)))
+    frame = LENGTH_SIZE + len(encode_message(message))
     return WireDump(is_ours, name, message.deposit_id, frame, _suite(own), message.common)
 
 

@@ -29,8 +29,9 @@ CONVERSATION_LABEL = b"securemsg/1 room conversation"
 # A session message for each of their devices goes with each message.
 MAX_MEMBERS = 50
 MAX_ROOM_DEVICES = 100
+# Bytes of UTF-8; as characters here, as bytes where a list is checked.
 MAX_TITLE = 128
-# Fifty members, and the statement of one that has left with its device list.
+# Bytes: fifty members, and the statement of one that has left with its device list.
 MAX_MEMBER_LIST = 16 * 1024
 # Lists in one answer; fewer where they would not fit a content.
 MAX_LISTS = 32
@@ -174,7 +175,7 @@ class RoomQuestion(Record, frozen=True):
 
 class RoomAnswer(Record, frozen=True):
     """
-    Body of an C{ANSWER}: lists in order, of which the newest brings its proof.
+    Body of a C{LISTS}: lists in order, of which the newest brings its proof.
 
     @ivar more: the newest number that the sender has, if there are more lists than fit; else 0.
     """

@@ -96,7 +96,7 @@ class Mailboxes:
         if not sender.is_highest_queued:
             self._commits.keep_highest(sender)
         if message.room is not None and message.room.step is not None:
-            # Except for a device that has forgotten what it sent. The row of a room must not move on for what the store has.
+            # A restored client may repeat a step under a new n: look in the store first, or the row would move on twice.
             return self._check_stored(connection, message)
         return self._find_recipients(connection, message)
 

@@ -11,12 +11,17 @@ from twisted.internet.defer import Deferred
 from securemsg.account import rooms
 from securemsg.account.compose import commit
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.rooms import AccountRooms
+from securemsg.account.reader import MessageReader
+from securemsg.account.readlocks import ReadLocks
+from securemsg.account.roomchanges import STAYS_WANTED, AccountRooms
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
+from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.rooms import store
 from securemsg.client.rooms.store import Room, RoomState, WishKind
 from securemsg.client.state import contacts
+from securemsg.protocol.envelope import Kind
+from securemsg.server import login
 from tests.cli.rig import Person, PlaceCase
 
 T = TypeVar("T")
@@ -123,6 +128,14 @@ class JoiningTests(RoomsCase):
         self.ada.dialer.start()
         self.place.settle(1)
         self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, "Team"), 3).code, "bad-request")
+
+    def test_old_server(self) -> None:
+        """A server that knows no rooms is named as the reason, at once."""
+        self.patch(login, "FEATURES", ())
+        dan = self.place.person("dan", again=True)
+        problem = self.refused(self.rooms(dan).create(TEAM, "Team"), 3)
+        self.assertEqual((problem.code, problem.status), ("server-without-rooms", Exit.NOT_CONNECTED))
+        self.assertIn("it is made with the next connection", problem.hint)
 
     def test_titles(self) -> None:
         """A title is a text, not empty and not too long."""
@@ -237,7 +250,11 @@ class ChangeTests(RoomsCase):
         self.assertEqual(self.names(self.cleo), ["ben", "cleo"])
         self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="x")).code, "not-in-room")
         self.assertEqual(self.refused(self.rooms(self.ada).join(TEAM, "")).code, "not-in-room")
-        self.assertEqual(self.refused(self.rooms(self.ada).leave(TEAM)).code, "not-in-room")
+        self.do(self.rooms(self.ben).change(TEAM, WishKind.ADMIN, who="cleo"))
+        leaving = self.start(self.rooms(self.ben).leave(TEAM))
+        self.assertEqual(self.refused(self.rooms(self.ben).leave(TEAM), 1).code, "not-in-room")
+        self.place.settle(12)
+        self.successResultOf(leaving)
 
     def test_refused(self) -> None:
         """What cannot be done is said at once, or when it fails, and is wanted no longer."""
@@ -265,7 +282,7 @@ class ChangeTests(RoomsCase):
         changing = AccountRooms(self.ada.context.store, connection, self.place.now, 2)
         problem = self.refused(changing.change(TEAM, WishKind.TITLE, text="Later"))
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
-        self.assertTrue(problem.hint.startswith(rooms.STAYS_WANTED), problem.hint)
+        self.assertTrue(problem.hint.startswith(STAYS_WANTED), problem.hint)
         connection.stop()
         self.place.settle(1)
         self.place.is_up = True
@@ -281,11 +298,12 @@ class ChangeTests(RoomsCase):
         self.assertEqual((problem.code, problem.status), ("room-behind", Exit.NOT_CONNECTED))
 
     def test_leave(self) -> None:
-        """Who leaves is out when the others have heard, and cannot leave twice; an invitation is declined."""
+        """Who leaves is out when the others have heard; a room that one is out of is forgotten; an invitation is declined."""
         left = self.do(self.rooms(self.ben).leave(TEAM))
         assert left is not None
         self.assertEqual(self.names(self.ada), ["ada", "cleo"])
-        self.assertEqual(self.refused(self.rooms(self.ben).leave(TEAM)).code, "not-in-room")
+        self.assertIsNone(self.do(self.rooms(self.ben).leave(TEAM)))
+        self.assertEqual(self.refused(self.rooms(self.ben).leave(TEAM)).code, "no-such-room")
         self.do(self.rooms(self.ada).invite(TEAM, ["ben"]))
         self.do(self.rooms(self.ben).join(TEAM, ""))
         self.assertEqual(self.names(self.ada), ["ada", "cleo", "ben"])
@@ -307,7 +325,7 @@ class ChangeTests(RoomsCase):
         self.place.settle(10)
         self.assertEqual(made.name, "#team-2")
         self.assertEqual(self.names(self.ben, "#team-2"), ["ada", "ben"])
-        self.assertEqual(self.refused(self.rooms(self.ben).leave(TEAM)).code, "room-renewed")
+        self.assertIsNone(self.do(self.rooms(self.ben).leave(TEAM)))
 
     def test_members(self) -> None:
         """Who is verified, by whom a name is known, and who does not get our messages."""
@@ -377,17 +395,26 @@ class MessageTests(RoomsCase):
         message_id = self.hold()
         later = self.write(self.ben, "to all")
         self.do(follow(self.ben.context.store, self.ben.connection, later, ACCEPTED, 5))
-        self.assertEqual(self.rooms(self.ben).release(TEAM, drop=False), 1)
-        self.do(follow(self.ben.context.store, self.ben.connection, message_id, ACCEPTED, 5))
+        self.assertEqual(self.do(self.rooms(self.ben).release(TEAM, drop=False)), 1)
+        self.do(follow(self.ben.context.store, self.ben.connection, message_id, ACCEPTED, 5), 0)
         self.assertEqual(self.texts(self.cleo), ["to two", "to all"])
         self.hang_up(self.ben)
         self.write(self.ben, "written offline")
-        self.assertEqual(self.rooms(self.ben).release(TEAM, drop=True), 0)
+        self.assertEqual(self.do(self.rooms(self.ben).release(TEAM, drop=True)), 0)
+
+    def test_released_offline(self) -> None:
+        """What was let go waits for the connection, and for the user no longer."""
+        message_id = self.hold()
+        self.hang_up(self.ben)
+        self.assertEqual([messages.let_go(self.ben.context.store, TEAM) for _ in range(2)], [1, 0])
+        sent = messages.sent(self.ben.context.store, message_id)
+        assert sent is not None
+        self.assertEqual((sent.status, sent.code), ("queued", ""))
 
     def test_dropped(self) -> None:
         """Or it is withdrawn, and nobody gets it."""
         message_id = self.hold()
-        self.assertEqual(self.rooms(self.ben).release(TEAM, drop=True), 1)
+        self.assertEqual(self.do(self.rooms(self.ben).release(TEAM, drop=True)), 1)
         self.place.settle(3)
         sent = messages.sent(self.ben.context.store, message_id)
         assert sent is not None
@@ -411,6 +438,57 @@ class MessageTests(RoomsCase):
             problem = self.refused(follow(self.ben.context.store, self.ben.connection, message_id, ACCEPTED, 600), 2)
             self.assertEqual(problem.code, "room-forked")
             self.assertIn("securemsg room follow '#team'", problem.hint)
+
+    def answering(self, person: Person, in_rooms: bool) -> Autoresponder:
+        """A machine that answers everything."""
+        source = Immediate(lambda question: f"you said {question.text}")
+        return Autoresponder(
+            person.context.store, source, self.place.now, person.connection.nudge, leaves_others=True, in_rooms=in_rooms
+        )
+
+    def test_machine(self) -> None:
+        """A machine answers in rooms only where it is told to, to all members; nothing answers its answer."""
+        self.write(self.ada, "hello")
+        self.place.settle(2)
+        self.answering(self.ben, in_rooms=False).run()
+        self.assertEqual(self.texts(self.ben), ["hello"])
+        self.answering(self.ben, in_rooms=True).run()
+        self.place.settle(2)
+        [answer] = [message for message in messages.unread(self.ada.context.store, TEAM) if message.event is None]
+        self.assertEqual((answer.text, answer.kind, answer.sender, answer.room), ("you said hello", Kind.ANSWER, "ben", TEAM))
+        self.answering(self.ada, in_rooms=True).run()
+        self.place.settle(2)
+        self.assertEqual((self.texts(self.ada), self.texts(self.ben)), (["you said hello"], []))
+
+    def test_reader(self) -> None:
+        """A program reads what is said in rooms only where it asks for that, or for one room."""
+        self.write(self.ada, "in the room")
+        messages.compose(self.ada.context.store, "ben", "to you", now=self.place.now())
+        self.place.settle(2)
+        store_of_ben = self.ben.context.store
+
+        def read(sender: str | None, in_rooms: bool) -> list[str]:
+            locks = ReadLocks(self.ben.context.folder, store_of_ben)
+            reader = MessageReader(store_of_ben, self.ben.connection, locks, sender, in_rooms)
+            found = []
+            while True:
+                waiting = Deferred.fromCoroutine(reader.__anext__())
+                if not waiting.called:
+                    waiting.addErrback(lambda failure: None)
+                    waiting.cancel()
+                    break
+                message = self.successResultOf(waiting)
+                found += [message.text] if message.event is None and message.invite is None else []
+            reader.end()
+            locks.close()
+            return found
+
+        self.assertEqual(read(TEAM, True), ["in the room"])
+        self.assertEqual(read(None, False), ["to you"])
+        self.write(self.ada, "again")
+        self.place.settle(2)
+        self.assertEqual(read(None, False), [])
+        self.assertEqual(read(None, True), ["again"])
 
     def test_no_receipts(self) -> None:
         """Nobody confirms anything there."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.wiredump import dump_wire
 from securemsg.protocol.envelope import Envelope, KeyHeader, encode_record
 from securemsg.protocol.framing import encode_frame
-from securemsg.protocol.messages import Deliver, Deposit, Destination, Part, Ping, Unknown, encode_message
+from securemsg.protocol.messages import Deliver, Deposit, Destination, Part, Ping, RoomItem, Unknown, encode_message
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import decoded
@@ -35,6 +35,15 @@ class SuiteTests(SynchronousTestCase):
         self.assertEqual(self.suite(encode_record(Envelope(b"\x93\xa7new one\x02\xc0", b""))), "new one")
         for own in (b"", b"\xc1", encode_record(Envelope(b"", b"")), encode_record(Envelope(b"\x91" * 5000, b""))):
             self.assertEqual(self.suite(own), "")
+
+    def test_room(self) -> None:
+        """Of a room the sender's own account comes first, and has no part; the largest deposit is shown as well."""
+        part = Part(bytes(16), encode_record(Envelope(b"\x92\xa5pqxdh\x01", bytes(8000))))
+        others = [Destination(f"member{number}", [part]) for number in range(49)]
+        for to, suite in (([Destination("ada", [])], ""), ([Destination("ada", []), *others], "pqxdh")):
+            dump = dump_wire(Deposit(bytes(16), 1, 3600, bytes(64), to, RoomItem(bytes(16), 1, bytes(32), None)))
+            assert dump is not None
+            self.assertEqual(dump.suite, suite)
 
     def test_nothing(self) -> None:
         """There is no message in anything else."""

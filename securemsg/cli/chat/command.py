@@ -12,6 +12,7 @@ from twisted.internet.stdio import StandardIO
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.rooms import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
 from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
@@ -22,6 +23,7 @@ from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite
 from securemsg.cli.suites import pin
 from securemsg.protocol.messages import MAX_TEXT
 
+STDERR = 2
 # Lines that may wait while our output is read slowly, and that are committed together.
 MAX_WAITING = 256
 
@@ -36,15 +38,18 @@ _COMPLAINTS = {
 @suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
 @click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input.")
+@click.option("--bell", is_flag=True, help="Ring the terminal's bell when somebody says @ and your name in a room.")
 @json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
-def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
+def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: bool) -> int:
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
     At a terminal, `exit`, /quit or Ctrl-D leaves and /help lists the commands. Piped lines are sent as text, unless --commands
     is given.
+
+    In a room such as '#team' you talk with all its members; see securemsg room. A line with @NAME is marked for NAME.
 
     In '#lobby' you talk with everybody there, through the server, whose operator can read it. `chat` enters it, and what is
     said there waits for you until /leave.
@@ -56,6 +61,8 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
     with context_for(settings_of(ctx), name) as context:
         if name == context.profile.name:
             raise error_for("own-name", name)
+        name = full_name(context.store, name)
+        ringing = ring if bell else None
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not context.settings.as_json and os.environ.get("TERM", "") not in ("", "dumb")
         show_line: Callable[[str], object] = say
@@ -69,14 +76,20 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool) -> int:
         async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
             if prompt:
-                return await interact(context, connection, name, reactor)
-            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0)).talk()
+                return await interact(context, connection, name, reactor, ringing)
+            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), ringing).talk()
 
         try:
             with blocking_restored(0, 1, 2):
                 return context.run_connected(work, again=True, prompt=prompt, show_wire=show_wire, show=show_line)
         except OutputClosed:
             return Exit.DONE
+
+
+def ring() -> None:
+    """Ring the bell of the terminal that standard error goes to."""
+    if os.isatty(STDERR):
+        os.write(STDERR, b"\a")
 
 
 class _Piped:
@@ -90,6 +103,7 @@ class _Piped:
         reactor: Any,
         at_terminal: bool,
         commands: bool,
+        bell: Callable[[], object] | None,
     ) -> None:
         self._context = context
         self._connection = connection
@@ -112,6 +126,7 @@ class _Piped:
             columns=columns,
             commands=commands,
             patience=0 if at_terminal else ENDING_TIME,
+            bell=bell,
         )
 
     async def talk(self) -> int:

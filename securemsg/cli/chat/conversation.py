@@ -12,19 +12,25 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.lobby import not_relayed
 from securemsg.account.readlocks import ReadLocks
+from securemsg.account.rooms import find, full_name, is_room
+from securemsg.account.rooms import members as members_of
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import held_up_by
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.lobby import Lobby
 from securemsg.cli.chat.pending import PendingAnswers
+from securemsg.cli.chat.room import RoomChat
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     Confirm,
     Explain,
     Intention,
+    InviteToRoom,
     Leave,
     LeaveRoom,
     Misunderstood,
+    ReleaseHeld,
+    RenameRoom,
     Say,
     ShowContacts,
     ShowHistory,
@@ -54,15 +60,17 @@ from securemsg.cli.rendering import (
     safety_text,
     suite_mark,
 )
+from securemsg.cli.rooms import described, head_text, member_record, member_text
 from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
 from securemsg.client.messages import Draft, Received, Sent
+from securemsg.client.rooms import store
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
-from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
+from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK, SERVER_NAME
 
 # Seconds to wait after the last line of a pipe, until everything is accepted and, by the contact `server`, answered.
 ENDING_TIME = 30
@@ -107,12 +115,14 @@ class Chat:
         columns: Callable[[], int],
         commands: bool = True,
         patience: float = 0,
+        bell: Callable[[], object] | None = None,
     ) -> None:
         """
         @param write: puts out lines of data, and is done once they are out.
         @param notify: puts out a line for people, likewise.
         @param commands: whether commands are obeyed; else every line is text.
-        @param patience: how long a command waits for what it asks of a room; nobody waits at a terminal.
+        @param patience: how long a command waits for what it asks of the lobby; nobody waits at a terminal.
+        @param bell: rings where somebody says our name in a room; C{None}: nothing does.
         """
         self._context = context
         self._connection = connection
@@ -128,7 +138,9 @@ class Chat:
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
+        self._bell = bell
         self._lobby = Lobby(context, notify, connection.nudge)
+        self._room = self._room_of(name)
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
@@ -171,9 +183,10 @@ class Chat:
                 await self._switch(name)
             case ShowMembers():
                 await self._show_members()
-            case LeaveRoom():
-                if not await self._refuse_no_room():
-                    await self._lobby.leave()
+            case LeaveRoom() if self._is_in_lobby:
+                await self._lobby.leave()
+            case LeaveRoom() | InviteToRoom() | RenameRoom() | ReleaseHeld():
+                await self._change_room(intention)
             case ShowState():
                 facts = self.facts()
                 await self._write(self._shown(facts, fact_lines(facts)))
@@ -224,6 +237,10 @@ class Chat:
             choice = pinned_suite(self._context, contact.name)
             known = contact, unread.get(contact.name, 0), choice
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
+        with self._context.store.reading() as records:
+            rooms = store.all_rooms(records)
+        for room in rooms:
+            rows.append(self._shown(*described(self._context, room, unread.get(room.name, 0))))
         await self._write_rows(rows, "-- no contacts yet; write to somebody")
 
     async def _show_safety(self) -> None:
@@ -277,7 +294,7 @@ class Chat:
 
     async def _refuse_guest(self) -> bool:
         """Say that there are no keys to compare, with a guest or in a room; C{False}: there are."""
-        if self._is_in_lobby:
+        if self.name.startswith(ROOM_MARK):
             await self._notify(f"-- {self.name} has no number to compare; /to NAME first, then /verify")
             return True
         if not isinstance(self._context, GuestContext):
@@ -294,7 +311,12 @@ class Chat:
         if isinstance(self._context, GuestContext) and name != SERVER_NAME:
             await self._notify(f"-- with a key file alone you can only chat with `{SERVER_NAME}`")
             return
-        self.name = name
+        try:
+            name = full_name(self._context.store, name)
+        except SecuremsgError as problem:
+            await self._notify(f"-- {problem.text}; {problem.hint}")
+            return
+        self.name, self._room = name, self._room_of(name)
         await self._notify(f"-- chatting {self.title_in_line()}")
         await self.open_room()
         self._connection.changed()
@@ -305,18 +327,50 @@ class Chat:
     def _is_in_lobby(self) -> bool:
         return self.name == LOBBY_NAME
 
+    def _room_of(self, name: str) -> RoomChat | None:
+        """The room of several members that lines go to; C{None}: they go elsewhere."""
+        return RoomChat(self._context, self._connection, name, self._notify) if is_room(name) else None
+
+    @property
+    def _first_pending(self) -> bytes | None:
+        return self._pending[0] if self._pending else None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether something that was asked for of the room that lines go to is not done."""
+        return self._room is not None and self._room.is_changing
+
+    async def _change_room(self, intention: Intention) -> None:
+        """Change the room that lines go to."""
+        room = self._room
+        if room is None:
+            what = "belongs to everybody" if self._is_in_lobby else "is not a room; /to ROOM first"
+            await self._notify(f"-- {self.name} {what}")
+            return
+        match intention:
+            case InviteToRoom(names):
+                room.invite(list(names))
+            case RenameRoom(title):
+                room.rename(title)
+            case ReleaseHeld(drop):
+                room.release(drop)
+            case LeaveRoom():
+                room.leave()
+
     @property
     def is_entering(self) -> bool:
-        """Whether we have asked to be let into the room that lines go to, and were not answered."""
+        """Whether we have asked to be let into the lobby, and were not answered."""
         return self._is_in_lobby and self._lobby.is_entering
 
     @property
     def kept_out(self) -> str:
-        """Why the room that lines go to, or went to, refused us; empty: none did."""
+        """Why the lobby refused us; empty: it did not."""
         return self._lobby.kept_out
 
     async def open_room(self) -> None:
-        """Enter the room that lines go to, if they go to one, and say who can read along."""
+        """Enter the lobby, if lines go there, and say who can read along; of a room say what is wrong with it."""
+        if self._room is not None:
+            await self._room.look(self._first_pending)
         if self._is_in_lobby:
             if self._context.settings.as_json:
                 announce_lobby(self._context, self.name)
@@ -325,19 +379,29 @@ class Chat:
             self._lobby.enter()
 
     async def _show_members(self) -> None:
-        if await self._refuse_no_room():
+        if self._room is not None:
+            await self._show_room()
+            return
+        if not self._is_in_lobby:
+            await self._notify(f"-- {self.name} is not a room; /to ROOM first")
             return
         if self._patience:
             await self._connection.until(lambda: None if self._lobby.is_entering else True, self._patience)
         rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._lobby.members]
         await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
 
-    async def _refuse_no_room(self) -> bool:
-        """Say that this is no room; C{False}: it is one."""
-        if self._is_in_lobby:
-            return False
-        await self._notify(f"-- {self.name} is not a room; /to {LOBBY_NAME} first")
-        return True
+    async def _show_room(self) -> None:
+        """Show who is in the room that lines go to."""
+        room, own = find(self._context.store, self.name), self._context.profile.name
+        try:
+            n, digits, members = members_of(self._context.store, room)
+        except SecuremsgError as problem:
+            await self._notify(f"-- {problem.text}; {problem.hint}")
+            return
+        rows = [self._shown(member_record(room, n, digits, row), member_text(room, row, own)) for row in members]
+        if not self._context.settings.as_json:
+            rows.insert(0, head_text(room, n, digits))
+        await self._write_rows(rows, "")
 
     # --- what comes -------------------------------------------------------------------------------------------------
 
@@ -350,6 +414,8 @@ class Chat:
                 await self._notify(f"-- the connection was lost, and {what} with it; ask again")
             if self._is_in_lobby:
                 await self._lobby.look()
+            if self._room is not None:
+                await self._room.look(self._first_pending)
             if not self.has_news():
                 return
             await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
@@ -372,14 +438,28 @@ class Chat:
                 text = remark(run[0])
                 if text and not as_json:
                     await self._notify(text)
-                lines = [self._shown(received_record(message), received_text(message, self._columns())) for message in run]
+                lines = [self._shown(received_record(message), self._text_of(message)) for message in run]
                 await self._write(*lines, written=partial(self._note, run))
+                if self._bell is not None and any(self._is_mentioned(message) for message in run):
+                    self._bell()
         finally:
             count = self._read_locks.mark_shown(ours)
         for message in ours[:count]:
             self.answers.received(message.id)
         if count and isinstance(self._context, GuestContext):
             self._context.trim()
+
+    def _text_of(self, message: Received) -> str:
+        """A message for people; in a room it is marked where its sender is unverified, and where it names us."""
+        marks = []
+        if message.conversation.is_room and message.event is None and not message.verified:
+            marks.append("unverified")
+        if self._is_mentioned(message):
+            marks.append("to you")
+        return received_text(message, self._columns(), ", ".join(marks))
+
+    def _is_mentioned(self, message: Received) -> bool:
+        return bool(message.room) and message.event is None and slash.mentions(message.text, self._context.profile.name)
 
     def _note(self, run: list[Received], number: int) -> bool:
         """A message is out."""
@@ -388,6 +468,8 @@ class Chat:
     def has_news(self) -> bool:
         """Whether there is something to show."""
         if self.answers.has_news or (self._is_in_lobby and self._lobby.has_news):
+            return True
+        if self._room is not None and self._room.has_news(self._first_pending):
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
@@ -417,7 +499,7 @@ class Chat:
             code = held_up_by(self._context.store, sent)
             if not code:
                 return None
-            found = found or error_for(code, sent.conversation.account)
+            found = found or error_for(code, sent.to if sent.conversation.is_room else sent.conversation.account)
         return found
 
     def _settled(self) -> list[Sent]:
@@ -445,8 +527,11 @@ class Chat:
             return all_contacts(records)
 
     def names(self) -> list[str]:
-        """Whom lines may go to: all contacts, and the lobby."""
-        return [LOBBY_NAME, *(contact.name for contact in self.contacts())]
+        """Whom lines may go to or be about: all contacts, the rooms, the lobby, and who is in the room that lines go to."""
+        with self._context.store.reading() as records:
+            rooms = [room.name for room in store.all_rooms(records) if room.alias]
+        members = [] if self._room is None else [row.name for row in self._room.members]
+        return list(dict.fromkeys([LOBBY_NAME, *rooms, *(contact.name for contact in self.contacts()), *members]))
 
     def contact(self) -> Contact | None:
         """The contact, if there is one of this name."""
@@ -454,7 +539,9 @@ class Chat:
             return get_contact(records, self.name)
 
     def title(self) -> str:
-        """The name, with marks: unverified, keys changed, key file or suite; of the lobby: how many are there."""
+        """The name, with marks: unverified, keys changed, key file or suite; of a room: how many are there."""
+        if self._room is not None:
+            return self._room.title
         if self._is_in_lobby:
             count = len(self._lobby.members)
             return f"{self.name} ({count})" if count else self.name
@@ -468,7 +555,7 @@ class Chat:
 
     def title_in_line(self) -> str:
         """With whom, or where."""
-        return f"{'in' if self._is_in_lobby else 'with'} {self.title()}"
+        return f"{'in' if self.name.startswith(ROOM_MARK) else 'with'} {self.title()}"
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
@@ -524,7 +611,8 @@ async def finish(
     def is_done() -> bool:
         # Answers are awaited only while the chat is with `server`.
         is_asking = conversation.name == SERVER_NAME and len(conversation.answers) > 0
-        return not (conversation.pending or conversation.unrelayed or conversation.is_entering or is_asking)
+        is_busy = conversation.is_entering or conversation.is_changing
+        return not (conversation.pending or conversation.unrelayed or is_busy or is_asking)
 
     while True:
         await conversation.show_new()

@@ -54,13 +54,16 @@ class Words(Completer):
             yield Completion(choice, start_position=-len(word))
 
 
-async def interact(context: CommandContext, connection: AccountConnection, name: str, reactor: Any) -> int:
+async def interact(
+    context: CommandContext, connection: AccountConnection, name: str, reactor: Any, bell: Callable[[], object] | None = None
+) -> int:
     """
     Chat until the user leaves. Warnings, too, appear above the line being typed.
 
+    @param bell: see L{Chat}.
     @return: the exit status.
     """
-    conversation = Chat(context, connection, name, write=show, notify=show, columns=columns)
+    conversation = Chat(context, connection, name, write=show, notify=show, columns=columns, bell=bell)
     terminal = create_input()
     # What is typed between two prompts, or while a line is shown, belongs to the next prompt, which shows it: it is not echoed.
     terminal.cooked_mode = terminal.raw_mode  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ A line is text, unless it begins with a slash: then it is a command of L{COMMAND
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from attrs import frozen
@@ -13,8 +14,7 @@ from attrs import frozen
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.crypto import keys
-from securemsg.errors import Refusal
-from securemsg.protocol.devices import LOBBY_NAME, check_name
+from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
 from securemsg.protocol.messages import MAX_TEXT
 
 # Lines of /history where no number is given, and the most that may be asked for.
@@ -92,6 +92,31 @@ class LeaveRoom:
 
 
 @frozen
+class InviteToRoom:
+    """Invite these accounts to this room."""
+
+    names: tuple[str, ...]
+
+
+@frozen
+class RenameRoom:
+    """Give this room another title."""
+
+    title: str
+
+
+@frozen
+class ReleaseHeld:
+    """
+    Send what waits because somebody has joined this room.
+
+    @ivar drop: withdraw it instead.
+    """
+
+    drop: bool
+
+
+@frozen
 class ShowState:
     """Show connection and outbox."""
 
@@ -119,6 +144,9 @@ Intention = (
     | SwitchTo
     | ShowMembers
     | LeaveRoom
+    | InviteToRoom
+    | RenameRoom
+    | ReleaseHeld
     | ShowState
     | Misunderstood
 )
@@ -163,20 +191,37 @@ def _verify(words: list[str]) -> Intention:
 def _switch(words: list[str]) -> Intention:
     # As typed in a shell, or without the quotes that only a shell needs.
     name = words[0].strip("'\"") if len(words) == 1 else ""
-    try:
-        if name != LOBBY_NAME:
-            check_name(name)
-    except Refusal:
+    # The names of rooms, without their mark, are like those of accounts.
+    if not NAME_PATTERN.fullmatch(name.removeprefix(ROOM_MARK)):
         return Misunderstood(f"usage: /to NAME, or /to {LOBBY_NAME}")
     return SwitchTo(name)
+
+
+def _invite(words: list[str]) -> Intention:
+    if not words or not all(NAME_PATTERN.fullmatch(word) for word in words):
+        return Misunderstood("usage: /invite NAME...")
+    return InviteToRoom(tuple(dict.fromkeys(words)))
+
+
+def _rename(words: list[str]) -> Intention:
+    return RenameRoom(" ".join(words)) if words else Misunderstood("usage: /title TEXT")
+
+
+def _release(words: list[str]) -> Intention:
+    if words not in ([], ["drop"]):
+        return Misunderstood("usage: /release, or /release drop to withdraw what waits")
+    return ReleaseHeld(bool(words))
 
 
 COMMANDS: dict[str, Command] = {
     "/help": Command("", "show this list", _alone(Explain())),
     "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
-    "/who": Command("", "list contacts: who is unverified or has new keys, unread messages", _alone(ShowContacts())),
-    "/to": Command("NAME", f"chat with somebody else, or in {LOBBY_NAME}", _switch),
+    "/who": Command("", "list contacts and rooms: who is unverified or has new keys, unread", _alone(ShowContacts())),
+    "/to": Command("NAME", f"chat with somebody else, or in a room such as {LOBBY_NAME}", _switch),
     "/members": Command("", "list who is in this room", _alone(ShowMembers())),
+    "/invite": Command("NAME...", "invite somebody to this room", _invite),
+    "/title": Command("TEXT", "change the title of this room", _rename),
+    "/release": Command("[drop]", "send what waits because somebody has joined; drop: withdraw it", _release),
     "/leave": Command("", "leave this room, and receive nothing more from it", _alone(LeaveRoom())),
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
@@ -214,17 +259,24 @@ def text_of(line: str) -> Intention | None:
 
 
 def complete(line: str, names: Iterable[str]) -> list[str]:
-    """What the last word of a line may become: a command at the line's start, a name after C{/to}, a name after C{@}."""
+    """What the last word of a line may become: a command at the line's start, a name after C{/to}, C{/invite} or C{@}."""
     head, _, word = line.rpartition(" ")
     if not head and word.startswith("/"):
         return [command for command in COMMANDS if command.startswith(word)]
     if head.strip() == "/to":
         return sorted(name for name in names if name.startswith(word))
+    if head.partition(" ")[0] == "/invite":
+        return sorted(name for name in names if name.startswith(word) and not name.startswith(ROOM_MARK))
     if head.strip() == "/verify":
         return [choice for choice in ("confirm",) if choice.startswith(word)]
     if word.startswith("@"):
         return sorted("@" + name for name in names if name.startswith(word[1:]))
     return []
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a text has this name with an C{@} before it, as a word of its own."""
+    return re.search(rf"(?<![a-z0-9._-])@{re.escape(name)}(?!\.?[a-z0-9_-])", text, re.IGNORECASE) is not None
 
 
 def help_lines() -> list[str]:

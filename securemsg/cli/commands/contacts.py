@@ -8,6 +8,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for, explain
+from securemsg.account.rooms import join_command
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
@@ -16,6 +17,9 @@ from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.client import messages
+from securemsg.client.escape import escape
+from securemsg.client.rooms import store
+from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
 from securemsg.client.state import receipts
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
@@ -104,7 +108,17 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice
                 write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
+        if name is None and not context.settings.as_json:
+            report_invitations(context)
     return Exit.DONE
+
+
+def report_invitations(context: CommandContext) -> None:
+    """Say which invitations to rooms wait; programs list rooms."""
+    with context.store.reading() as records:
+        invited = [room for room in store.all_rooms(records) if room.state is RoomState.INVITED]
+    for room in invited:
+        say(f"{escape(room.inviter)} invites you to the room {escape(room.title)}; join: {join_command(room)}")
 
 
 def accept_keys(context: CommandContext, name: str) -> bool:

@@ -20,6 +20,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
+from securemsg.account.rooms import full_name, is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import report_warning, say
@@ -52,13 +53,16 @@ _ADVICE = {
 )
 @click.option("--exec", "command", metavar="COMMAND", help="Answer with the output of COMMAND.")
 @click.option("--python", "function", metavar="MODULE.FUNCTION", help="Answer with the return value of a Python function.")
-@click.option("--from", "sender", type=PEER, metavar="NAME", help="Answer NAME only, or in '#lobby'; other messages stay.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Answer NAME only, or in a room; other messages stay.")
+@click.option("--rooms", "in_rooms", is_flag=True, help="Answer in rooms, too, where all members read the answer.")
 @json_option("Print warnings and errors as JSON, one object per line.")
 @shared
 @click.pass_context
-def respond(ctx: click.Context, command: str | None, function: str | None, sender: str | None) -> int:
+def respond(ctx: click.Context, command: str | None, function: str | None, sender: str | None, in_rooms: bool) -> int:
     """
     Answer every text message with the output of a command, until --timeout (forever without one).
+
+    What is said in rooms stays for recv, unless --rooms or --from with a room is given.
 
     Automatic answers from others are never answered; they stay for recv. If respond is killed, COMMAND may run again for the
     same message, but only one answer is sent.
@@ -73,8 +77,11 @@ def respond(ctx: click.Context, command: str | None, function: str | None, sende
             if work.problem:
                 text = f"no message will be answered: {work.problem}"
                 report_warning(Warned("not-started", "", text), settings.as_json, "stop this, and give another --exec COMMAND")
+            if sender is not None:
+                sender = full_name(context.store, sender)
             open_lobby(context, sender)
-            return _Responding(context, ReportingWork(work, settings.as_json, settings.debug), sender).run()
+            reporting = ReportingWork(work, settings.as_json, settings.debug)
+            return _Responding(context, reporting, sender, in_rooms or is_room(sender)).run()
         finally:
             lock.free()
 
@@ -133,6 +140,7 @@ class _Responding:
     _context: CommandContext
     _work: Work
     _sender: str | None
+    _in_rooms: bool
 
     def run(self) -> int:
         """Answer until stopped."""
@@ -151,6 +159,7 @@ class _Responding:
             partial(ThreadPool, self._work, reactor),
             reported,
             self._sender,
+            self._in_rooms,
         )
         await responder.run(context.settings.timeout)
         if connection.unreached:

@@ -10,7 +10,8 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.account.rooms import AccountRooms, find
+from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
@@ -18,10 +19,10 @@ from securemsg.cli.rooms import label, show_members, show_rooms
 from securemsg.cli.settings import NAME, ROOM, json_option, settings_of, shared
 from securemsg.client.rooms import store
 from securemsg.client.rooms.joining import LINK_PREFIX
-from securemsg.client.rooms.store import Room, WishKind
+from securemsg.client.rooms.store import Room, RoomState, WishKind
 from securemsg.protocol.devices import ROOM_MARK
 
-# The longest link is a tenth of that.
+# Bytes that are read from standard input; a link has some 180.
 MAX_LINK = 4096
 
 room_argument = click.argument("room", type=ROOM, metavar="ROOM")
@@ -33,7 +34,7 @@ json_row = json_option("Print JSON, one object per line.")
 @shared
 def room() -> None:
     """
-    Rooms of several members: what one says all get, and the server cannot read it.
+    Rooms of several members: group conversations, end-to-end encrypted to each member.
 
     A ROOM is what you call it, such as '#team' (the quotes are for the shell), or the first digits of its id. Write there with
     securemsg send '#team', and read with chat, recv and history.
@@ -52,7 +53,7 @@ def create(ctx: click.Context, name: str, title: str | None, is_open: bool) -> i
 
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
         made = await rooms.create(name, name.removeprefix(ROOM_MARK) if title is None else title)
-        _done(context, made, f"{made.name} is there; invite somebody: securemsg room invite '{made.name}' WHO")
+        _done(context, made, f"created {made.name}; invite people: securemsg room invite '{made.name}' WHO")
         if is_open:
             _show_link(context, made, await rooms.link(name, new=True))
         return Exit.DONE
@@ -65,7 +66,7 @@ def create(ctx: click.Context, name: str, title: str | None, is_open: bool) -> i
 @shared
 @click.pass_context
 def list_rooms(ctx: click.Context) -> int:
-    """List your rooms, invitations, and what of your changes waits or has failed."""
+    """List rooms, invitations, and changes that wait or have failed."""
     with opened(settings_of(ctx)) as context:
         with context.store.reading() as records:
             known = store.all_rooms(records)
@@ -141,9 +142,11 @@ def leave(ctx: click.Context, room: str) -> int:
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
         left = await rooms.leave(room)
         if left is None:
-            say(f"you have declined the invitation to {room}")
+            say(f"{room} is not on your list any more")
             return Exit.DONE
-        return _done(context, left, f"you have left {left.name}; the others see it with the next change or message there")
+        is_told = left.state is RoomState.LEAVING
+        told = "the others see it with the next change or message there" if is_told else "nobody was told"
+        return _done(context, left, f"you have left {left.name}; {told}")
 
     return _run(ctx, work)
 
@@ -155,8 +158,8 @@ def leave(ctx: click.Context, room: str) -> int:
 @shared
 @click.pass_context
 def remove(ctx: click.Context, room: str, who: str) -> int:
-    """Remove WHO from ROOM: nothing that is said from then on can be read there. A link admits nobody any more."""
-    return _change(ctx, room, WishKind.REMOVE, f"{who} is not in {{room}} any more", who=who)
+    """Remove WHO from ROOM, who can read nothing that is said from then on. This also withdraws the room's link."""
+    return _change(ctx, room, WishKind.REMOVE, f"removed {who} from {{room}}", who=who)
 
 
 @room.command()
@@ -180,7 +183,7 @@ def admin(ctx: click.Context, room: str, who: str, off: bool) -> int:
 @click.pass_context
 def title(ctx: click.Context, room: str, text: str) -> int:
     """Change the title of ROOM, which all members see."""
-    return _change(ctx, room, WishKind.TITLE, "{room} has another title now", text=text)
+    return _change(ctx, room, WishKind.TITLE, "changed the title of {room}", text=text)
 
 
 @room.command()
@@ -198,7 +201,7 @@ def link(ctx: click.Context, room: str, new: bool, off: bool) -> int:
     if new and off:
         raise click.UsageError("give --new or --off")
     if off:
-        return _change(ctx, room, WishKind.LINK, "there is no link to {room} any more")
+        return _change(ctx, room, WishKind.LINK, "withdrew the link to {room}")
 
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
         text = await rooms.link(room, new)
@@ -248,7 +251,7 @@ def release(ctx: click.Context, room: str, drop: bool) -> int:
     """Send the messages to ROOM that wait because somebody has joined since they were written; new members get them, too."""
 
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
-        count = rooms.release(room, drop)
+        count = await rooms.release(room, drop)
         messages = "1 message" if count == 1 else f"{count} messages"
         done = "withdrawn" if drop else "released"
         name = find(context.store, room).name

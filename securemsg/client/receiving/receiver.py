@@ -100,7 +100,9 @@ class Receiver:
             is_due = rooms.is_due(records)
         if is_due:
             with context.store.writing() as records:
-                rooms.maintain(records, context.profile, context.time(), self.is_idle)
+                rooms.maintain(
+                    records, context.profile, context.time(), is_drained=self.is_idle, has_rooms=context.has_rooms
+                )
 
     def refresh(self) -> None:
         """Check whether the user has accepted an identity or given a key that opens messages in quarantine."""

@@ -180,15 +180,18 @@ def apply_direct(records: IRecords, profile: Profile, opened: Opened, content: C
             catchup.answered(records, profile, contact, decode_record(RoomAnswer, content.body), now)
 
 
-def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) -> bool:
+def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool, has_rooms: bool) -> bool:
     """
     Do what is due in all rooms.
 
     @param is_drained: whether all that waited at the server is here.
+    @param has_rooms: whether the server knows rooms.
     @return: whether there may be something to send.
     """
     for room in store.all_rooms(records):
-        if room.renews and room.state is RoomState.IN:
+        if room.is_unsupported and has_rooms:
+            steps.note_support(records, room.id, is_supported=True)
+        elif room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))
         elif is_drained and not steps.decide(records, profile, room, now):
@@ -198,6 +201,6 @@ def maintain(records: IRecords, profile: Profile, now: int, is_drained: bool) ->
 
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
-    return heard.is_due(records) or any(
-        room.needs_lists or room.renews or store.wishes(records, room) for room in store.all_rooms(records)
-    )
+    if heard.is_due(records) or store.has_wishes(records):
+        return True
+    return any(room.needs_lists or room.renews or room.is_unsupported for room in store.all_rooms(records))

@@ -94,13 +94,15 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
     newest = None if room is None else store.newest(records, room)
     if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
         return
-    if not _within_limit(records, contact.name, now):
-        return
     last, since, member = newest.body.n, 0, newest.body.member(contact.name)
     if member is not None and member.identity == contact.identity:
         since = member.since
     else:
         last = _taken_out(records, room, contact, body.n)
+        if not last:
+            return
+    if not _within_limit(records, contact.name, now):
+        return
     found: list[SignedMemberList] = []
     size = 0
     kept = store.lists_after(records, room, body.n, MAX_LISTS)

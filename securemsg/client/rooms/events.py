@@ -23,6 +23,8 @@ from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import Code, Name, Record
 
 TWO_LISTS = "two-lists"
+# What a client decides by itself, so that its user has to be told: somebody has accepted an invitation, or left.
+BY_CLIENTS = frozenset({"added", "left"})
 
 
 class RoomEvent(Record, frozen=True):
@@ -32,14 +34,14 @@ class RoomEvent(Record, frozen=True):
     @ivar decision: as in the list; C{joined}: we are in it now; L{TWO_LISTS}: its author contradicts itself.
     @ivar names: whom it is about.
     @ivar title: of the room, from then on.
-    @ivar is_admin: of C{role}: whether they are admins now; of C{link}: whether there is one.
+    @ivar is_on: of C{role}: whether they are admins now; of C{link}: whether there is one.
     """
 
     decision: Code
     author: Name
     names: tuple[Name, ...]
     title: str
-    is_admin: bool = False
+    is_on: bool = False
 
 
 def words(event: RoomEvent, own: str) -> str:
@@ -54,7 +56,7 @@ def words(event: RoomEvent, own: str) -> str:
     are = "are" if len(names) > 1 or whom == "you" else "is"
     match event.decision:
         case "created":
-            return f"{author} made this room"
+            return f"{author} created this room"
         case "joined" | "added":
             return f"{author} added {whom}"
         case "removed":
@@ -62,19 +64,22 @@ def words(event: RoomEvent, own: str) -> str:
         case "left":
             return f"{whom} {'has' if are == 'is' else 'have'} left"
         case "role":
-            return f"{whom} {are} {'an admin now' if event.is_admin else 'no admin any more'}"
+            return f"{whom} {are} {'an admin now' if event.is_on else 'no longer an admin'}"
         case "title":
             return f"{author} renamed the room to {event.title}"
         case "link":
-            return f"{author} made a link to this room" if event.is_admin else f"{author} withdrew the link to this room"
+            return f"{author} made a link to this room" if event.is_on else f"{author} withdrew the link to this room"
         case "fresh":
             return f"{author} removed a device of {'your' if author == 'you' else 'their'} account"
         case _:
-            return f"{author} made two different lists of one number: that device, or a copy of it, cheats"
+            return (
+                f"{author} signed two different member lists with one number: that device is dishonest, or was copied, or"
+                " restored from a backup"
+            )
 
 
 def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
-    """Keep in history what a list has changed; what others have decided is unread."""
+    """Keep in history what a list has changed; what the user has not decided is unread."""
     _keep(records, profile, room, after, _event(profile, before, after), now)
 
 
@@ -89,7 +94,7 @@ def _keep(records: IRecords, profile: Profile, room: Room, listing: RoomList, ev
     content = replace(draft(profile, Kind.LIST, body.issued_at), device=body.device, body=encode_record(event))
     seq = next_seq(records)
     save(records, HISTORY, room.conversation.bucket, HistoryRow(content, False, now, Status.RECEIVED), seq)
-    if body.author != profile.name:
+    if body.author != profile.name or body.decision in BY_CLIENTS:
         save(records, INBOUND, ROWS, UnreadRow(room.conversation, int(Kind.LIST)), seq)
 
 
@@ -99,7 +104,7 @@ def _event(profile: Profile, before: RoomList | None, after: RoomList) -> RoomEv
     old = {member.account: member for member in before.body.members} if before is not None else {}
     new = {member.account: member for member in body.members}
     decision: str = body.decision
-    is_admin = bool(body.link)
+    is_on = bool(body.link)
     match body.decision:
         case "added":
             names = [name for name, member in new.items() if member.since == body.n]
@@ -107,9 +112,9 @@ def _event(profile: Profile, before: RoomList | None, after: RoomList) -> RoomEv
             names = [name for name in old if name not in new]
         case "role":
             names = [name for name in new if name in old and old[name].role != new[name].role]
-            is_admin = all(new[name].is_admin for name in names)
+            is_on = all(new[name].is_admin for name in names)
         case _:
             names = []
     if before is None and body.decision != "created":
         decision, names = "joined", [profile.name]
-    return RoomEvent(decision, body.author, tuple(names), body.title, is_admin)
+    return RoomEvent(decision, body.author, tuple(names), body.title, is_on)

@@ -77,7 +77,7 @@ def parse_link(text: str) -> RoomLink:
 # --- what the user wants --------------------------------------------------------------------------------------------
 
 
-def own_list(records: IRecords, profile: Profile, room: Room) -> RoomList:
+def own_list(records: IRecords, room: Room) -> RoomList:
     """
     The newest list of a room that we are in.
 
@@ -97,7 +97,7 @@ def check_admin(records: IRecords, profile: Profile, room: Room) -> RoomList:
 
     @raise Refusal: C{not-admin}; or see L{own_list}.
     """
-    newest = own_list(records, profile, room)
+    newest = own_list(records, room)
     own = newest.body.member(profile.name)
     if own is None or not own.is_admin:
         raise Refusal("not-admin")
@@ -169,12 +169,12 @@ def _ask_to_be_added(
 
 def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | None:
     """
-    Leave a room, or decline an invitation.
+    Leave a room, decline an invitation, or forget a room that we are out of.
 
     @return: the room; C{None}: it is forgotten.
     """
     newest = store.newest(records, room)
-    if room.state is RoomState.INVITED:
+    if room.state in (RoomState.INVITED, RoomState.OUT):
         store.forget_room(records, room)
         return None
     own = None if newest is None else newest.body.member(profile.name)
@@ -211,7 +211,7 @@ def want_fresh(records: IRecords, now: int) -> None:
 
 def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
     """The link that counts now, if it is ours."""
-    newest = own_list(records, profile, room)
+    newest = own_list(records, room)
     if not room.secret or keys.sha256(room.secret) != newest.body.link:
         return None
     return RoomLink(room.id, room.secret, profile.name, profile.identity.public)
@@ -274,10 +274,14 @@ def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInv
     known = store.get_room(records, body.room)
     if known is not None and known.state not in (RoomState.INVITED, RoomState.OUT):
         return
+    if known is None and len(store.all_rooms(records)) >= store.MAX_ROOMS:
+        return
     if known is None:
         waiting = [room for room in store.all_rooms(records) if room.state is RoomState.INVITED and not room.alias]
-        if len(waiting) >= store.MAX_INVITED:
-            store.forget_room(records, min(waiting, key=lambda room: room.told_at))
+        by_one = [room for room in waiting if room.inviter == contact.name]
+        surplus = by_one if len(by_one) >= store.MAX_INVITED_BY_ONE else waiting if len(waiting) >= store.MAX_INVITED else []
+        if surplus:
+            store.forget_room(records, min(surplus, key=lambda room: room.told_at))
         known = Room(body.room, "", body.title, RoomState.INVITED)
     room = replace(
         known,

@@ -76,7 +76,8 @@ def create(records: IRecords, profile: Profile, alias: str, title: str, now: int
     """
     Make a room with us as its only member. It counts once the server has taken its first list.
 
-    @raise Refusal: C{illegal-name}, C{room-name-taken}, C{too-many-rooms}, C{too-large}: the title is too long.
+    @raise Refusal: C{illegal-name}, C{reserved-name}, C{room-name-taken}, C{too-many-rooms}; C{bad-room-list}, C{bad-envelope}:
+        the title is too long.
     """
     listing = lists.first(profile, keys.random_id(), title, now)
     lists.read(listing.signed, listing.body.room, profile.pin)
@@ -103,12 +104,12 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
         try:
             listing = _following(records, profile, newest, wish, [each for _, each in waiting], now)
         except Refusal as refusal:
-            store.end_wish(records, room, number, refusal.code)
+            store.end_wish(records, number, refusal.code)
             continue
         if listing is not None:
             _write(records, profile, room, listing, now)
             return True
-        store.end_wish(records, room, number)
+        store.end_wish(records, number)
     return False
 
 
@@ -249,7 +250,7 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
     if code and not row.again:
         for number, wish in store.wishes(records, room):
-            store.end_wish(records, room, number, wish.code or code)
+            store.end_wish(records, number, wish.code or code)
 
 
 def _answered(room: Room, seq: int) -> Room:
@@ -274,10 +275,10 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
     """
     n, held = mark.version, room.mark.version
     if n <= held:
-        known = store.digest_at(records, room, n) if n else b""
-        if n and known and known != mark.digest:
-            room = fork(records, room, mark, by, now)
-        elif n < held and not room.repeating:
+        known = store.digest_at(records, room, n)
+        if known and known != mark.digest:
+            return fork(records, room, mark, by, now)
+        if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         room = replace(room, told=mark, told_at=now, told_by=by)
@@ -286,6 +287,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         room = replace(room, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def note_support(records: IRecords, room_id: bytes, *, is_supported: bool) -> None:
+    """Note for whoever waits whether the server supports rooms."""
+    room = store.get_room(records, room_id)
+    if room is not None and room.is_unsupported == is_supported:
+        store.put_room(records, replace(room, is_unsupported=not is_supported))
 
 
 def take_back(records: IRecords, room: Room) -> None:
@@ -379,7 +387,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     store.put_room(records, room)
     for number, wish in store.wishes(records, room):
         if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
-            store.end_wish(records, room, number, "" if is_granted(wish, listing) else "not-in-room")
+            store.end_wish(records, number, "" if is_granted(wish, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)

@@ -19,7 +19,7 @@ from securemsg.client.rooms.lists import RoomList
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.conversations import room as room_conversation
 from securemsg.client.state.profile import Private, Profile
-from securemsg.client.state.records import load, load_all, load_number, save, save_number
+from securemsg.client.state.records import load, load_all, save
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -31,20 +31,20 @@ from securemsg.protocol.rooms import MAX_TITLE, LeaveStatement, MemberList, Sign
 ROOMS = "rooms"  # bucket = id of the room
 TABLE = "room-parts"
 
-# Buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number; what is
-# wanted of it, in order.
+# What is wanted of rooms, in order.
+WISHES = b"wishes"
+# Other buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number.
 LISTS = b"list/"
 DIGESTS = b"digest/"
-WISHES = b"wish/"
 # What we call it, or the conversation that its contents name: which room it is.
 ALIASES = b"alias/"
 CONVERSATIONS = b"conversation/"
-WISH_NUMBER = b"wish"
 
-# Rooms that a profile knows, those that it was invited to included: anybody may invite.
+# Rooms that a profile knows, those that it was invited to included: anybody may invite. One forgets them by leaving.
 MAX_ROOMS = 500
 # Of these, the newest invitations that wait for an answer.
 MAX_INVITED = 100
+MAX_INVITED_BY_ONE = 10
 # Lists that are kept whole, for members who were away.
 MAX_KEPT = 100
 # Digits of an id that may stand for it.
@@ -84,6 +84,7 @@ class Room(Private, frozen=True):
     @ivar code: why it is broken; C{culprit}: who has done that.
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
+    @ivar is_unsupported: the server, when we were connected last, did not support rooms.
     @ivar following: the server's list is to be followed from the last common one on.
     """
 
@@ -108,6 +109,7 @@ class Room(Private, frozen=True):
     secret: bytes = b""
     renews: bytes = b""
     following: bool = False
+    is_unsupported: bool = False
 
     @property
     def conversation(self) -> Conversation:
@@ -161,7 +163,7 @@ class WishKind(enum.StrEnum):
 
 class Wish(Private, frozen=True):
     """
-    A change that waits for a step of ours. Bucket: room and C{WISHES}; order: a number of its own.
+    A change that waits for a step of ours.
 
     @ivar account: whom it is about; C{identity}: of whoever is to be added.
     @ivar text: a title; C{digest}: of the link's secret, or empty for no link.
@@ -178,6 +180,13 @@ class Wish(Private, frozen=True):
     statement: LeaveStatement | None = None
     is_ours: bool = False
     code: Code = ""
+
+
+class _Wanted(Private, frozen=True):
+    """A wish, and the room that it is about. Bucket: C{WISHES}; order: a number of its own."""
+
+    room: Id
+    wish: Wish
 
 
 class _Id(Record, frozen=True):
@@ -223,7 +232,8 @@ def check_room_for(records: IRecords) -> None:
 
 
 def forget_room(records: IRecords, room: Room) -> None:
-    """Forget an invitation."""
+    """Forget an invitation, or a room that we are out of; what was said there stays."""
+    forget_lists(records, room)
     records.delete(ROOMS, room.id)
     records.delete(TABLE, CONVERSATIONS + lists.conversation_id(room.id))
     if room.alias:
@@ -298,11 +308,13 @@ def check_alias(records: IRecords, alias: str) -> None:
     """
     Check that a room may be called so.
 
-    @raise Refusal: C{illegal-name}; C{room-name-taken}: another one is.
+    @raise Refusal: C{illegal-name}; C{reserved-name}: the lobby is; C{room-name-taken}: another one is.
     """
     if not NAME_PATTERN.fullmatch(alias):
         raise Refusal("illegal-name")
-    if f"{ROOM_MARK}{alias}" == LOBBY_NAME or load(records, _Id, TABLE, ALIASES + alias.encode()) is not None:
+    if f"{ROOM_MARK}{alias}" == LOBBY_NAME:
+        raise Refusal("reserved-name")
+    if load(records, _Id, TABLE, ALIASES + alias.encode()) is not None:
         raise Refusal("room-name-taken")
 
 
@@ -378,32 +390,36 @@ def add_wish(records: IRecords, room: Room, wish: Wish) -> int:
     @return: its number.
     @raise Refusal: C{busy}: too many wait.
     """
-    bucket = WISHES + room.id
-    if records.count(TABLE, bucket) >= MAX_WISHES:
+    if len(wishes(records, room)) >= MAX_WISHES:
         raise Refusal("busy")
-    number = load_number(records, TABLE, WISH_NUMBER) + 1
-    save_number(records, TABLE, WISH_NUMBER, number)
-    save(records, TABLE, bucket, wish, number)
+    number = records.last(TABLE, WISHES) + 1
+    save(records, TABLE, WISHES, _Wanted(room.id, wish), number)
     return number
 
 
 def wishes(records: IRecords, room: Room) -> list[tuple[int, Wish]]:
     """What is wanted of a room, in order; also what failed."""
-    return load_all(records, Wish, TABLE, WISHES + room.id)
+    wanted = load_all(records, _Wanted, TABLE, WISHES)
+    return [(number, each.wish) for number, each in wanted if each.room == room.id]
 
 
-def get_wish(records: IRecords, room: Room, number: int) -> Wish | None:
+def has_wishes(records: IRecords) -> bool:
+    """Whether anything is wanted of any room."""
+    return records.count(TABLE, WISHES) > 0
+
+
+def get_wish(records: IRecords, number: int) -> Wish | None:
     """A wish; C{None}: it is done."""
-    return load(records, Wish, TABLE, WISHES + room.id, number)
+    found = load(records, _Wanted, TABLE, WISHES, number)
+    return None if found is None else found.wish
 
 
-def end_wish(records: IRecords, room: Room, number: int, code: str = "") -> None:
+def end_wish(records: IRecords, number: int, code: str = "") -> None:
     """A wish is done, or has failed; of ours the user is told, and it is kept until then."""
-    wish = get_wish(records, room, number)
-    if wish is None:
+    found = load(records, _Wanted, TABLE, WISHES, number)
+    if found is None:
         return
-    if code and wish.is_ours:
-        save(records, TABLE, WISHES + room.id, replace(wish, code=code), number)
+    if code and found.wish.is_ours:
+        save(records, TABLE, WISHES, replace(found, wish=replace(found.wish, code=code)), number)
     else:
-        records.delete(TABLE, WISHES + room.id, number)
-
+        records.delete(TABLE, WISHES, number)

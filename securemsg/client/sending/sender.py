@@ -232,6 +232,7 @@ class Sender:
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 if queue.conversation.is_room and not context.has_rooms:
+                    steps.note_support(records, queue.conversation.room_id, is_supported=False)
                     self._delay(records, queue, seq, NO_ROOMS)
                     continue
                 try:

@@ -24,7 +24,7 @@ from tests.client.rig import TLS, User, Wire, World
 
 
 @frozen
-class Post:
+class Said:
     """A deposit of a room on its way: who sends what, under which list, and to whom."""
 
     author: str
@@ -55,7 +55,7 @@ class Ledger:
     world: World
     lists: dict[bytes, MemberList] = field(factory=dict)
     accepted: list[Accepted] = field(factory=list)
-    _posts: dict[bytes, Post] = field(factory=dict)
+    _posts: dict[bytes, Said] = field(factory=dict)
     _seen: set[bytes] = field(factory=set)
 
     def watch(self, agent: IPeer, wire: Wire) -> None:
@@ -66,7 +66,7 @@ class Ledger:
             if isinstance(message, Deposit) and message.room is not None and message.room.step is None:
                 text = _text_of(user, message.deposit_id)
                 accounts = frozenset(to.account for to in message.to if to.parts)
-                self._posts[message.deposit_id] = Post(user.name, text, message.room, accounts)
+                self._posts[message.deposit_id] = Said(user.name, text, message.room, accounts)
             return [message]
 
         wire.to_server = tap

@@ -92,3 +92,13 @@ class InvitationTests(RoomCase):
         with ben.store.inner.reading() as records:
             unclear = self.assertRaises(Refusal, store.invitation, records, "team")
         self.assertEqual(unclear.code, "room-unclear")
+
+    def test_flood(self) -> None:
+        """Of one account only so many invitations wait, and they push out none of anybody else's."""
+        ada, ben, cleo = self.people("ada", "ben", "cleo")
+        self.change(cleo, joining.invite, self.create(cleo, "quiet"), "ada")
+        for number in range(store.MAX_INVITED_BY_ONE + 3):
+            self.change(ben, joining.invite, self.create(ben, f"loud{number}"), "ada")
+        with ada.store.inner.reading() as records:
+            invited = [room.inviter for room in store.all_rooms(records)]
+        self.assertEqual((invited.count("ben"), invited.count("cleo")), (store.MAX_INVITED_BY_ONE, 1))

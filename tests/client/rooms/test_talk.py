@@ -31,11 +31,13 @@ class TalkTests(RoomCase):
         message = ada.send("#team", "hello")
         assert ada.wire is not None, "connected"
         self.assertEqual([sent for _, sent in ada.wire.log if isinstance(sent, Deposit)], [])
-        self.assertEqual(self.room(ada).state, RoomState.ASKED)
+        self.assertEqual((self.room(ada).state, self.room(ada).is_unsupported), (RoomState.ASKED, True))
         self.patch(login, "FEATURES", auth.FEATURES)
         self.world.restart_server()
         ada.connect()
-        self.assertEqual((self.room(ada).state, ada.sent(message).status), (RoomState.IN, "accepted"))
+        self.pass_time()
+        self.assertEqual((self.room(ada).state, self.room(ada).is_unsupported), (RoomState.IN, False))
+        self.assertEqual(ada.sent(message).status, "accepted")
 
     def test_talk(self) -> None:
         """What one says all others get, once and in order."""
@@ -100,7 +102,7 @@ class TalkTests(RoomCase):
         self.assertEqual(wish.code, "not-admin")
         self.wish(ada, WishKind.ADMIN, "ben")
         with ben.store.writing() as records:
-            store.end_wish(records, room, number)
+            store.end_wish(records, number)
         self.wish(ben, WishKind.TITLE, text="Ours")
         self.assertEqual({self.room(user).title for user in (ada, ben, cleo)}, {"Ours"})
         self.assert_agreed(ada, ben, cleo)
