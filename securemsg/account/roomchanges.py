@@ -14,7 +14,7 @@ from securemsg.account.timeouts import Timeout
 from securemsg.client import messages
 from securemsg.client.rooms import joining, steps, store
 from securemsg.client.rooms.joining import LINK_PREFIX, RoomLink
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
@@ -162,23 +162,23 @@ class AccountRooms:
             if is_reserved(who):
                 raise _usage(f"{who} cannot be in a room")
 
-    async def change(self, name: str, kind: WishKind, *, who: str = "", text: str = "") -> Room:
+    async def change(self, name: str, kind: ChangeKind, *, who: str = "", text: str = "") -> Room:
         """
         Change a room that we are an admin of.
 
         @param kind: C{REMOVE}, C{ADMIN} or C{NO_ADMIN}, of C{who}; C{TITLE}, to C{text}; C{LINK}: withdraw it.
         @raise SecuremsgError: it is refused, or not done in time.
         """
-        if kind is WishKind.TITLE:
+        if kind is ChangeKind.TITLE:
             check_title(text)
         with self._changing(name) as (records, profile):
             room = store.named(records, name)
             body = self._checked(records, profile, room, needs_admin=True)
-            if kind is WishKind.REMOVE and who == profile.name:
+            if kind is ChangeKind.REMOVE and who == profile.name:
                 raise error_for("own-name", text="you cannot remove yourself", hint=f"securemsg room leave '{room.name}'")
             if who and body.member(who) is None:
                 raise _no_member(room, who)
-            number = store.add_wish(records, room, Wish(kind, int(self._now()), who, text=text, is_ours=True))
+            number = store.add_change(records, room, PendingChange(kind, int(self._now()), who, text=text, is_ours=True))
         await self._until_granted(room, number)
         return room
 
@@ -321,16 +321,16 @@ class AccountRooms:
         """
 
         def look(records: IRecords) -> bool:
-            wish = store.get_wish(records, number)
-            return wish is None or bool(wish.code)
+            change = store.get_change(records, number)
+            return change is None or bool(change.code)
 
         await self._until(look, STAYS_WANTED, room)
         with self._store.writing() as records:
-            wish = store.get_wish(records, number)
-            if wish is not None:
-                store.end_wish(records, number)
-        if wish is not None:
-            raise error_for(wish.code, room.name)
+            change = store.get_change(records, number)
+            if change is not None:
+                store.end_change(records, number)
+        if change is not None:
+            raise error_for(change.code, room.name)
 
     async def _until(
         self, check: Callable[[IRecords], bool], fate: str, room: Room, late: SecuremsgError | None = None

@@ -9,19 +9,19 @@ from securemsg.cli.rendering import left_out_text
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.rooms import store
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.protocol.envelope import PQXDH
 
 # What is wanted of a room, in words.
-_CHANGES = {
-    WishKind.ADD: "add {name}",
-    WishKind.REMOVE: "remove {name}",
-    WishKind.ADMIN: "make {name} an admin",
-    WishKind.NO_ADMIN: "make {name} no admin",
-    WishKind.TITLE: "rename it",
-    WishKind.LINK: "change its link",
-    WishKind.FRESH: "renew its keys",
-    WishKind.LEFT: "note that {name} has left",
+_WORDS = {
+    ChangeKind.ADD: "add {name}",
+    ChangeKind.REMOVE: "remove {name}",
+    ChangeKind.ADMIN: "make {name} an admin",
+    ChangeKind.NO_ADMIN: "make {name} no admin",
+    ChangeKind.TITLE: "rename it",
+    ChangeKind.LINK: "change its link",
+    ChangeKind.FRESH: "renew its keys",
+    ChangeKind.LEFT: "note that {name} has left",
 }
 
 
@@ -30,7 +30,7 @@ def label(room: Room) -> str:
     return room.name if room.alias else room.id.hex()[:8]
 
 
-def room_record(room: Room, names: list[str], unread: int, wishes: list[Wish]) -> dict[str, object]:
+def room_record(room: Room, names: list[str], unread: int, changes: list[PendingChange]) -> dict[str, object]:
     """A room, for programs."""
     return {
         "room": room.name if room.alias else None,
@@ -43,11 +43,11 @@ def room_record(room: Room, names: list[str], unread: int, wishes: list[Wish]) -
         "inviter": room.inviter or None,
         "code": room.code,
         "culprit": room.culprit or None,
-        "wanted": [{"change": wish.kind.value, "name": wish.account, "code": wish.code} for wish in wishes],
+        "pending": [{"change": change.kind.value, "name": change.account, "code": change.code} for change in changes],
     }
 
 
-def room_text(room: Room, names: list[str], unread: int, wishes: list[Wish], own: str) -> str:
+def room_text(room: Room, names: list[str], unread: int, changes: list[PendingChange], own: str) -> str:
     """A room, for people."""
     match room.state:
         case RoomState.INVITED:
@@ -65,9 +65,10 @@ def room_text(room: Room, names: list[str], unread: int, wishes: list[Wish], own
             )
     news = f"  {unread} unread" if unread else ""
     lines = [f"{label(room):<20}  {escape(room.title)}  {escape(state)}{news}"]
-    for wish in wishes:
-        what = _CHANGES[wish.kind].format(name=wish.account)
-        lines.append(f"    {'failed' if wish.code else 'waits'}: {escape(what)}" + (f" [{wish.code}]" if wish.code else ""))
+    for change in changes:
+        what = _WORDS[change.kind].format(name=change.account)
+        state, code = ("failed", f" [{change.code}]") if change.code else ("waits", "")
+        lines.append(f"    {state}: {escape(what)}{code}")
     return "\n".join(lines)
 
 
@@ -75,9 +76,9 @@ def described(context: CommandContext, room: Room, unread: int) -> tuple[dict[st
     """A room, for programs and for people."""
     with context.store.reading() as records:
         newest = store.newest(records, room)
-        wishes = [wish for _, wish in store.wishes(records, room) if wish.is_ours]
+        changes = [change for _, change in store.pending_changes(records, room) if change.is_ours]
     names = [member.account for member in newest.body.members] if newest is not None and room.is_member else []
-    return room_record(room, names, unread, wishes), room_text(room, names, unread, wishes, context.profile.name)
+    return room_record(room, names, unread, changes), room_text(room, names, unread, changes, context.profile.name)
 
 
 def show_rooms(context: CommandContext, rooms: list[Room]) -> None:
@@ -88,9 +89,9 @@ def show_rooms(context: CommandContext, rooms: list[Room]) -> None:
         write_record(record, context.settings.as_json, text)
         report_trouble(context, room)
         with context.store.writing() as records:
-            for number, wish in store.wishes(records, room):
-                if wish.code:
-                    store.end_wish(records, number)
+            for number, change in store.pending_changes(records, room):
+                if change.code:
+                    store.end_change(records, number)
 
 
 def report_trouble(context: CommandContext, room: Room) -> None:

@@ -18,7 +18,7 @@ from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.rooms import store
-from securemsg.client.rooms.store import Room, RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.protocol.envelope import Kind
 from securemsg.server import login
@@ -142,7 +142,7 @@ class JoiningTests(RoomsCase):
         for title in ("", "x" * 129, "é" * 65, "\udcff"):
             self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, title)).status, Exit.USAGE)
         self.create(title="é" * 64)
-        self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="x" * 129)).status, Exit.USAGE)
+        self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, ChangeKind.TITLE, text="x" * 129)).status, Exit.USAGE)
 
     def test_join(self) -> None:
         """Who is invited and joins is added by the inviter's client; to ask again only waits."""
@@ -203,7 +203,7 @@ class JoiningTests(RoomsCase):
         self.assertEqual(self.do(self.rooms(self.ada).link(TEAM, new=False)), link)
         self.assertEqual(self.do(self.rooms(self.ben).join(link, "team")).state, RoomState.IN)
         self.assertEqual(self.refused(self.rooms(self.ada).join(link, "team")).status, Exit.USAGE)
-        self.do(self.rooms(self.ada).change(TEAM, WishKind.LINK))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.LINK))
         self.assertEqual(self.refused(self.rooms(self.cleo, 5).join(link, "team")).code, "not-added")
         self.assertEqual(self.refused(self.rooms(self.cleo).join("securemsg-room:abc", "")).code, "bad-room-link")
 
@@ -242,15 +242,15 @@ class ChangeTests(RoomsCase):
 
     def test_changes(self) -> None:
         """Each is done when it counts, for all."""
-        self.do(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="Other"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.TITLE, text="Other"))
         self.assertEqual({self.room(person).title for person in (self.ada, self.ben, self.cleo)}, {"Other"})
-        self.do(self.rooms(self.ada).change(TEAM, WishKind.ADMIN, who="ben"))
-        self.do(self.rooms(self.ben).change(TEAM, WishKind.NO_ADMIN, who="ada"))
-        self.do(self.rooms(self.ben).change(TEAM, WishKind.REMOVE, who="ada"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.ADMIN, who="ben"))
+        self.do(self.rooms(self.ben).change(TEAM, ChangeKind.NO_ADMIN, who="ada"))
+        self.do(self.rooms(self.ben).change(TEAM, ChangeKind.REMOVE, who="ada"))
         self.assertEqual(self.names(self.cleo), ["ben", "cleo"])
-        self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="x")).code, "not-in-room")
+        self.assertEqual(self.refused(self.rooms(self.ada).change(TEAM, ChangeKind.TITLE, text="x")).code, "not-in-room")
         self.assertEqual(self.refused(self.rooms(self.ada).join(TEAM, "")).code, "not-in-room")
-        self.do(self.rooms(self.ben).change(TEAM, WishKind.ADMIN, who="cleo"))
+        self.do(self.rooms(self.ben).change(TEAM, ChangeKind.ADMIN, who="cleo"))
         leaving = self.start(self.rooms(self.ben).leave(TEAM))
         self.assertEqual(self.refused(self.rooms(self.ben).leave(TEAM), 1).code, "not-in-room")
         self.place.settle(12)
@@ -260,18 +260,18 @@ class ChangeTests(RoomsCase):
         """What cannot be done is said at once, or when it fails, and is wanted no longer."""
         mine = self.rooms(self.ada)
         for work, code in (
-            (self.rooms(self.ben).change(TEAM, WishKind.TITLE, text="x"), "not-admin"),
-            (mine.change(TEAM, WishKind.REMOVE, who="ada"), "own-name"),
-            (mine.change(TEAM, WishKind.REMOVE, who="dan"), "not-in-room"),
-            (mine.change(TEAM, WishKind.NO_ADMIN, who="ada"), "last-admin"),
-            (mine.change("#other", WishKind.TITLE, text="x"), "no-such-room"),
+            (self.rooms(self.ben).change(TEAM, ChangeKind.TITLE, text="x"), "not-admin"),
+            (mine.change(TEAM, ChangeKind.REMOVE, who="ada"), "own-name"),
+            (mine.change(TEAM, ChangeKind.REMOVE, who="dan"), "not-in-room"),
+            (mine.change(TEAM, ChangeKind.NO_ADMIN, who="ada"), "last-admin"),
+            (mine.change("#other", ChangeKind.TITLE, text="x"), "no-such-room"),
             (mine.renew(TEAM, "dan"), "not-in-room"),
             (mine.follow(TEAM), "bad-request"),
         ):
             self.assertEqual(self.refused(work).code, code)
         self.assertEqual(self.refused(mine.follow(TEAM)).text, "#team is not forked")
         with self.ada.context.store.reading() as records:
-            self.assertEqual(store.wishes(records, store.named(records, TEAM)), [])
+            self.assertEqual(store.pending_changes(records, store.named(records, TEAM)), [])
 
     def test_later(self) -> None:
         """What is not done in time stays wanted, and that is said; it is done with the next connection."""
@@ -280,7 +280,7 @@ class ChangeTests(RoomsCase):
         connection = self.place.beside(self.ada)
         connection.start()
         changing = AccountRooms(self.ada.context.store, connection, self.place.now, 2)
-        problem = self.refused(changing.change(TEAM, WishKind.TITLE, text="Later"))
+        problem = self.refused(changing.change(TEAM, ChangeKind.TITLE, text="Later"))
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
         self.assertTrue(problem.hint.startswith(STAYS_WANTED), problem.hint)
         connection.stop()
@@ -294,7 +294,7 @@ class ChangeTests(RoomsCase):
     def test_behind(self) -> None:
         """While lists are missing that is said to hold a change up."""
         self.put(self.ada, told=replace(self.room(self.ada).mark, version=99), told_at=int(self.place.now()))
-        problem = self.refused(self.rooms(self.ada, 2).change(TEAM, WishKind.TITLE, text="x"), 5)
+        problem = self.refused(self.rooms(self.ada, 2).change(TEAM, ChangeKind.TITLE, text="x"), 5)
         self.assertEqual((problem.code, problem.status), ("room-behind", Exit.NOT_CONNECTED))
 
     def test_leave(self) -> None:
@@ -316,7 +316,7 @@ class ChangeTests(RoomsCase):
     def test_broken(self) -> None:
         """In a broken room nothing is changed, it is said why, and an admin makes another one, without whom he likes."""
         self.put(self.ada, state=RoomState.BROKEN, code="bad-room-list", culprit="cleo")
-        problem = self.refused(self.rooms(self.ada).change(TEAM, WishKind.TITLE, text="x"))
+        problem = self.refused(self.rooms(self.ada).change(TEAM, ChangeKind.TITLE, text="x"))
         self.assertEqual(problem.code, "room-broken")
         self.assertIn("by cleo", problem.text)
         self.assertIn("securemsg room renew '#team'", problem.hint)
@@ -499,5 +499,5 @@ class MessageTests(RoomsCase):
 
     def test_out(self) -> None:
         """Who is out writes nothing there."""
-        self.do(self.rooms(self.ada).change(TEAM, WishKind.REMOVE, who="ben"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.REMOVE, who="ben"))
         self.assertEqual(self.assertRaises(SecuremsgError, self.write, self.ben, "x").code, "not-in-room")

@@ -24,7 +24,7 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import events, joining, lists, steps, store
 from securemsg.client.rooms.events import RoomEvent
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, LeftOut, Status, load_all, save
 from securemsg.protocol.envelope import Kind
@@ -94,19 +94,19 @@ class ListTests(PrintedCase):
             self.change(**changes)
             self.assertIn(text, self.listed())
 
-    def test_wishes(self) -> None:
+    def test_pending(self) -> None:
         """What waits is listed; what has failed once."""
         room = self.change(state=RoomState.FORKED)
         with self.ada.context.store.writing() as records:
-            waits = store.add_wish(records, room, Wish(WishKind.TITLE, 1, text="x", is_ours=True))
-            fails = store.add_wish(records, room, Wish(WishKind.REMOVE, 1, "ben", is_ours=True))
-            store.end_wish(records, fails, "not-admin")
+            waits = store.add_change(records, room, PendingChange(ChangeKind.TITLE, 1, text="x", is_ours=True))
+            fails = store.add_change(records, room, PendingChange(ChangeKind.REMOVE, 1, "ben", is_ours=True))
+            store.end_change(records, fails, "not-admin")
         first = self.listed()
         self.assertIn("    waits: rename it\n    failed: remove ben [not-admin]\n", first)
         again = json.loads(self.listed(as_json=True).splitlines()[0])
-        self.assertEqual(again["wanted"], [{"change": "title", "name": "", "code": ""}])
+        self.assertEqual(again["pending"], [{"change": "title", "name": "", "code": ""}])
         with self.ada.context.store.reading() as records:
-            self.assertEqual([number for number, _ in store.wishes(records, room)], [waits])
+            self.assertEqual([number for number, _ in store.pending_changes(records, room)], [waits])
 
     def test_invitations(self) -> None:
         """C{contacts} says which invitations wait."""

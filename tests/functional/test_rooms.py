@@ -179,4 +179,4 @@ class TalkTests(RoomCase):
             (pam, ("room", "join", "#nothing"), 3, "no-such-room"),
         ):
             self.assertEqual(person.error(*arguments, status=status)["code"], code, arguments)
-        self.assertEqual(self.room(oli)["wanted"], [])
+        self.assertEqual(self.room(oli)["pending"], [])

@@ -14,7 +14,7 @@ from securemsg.account.rooms import MemberRow, find, members, not_in_room, troub
 from securemsg.cli.context import CommandContext
 from securemsg.client import messages
 from securemsg.client.messages import ROOM_CHANGED
-from securemsg.client.rooms.store import Room, RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, Room, RoomState
 
 HELD = (
     "-- somebody has joined since you wrote that, so it waits: /release sends it to the new members, too, /release drop"
@@ -118,7 +118,7 @@ class RoomChat:
 
     def rename(self, title: str) -> None:
         """Change the title."""
-        self._start(self._rooms.change(self.name, WishKind.TITLE, text=title), f"the title is now: {title}")
+        self._start(self._rooms.change(self.name, ChangeKind.TITLE, text=title), f"the title is now: {title}")
 
     def leave(self) -> None:
         """Leave the room."""

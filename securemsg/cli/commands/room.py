@@ -19,7 +19,7 @@ from securemsg.cli.rooms import label, show_members, show_rooms
 from securemsg.cli.settings import NAME, ROOM, json_option, settings_of, shared
 from securemsg.client.rooms import store
 from securemsg.client.rooms.joining import LINK_PREFIX
-from securemsg.client.rooms.store import Room, RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, Room, RoomState
 from securemsg.protocol.devices import ROOM_MARK
 
 # Bytes that are read from standard input; a link has some 180.
@@ -159,7 +159,7 @@ def leave(ctx: click.Context, room: str) -> int:
 @click.pass_context
 def remove(ctx: click.Context, room: str, who: str) -> int:
     """Remove WHO from ROOM, who can read nothing that is said from then on. This also withdraws the room's link."""
-    return _change(ctx, room, WishKind.REMOVE, f"removed {who} from {{room}}", who=who)
+    return _change(ctx, room, ChangeKind.REMOVE, f"removed {who} from {{room}}", who=who)
 
 
 @room.command()
@@ -171,7 +171,7 @@ def remove(ctx: click.Context, room: str, who: str) -> int:
 @click.pass_context
 def admin(ctx: click.Context, room: str, who: str, off: bool) -> int:
     """Make WHO an admin of ROOM, who invites, removes, and makes others admins."""
-    kind, text = (WishKind.NO_ADMIN, "no admin") if off else (WishKind.ADMIN, "an admin")
+    kind, text = (ChangeKind.NO_ADMIN, "no admin") if off else (ChangeKind.ADMIN, "an admin")
     return _change(ctx, room, kind, f"{who} is {text} of {{room}} now", who=who)
 
 
@@ -183,7 +183,7 @@ def admin(ctx: click.Context, room: str, who: str, off: bool) -> int:
 @click.pass_context
 def title(ctx: click.Context, room: str, text: str) -> int:
     """Change the title of ROOM, which all members see."""
-    return _change(ctx, room, WishKind.TITLE, "changed the title of {room}", text=text)
+    return _change(ctx, room, ChangeKind.TITLE, "changed the title of {room}", text=text)
 
 
 @room.command()
@@ -201,7 +201,7 @@ def link(ctx: click.Context, room: str, new: bool, off: bool) -> int:
     if new and off:
         raise click.UsageError("give --new or --off")
     if off:
-        return _change(ctx, room, WishKind.LINK, "withdrew the link to {room}")
+        return _change(ctx, room, ChangeKind.LINK, "withdrew the link to {room}")
 
     async def work(context: CommandContext, rooms: AccountRooms) -> int:
         text = await rooms.link(room, new)
@@ -274,7 +274,7 @@ def _run(ctx: click.Context, work: Callable[[CommandContext, AccountRooms], Coro
         return context.run_connected(connected)
 
 
-def _change(ctx: click.Context, name: str, kind: WishKind, done: str, *, who: str = "", **options: str) -> int:
+def _change(ctx: click.Context, name: str, kind: ChangeKind, done: str, *, who: str = "", **options: str) -> int:
     """
     Make a change.
 

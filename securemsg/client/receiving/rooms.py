@@ -201,6 +201,6 @@ def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool,
 
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
-    if heard.is_due(records) or store.has_wishes(records):
+    if heard.is_due(records) or store.has_changes(records):
         return True
     return any(room.needs_lists or room.renews or room.is_unsupported for room in store.all_rooms(records))

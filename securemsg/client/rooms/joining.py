@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import lists, steps, store
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import TABLE, Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import TABLE, ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
@@ -192,13 +192,13 @@ def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple
     """
     Make a link; another one that there was admits nobody any more.
 
-    @return: the link, and the number of the wish that makes it count.
+    @return: the link, and the number of the change that makes it count.
     @raise Refusal: see L{check_admin}.
     """
     check_admin(records, profile, room)
     secret = keys.random_bytes(SECRET_SIZE)
     store.put_room(records, replace(room, secret=secret))
-    number = store.add_wish(records, room, Wish(WishKind.LINK, now, digest=keys.sha256(secret), is_ours=True))
+    number = store.add_change(records, room, PendingChange(ChangeKind.LINK, now, digest=keys.sha256(secret), is_ours=True))
     return RoomLink(room.id, secret, profile.name, profile.identity.public), number
 
 
@@ -206,7 +206,7 @@ def want_fresh(records: IRecords, now: int) -> None:
     """A device is not ours any more, and knows the proofs for the next lists of our rooms: make them useless."""
     for room in store.all_rooms(records):
         if room.is_member:
-            _want(records, room, Wish(WishKind.FRESH, now, digest=room.mark.digest))
+            _want(records, room, PendingChange(ChangeKind.FRESH, now, digest=room.mark.digest))
 
 
 def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
@@ -318,7 +318,7 @@ def asked_to_add(records: IRecords, profile: Profile, contact: Contact, body: Ro
     has_secret = keys.sha256(body.secret) == newest.body.link
     if has_secret or invitation is not None:
         records.delete(TABLE, INVITED + room.id + contact.name.encode())
-        _want(records, room, Wish(WishKind.ADD, now, contact.name, contact.identity))
+        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity))
 
 
 def leaving(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
@@ -326,12 +326,12 @@ def leaving(records: IRecords, room: Room, contact: Contact, statement: LeaveSta
     newest = store.newest(records, room)
     if newest is None or statement.account != contact.name or not newest.body.stands(contact.name, contact.identity):
         return
-    waiting = {wish.account for _, wish in store.wishes(records, room) if wish.kind is WishKind.LEFT}
+    waiting = {change.account for _, change in store.pending_changes(records, room) if change.kind is ChangeKind.LEFT}
     if statement.account not in waiting:
         # All hear of it at once: let one of them be first.
         pause = 1 + keys.random_bytes(1)[0] % steps.LONGEST_PAUSE
         store.put_room(records, replace(room, not_before=max(room.not_before, now + pause)))
-        _want(records, room, Wish(WishKind.LEFT, now, statement.account, statement=statement))
+        _want(records, room, PendingChange(ChangeKind.LEFT, now, statement.account, statement=statement))
 
 
 def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) -> None:
@@ -348,9 +348,9 @@ def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) 
             invite(records, profile, room, member.account, now, renews=room.renews)
 
 
-def _want(records: IRecords, room: Room, wish: Wish) -> None:
+def _want(records: IRecords, room: Room, change: PendingChange) -> None:
     """Want what others have asked for; where too much waits, they must ask again."""
     try:
-        store.add_wish(records, room, wish)
+        store.add_change(records, room, change)
     except Refusal:
         return

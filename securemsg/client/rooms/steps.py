@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import events, lists, store
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.counters import forget_streams, note_account_base
@@ -99,17 +99,17 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
         return False
     if not lists.has_proof(newest):
         return False
-    waiting = [(number, wish) for number, wish in store.wishes(records, room) if not wish.code]
-    for number, wish in waiting:
+    waiting = [(number, change) for number, change in store.pending_changes(records, room) if not change.code]
+    for number, change in waiting:
         try:
-            listing = _following(records, profile, newest, wish, [each for _, each in waiting], now)
+            listing = _following(records, profile, newest, change, [each for _, each in waiting], now)
         except Refusal as refusal:
-            store.end_wish(records, number, refusal.code)
+            store.end_change(records, number, refusal.code)
             continue
         if listing is not None:
             _write(records, profile, room, listing, now)
             return True
-        store.end_wish(records, number)
+        store.end_change(records, number)
     return False
 
 
@@ -118,86 +118,88 @@ def lacks_proof(records: IRecords, room: Room) -> bool:
     newest = store.newest(records, room)
     if newest is None or room.state is not RoomState.IN or lists.has_proof(newest):
         return False
-    return any(not wish.code for _, wish in store.wishes(records, room))
+    return any(not change.code for _, change in store.pending_changes(records, room))
 
 
 def _following(
-    records: IRecords, profile: Profile, newest: RoomList, wish: Wish, waiting: Collection[Wish], now: int
+    records: IRecords, profile: Profile, newest: RoomList, change: PendingChange, waiting: Collection[PendingChange], now: int
 ) -> RoomList | None:
     """
-    The list that grants a wish; C{None}: it is granted already.
+    The list that grants a change; C{None}: it is granted already.
 
     @raise Refusal: it cannot be granted.
     """
     body = newest.body
-    own, whom = body.member(profile.name), body.member(wish.account)
-    if is_granted(wish, newest):
+    own, whom = body.member(profile.name), body.member(change.account)
+    if is_done(change, newest):
         return None
-    if own is None or (not own.is_admin and wish.kind not in (WishKind.FRESH, WishKind.LEFT)):
+    if own is None or (not own.is_admin and change.kind not in (ChangeKind.FRESH, ChangeKind.LEFT)):
         raise Refusal("not-admin")
-    match wish.kind:
-        case WishKind.ADD:
-            newcomers = [(each.account, each.identity) for each in waiting if each.kind is WishKind.ADD]
-            return lists.following(profile, newest, "added", now, members=_enlarged(records, body, newcomers, wish))
-        case WishKind.REMOVE:
-            if wish.account == profile.name:
+    match change.kind:
+        case ChangeKind.ADD:
+            newcomers = [(each.account, each.identity) for each in waiting if each.kind is ChangeKind.ADD]
+            return lists.following(profile, newest, "added", now, members=_enlarged(records, body, newcomers, change))
+        case ChangeKind.REMOVE:
+            if change.account == profile.name:
                 raise Refusal("bad-request")
-            left = tuple(member for member in body.members if member.account != wish.account)
+            left = tuple(member for member in body.members if member.account != change.account)
             return lists.following(profile, newest, "removed", now, members=left, link=b"")
-        case WishKind.ADMIN | WishKind.NO_ADMIN:
+        case ChangeKind.ADMIN | ChangeKind.NO_ADMIN:
             if whom is None:
                 raise Refusal("not-in-room")
-            members = lists.turned(body, wish.account)
+            members = lists.turned(body, change.account)
             if not any(member.is_admin for member in members):
                 raise Refusal("last-admin")
             return lists.following(profile, newest, "role", now, members=members)
-        case WishKind.TITLE:
-            return lists.following(profile, newest, "title", now, title=wish.text)
-        case WishKind.LINK:
-            return lists.following(profile, newest, "link", now, link=wish.digest)
-        case WishKind.FRESH:
+        case ChangeKind.TITLE:
+            return lists.following(profile, newest, "title", now, title=change.text)
+        case ChangeKind.LINK:
+            return lists.following(profile, newest, "link", now, link=change.digest)
+        case ChangeKind.FRESH:
             return lists.following(profile, newest, "fresh", now)
-        case WishKind.LEFT:
-            members = lists.members_without(body, wish.account)
-            return lists.following(profile, newest, "left", now, members=members, statement=wish.statement)
+        case ChangeKind.LEFT:
+            members = lists.members_without(body, change.account)
+            return lists.following(profile, newest, "left", now, members=members, statement=change.statement)
 
 
-def is_granted(wish: Wish, listing: RoomList) -> bool:
+def is_done(change: PendingChange, listing: RoomList) -> bool:
     """Whether a list is as somebody wants it; or, of somebody who leaves, whether that is over."""
     body = listing.body
-    whom = body.member(wish.account)
-    match wish.kind:
-        case WishKind.ADD:
-            return body.stands(wish.account, wish.identity)
-        case WishKind.REMOVE:
+    whom = body.member(change.account)
+    match change.kind:
+        case ChangeKind.ADD:
+            return body.stands(change.account, change.identity)
+        case ChangeKind.REMOVE:
             return whom is None
-        case WishKind.ADMIN:
+        case ChangeKind.ADMIN:
             return whom is not None and whom.is_admin
-        case WishKind.NO_ADMIN:
+        case ChangeKind.NO_ADMIN:
             return whom is not None and not whom.is_admin
-        case WishKind.TITLE:
-            return body.title == wish.text
-        case WishKind.LINK:
-            return body.link == wish.digest
-        case WishKind.LEFT:
-            return whom is None or wish.statement is None or whom.since != wish.statement.since
-        case WishKind.FRESH:
-            return listing.digest != wish.digest
+        case ChangeKind.TITLE:
+            return body.title == change.text
+        case ChangeKind.LINK:
+            return body.link == change.digest
+        case ChangeKind.LEFT:
+            return whom is None or change.statement is None or whom.since != change.statement.since
+        case ChangeKind.FRESH:
+            return listing.digest != change.digest
 
 
-def _enlarged(records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], wish: Wish) -> tuple[Member, ...]:
+def _enlarged(
+    records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], change: PendingChange
+) -> tuple[Member, ...]:
     """
-    The members with as many of those who are to be added as there is room for, the one that a wish is about first.
+    The members with as many of those who are to be added as there is room for, the one that a change is about first.
 
     @raise Refusal: C{room-full}; C{identity-changed}: that name is a member under another identity.
     """
-    found = {wish.account: wish.identity}
+    found = {change.account: change.identity}
     for account, identity in newcomers:
         if body.member(account) is None and len(body.members) + len(found) < MAX_MEMBERS:
             found.setdefault(account, identity)
-    if body.member(wish.account) is not None:
+    if body.member(change.account) is not None:
         raise Refusal("identity-changed")
-    names = [member.account for member in body.members] + [wish.account]
+    names = [member.account for member in body.members] + [change.account]
     if len(names) > MAX_MEMBERS or sum(_device_count(records, name) for name in names) > MAX_ROOM_DEVICES:
         raise Refusal("room-full")
     while sum(_device_count(records, name) for name in (*names[:-1], *found)) > MAX_ROOM_DEVICES:
@@ -249,8 +251,8 @@ def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = ""
     pause = 1 + keys.random_bytes(1)[0] % LONGEST_PAUSE
     store.put_room(records, replace(_answered(room, seq), not_before=now + pause))
     if code and not row.again:
-        for number, wish in store.wishes(records, room):
-            store.end_wish(records, number, wish.code or code)
+        for number, change in store.pending_changes(records, room):
+            store.end_change(records, number, change.code or code)
 
 
 def _answered(room: Room, seq: int) -> Room:
@@ -372,7 +374,8 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
         state = RoomState.IN if is_new else room.state
     # A link that is still wanted is not in this list, and may be in the next.
-    links = {body.link, *(wish.digest for _, wish in store.wishes(records, room) if wish.kind is WishKind.LINK)}
+    changes = [change for _, change in store.pending_changes(records, room)]
+    links = {body.link, *(change.digest for change in changes if change.kind is ChangeKind.LINK)}
     has_link = bool(room.secret) and keys.sha256(room.secret) in links
     room = replace(
         room,
@@ -385,9 +388,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         secret=room.secret if has_link else b"",
     )
     store.put_room(records, room)
-    for number, wish in store.wishes(records, room):
-        if not wish.code and (state is RoomState.OUT or is_granted(wish, listing)):
-            store.end_wish(records, number, "" if is_granted(wish, listing) else "not-in-room")
+    for number, change in store.pending_changes(records, room):
+        if not change.code and (state is RoomState.OUT or is_done(change, listing)):
+            store.end_change(records, number, "" if is_done(change, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)

@@ -32,7 +32,7 @@ ROOMS = "rooms"  # bucket = id of the room
 TABLE = "room-parts"
 
 # What is wanted of rooms, in order.
-WISHES = b"wishes"
+CHANGES = b"changes"
 # Other buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number.
 LISTS = b"list/"
 DIGESTS = b"digest/"
@@ -50,7 +50,7 @@ MAX_KEPT = 100
 # Digits of an id that may stand for it.
 SHORTEST_ID = 6
 # Changes of one room that wait.
-MAX_WISHES = 200
+MAX_CHANGES = 200
 NO_LIST = ListMark(0, b"")
 
 
@@ -148,7 +148,7 @@ class Room(Private, frozen=True):
         return self.is_behind or self.following
 
 
-class WishKind(enum.StrEnum):
+class ChangeKind(enum.StrEnum):
     """What somebody wants changed."""
 
     ADD = "add"
@@ -161,7 +161,7 @@ class WishKind(enum.StrEnum):
     LEFT = "left"
 
 
-class Wish(Private, frozen=True):
+class PendingChange(Private, frozen=True):
     """
     A change that waits for a step of ours.
 
@@ -171,7 +171,7 @@ class Wish(Private, frozen=True):
     @ivar code: why it failed, until the user has been told; else empty.
     """
 
-    kind: WishKind
+    kind: ChangeKind
     at: Counter
     account: Name = ""
     identity: Annotated[bytes, Meta(max_length=32)] = b""
@@ -182,11 +182,11 @@ class Wish(Private, frozen=True):
     code: Code = ""
 
 
-class _Wanted(Private, frozen=True):
-    """A wish, and the room that it is about. Bucket: C{WISHES}; order: a number of its own."""
+class _RoomChange(Private, frozen=True):
+    """A change, and the room that it is about. Bucket: C{CHANGES}; order: a number of its own."""
 
     room: Id
-    wish: Wish
+    change: PendingChange
 
 
 class _Id(Record, frozen=True):
@@ -380,46 +380,46 @@ def _body(data: bytes) -> MemberList:
     return decode_record(MemberList, data)
 
 
-# --- wishes ---------------------------------------------------------------------------------------------------------
+# --- changes ---------------------------------------------------------------------------------------------------------
 
 
-def add_wish(records: IRecords, room: Room, wish: Wish) -> int:
+def add_change(records: IRecords, room: Room, change: PendingChange) -> int:
     """
     Want a change of a room.
 
     @return: its number.
     @raise Refusal: C{busy}: too many wait.
     """
-    if len(wishes(records, room)) >= MAX_WISHES:
+    if len(pending_changes(records, room)) >= MAX_CHANGES:
         raise Refusal("busy")
-    number = records.last(TABLE, WISHES) + 1
-    save(records, TABLE, WISHES, _Wanted(room.id, wish), number)
+    number = records.last(TABLE, CHANGES) + 1
+    save(records, TABLE, CHANGES, _RoomChange(room.id, change), number)
     return number
 
 
-def wishes(records: IRecords, room: Room) -> list[tuple[int, Wish]]:
+def pending_changes(records: IRecords, room: Room) -> list[tuple[int, PendingChange]]:
     """What is wanted of a room, in order; also what failed."""
-    wanted = load_all(records, _Wanted, TABLE, WISHES)
-    return [(number, each.wish) for number, each in wanted if each.room == room.id]
+    wanted = load_all(records, _RoomChange, TABLE, CHANGES)
+    return [(number, each.change) for number, each in wanted if each.room == room.id]
 
 
-def has_wishes(records: IRecords) -> bool:
+def has_changes(records: IRecords) -> bool:
     """Whether anything is wanted of any room."""
-    return records.count(TABLE, WISHES) > 0
+    return records.count(TABLE, CHANGES) > 0
 
 
-def get_wish(records: IRecords, number: int) -> Wish | None:
-    """A wish; C{None}: it is done."""
-    found = load(records, _Wanted, TABLE, WISHES, number)
-    return None if found is None else found.wish
+def get_change(records: IRecords, number: int) -> PendingChange | None:
+    """A change; C{None}: it is done."""
+    found = load(records, _RoomChange, TABLE, CHANGES, number)
+    return None if found is None else found.change
 
 
-def end_wish(records: IRecords, number: int, code: str = "") -> None:
-    """A wish is done, or has failed; of ours the user is told, and it is kept until then."""
-    found = load(records, _Wanted, TABLE, WISHES, number)
+def end_change(records: IRecords, number: int, code: str = "") -> None:
+    """A change is done, or has failed; of ours the user is told, and it is kept until then."""
+    found = load(records, _RoomChange, TABLE, CHANGES, number)
     if found is None:
         return
-    if code and found.wish.is_ours:
-        save(records, TABLE, WISHES, replace(found, wish=replace(found.wish, code=code)), number)
+    if code and found.change.is_ours:
+        save(records, TABLE, CHANGES, replace(found, change=replace(found.change, code=code)), number)
     else:
-        records.delete(TABLE, WISHES, number)
+        records.delete(TABLE, CHANGES, number)

@@ -107,12 +107,12 @@ class LineTests(RoomChatCase):
         self.show()
         self.data.clear()
         self.add(self.cleo)
-        self.do(self.rooms(self.ada).change(TEAM, store.WishKind.TITLE, text="New\x1b"))
-        self.do(self.rooms(self.ada).change(TEAM, store.WishKind.ADMIN, who="ben"))
+        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.TITLE, text="New\x1b"))
+        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.ADMIN, who="ben"))
         self.do(self.rooms(self.ada).link(TEAM, new=True))
-        self.do(self.rooms(self.ada).change(TEAM, store.WishKind.LINK))
+        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.LINK))
         self.do(self.rooms(self.cleo).leave(TEAM))
-        self.do(self.rooms(self.ada).change(TEAM, store.WishKind.REMOVE, who="ben"))
+        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.REMOVE, who="ben"))
         self.show()
         self.assertEqual([line.partition("-- ")[2] for line in self.data], [
             "ada added cleo", "ada renamed the room to New\\x1b", "you are an admin now", "ada made a link to this room",

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, lists, steps, store
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.interfaces import IRecords
 from tests.client.rig import User, World
 
@@ -50,11 +50,11 @@ class RoomCase(SynchronousTestCase):
         """Who is in a room, as somebody knows it."""
         return [member.account for member in self.newest(user, name).body.members]
 
-    def wish(self, user: User, kind: WishKind, account: str = "", **options: Any) -> None:
+    def decide(self, user: User, kind: ChangeKind, account: str = "", **options: Any) -> None:
         """Want something of the room C{#team}."""
 
         def add(records: IRecords, profile: object, now: int) -> None:
-            store.add_wish(records, store.named(records, "team"), Wish(kind, now, account, is_ours=True, **options))
+            store.add_change(records, store.named(records, "team"), PendingChange(kind, now, account, is_ours=True, **options))
 
         self.change(user, add)
         self.pass_time()

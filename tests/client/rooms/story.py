@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, steps, store
-from securemsg.client.rooms.store import Room, RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state.profile import Profile, resigned, save_profile
 from securemsg.crypto.keys import sha256
 from securemsg.errors import Refusal
@@ -100,11 +100,11 @@ class Story:
             alias = "" if self.room(user).alias else "team"
             self.change(user, joining.accept, self.room(user), alias)
 
-    def wish(self, user: User, kind: WishKind, whom: str = "", text: str = "") -> None:
+    def decide(self, user: User, kind: ChangeKind, whom: str = "", text: str = "") -> None:
         """Somebody wants something changed."""
 
         def add(records: IRecords, profile: Profile, now: int) -> None:
-            store.add_wish(records, store.named(records, "team"), Wish(kind, now, whom, text=text, is_ours=True))
+            store.add_change(records, store.named(records, "team"), PendingChange(kind, now, whom, text=text, is_ours=True))
 
         if self.state(user) == RoomState.IN:
             self.change(user, add)

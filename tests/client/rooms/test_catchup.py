@@ -10,7 +10,7 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, steps
 from securemsg.client.rooms.catchup import ASK_PAUSE, PATIENCE
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.protocol.messages import Deliver, Message
 from tests.client.rig import MortalServerStore, Tap, User
 from tests.client.rooms.case import RoomCase
@@ -44,7 +44,7 @@ class CatchUpTests(RoomCase):
         """Who did not get a step asks a member for it, and then opens what came under it."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         self.spoil(cleo, is_step)
-        self.wish(ada, WishKind.TITLE, text="New")
+        self.decide(ada, ChangeKind.TITLE, text="New")
         ada.send("#team", "under it")
         self.assertEqual(self.said(cleo), [])
         self.pass_time()
@@ -57,7 +57,7 @@ class CatchUpTests(RoomCase):
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         self.spoil(cleo, is_step)
         for number in range(3):
-            self.wish(ada, WishKind.TITLE, text=f"Title {number}")
+            self.decide(ada, ChangeKind.TITLE, text=f"Title {number}")
             ben.send("#team", f"under {number}")
         ada.disconnect()
         self.pass_time()
@@ -71,7 +71,7 @@ class CatchUpTests(RoomCase):
         """Who did not get the step that took them out hears of it from the admin, or asks."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         self.spoil(cleo, lambda message: True)
-        self.wish(ada, WishKind.REMOVE, "cleo")
+        self.decide(ada, ChangeKind.REMOVE, "cleo")
         self.assertEqual(self.room(cleo).state, RoomState.IN)
         assert cleo.wire is not None, "connected"
         cleo.wire.to_client = None
@@ -87,7 +87,7 @@ class CatchUpTests(RoomCase):
         """If nobody gives the list within a day, the room is shown as broken, and an admin renews it."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         self.spoil(cleo, is_step)
-        self.wish(ada, WishKind.TITLE, text="New")
+        self.decide(ada, ChangeKind.TITLE, text="New")
         ada.disconnect()
         ben.disconnect()
         cleo.send("#team", "hello?")
@@ -136,7 +136,7 @@ class CatchUpTests(RoomCase):
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         cleo.disconnect()
         for number in range(5):
-            self.wish(ada, WishKind.TITLE, text=f"Title {number}")
+            self.decide(ada, ChangeKind.TITLE, text=f"Title {number}")
             ada.send("#team", f"under {number}")
         cleo.connect()
         self.assertEqual(self.said(cleo), [f"under {number}" for number in range(5)])
@@ -189,13 +189,13 @@ class HeldTests(RoomCase):
     def test_step_behind_it(self) -> None:
         """A step does not wait for it."""
         ada, ben = self.room_of("ada", "ben")
-        self.wish(ada, WishKind.ADMIN, "ben")
+        self.decide(ada, ChangeKind.ADMIN, "ben")
         [cleo] = self.people("cleo")
         ben.disconnect()
         ben.send("#team", "for ada")
         self.add(ada, cleo)
         ben.connect()
-        self.wish(ben, WishKind.TITLE, text="Ours")
+        self.decide(ben, ChangeKind.TITLE, text="Ours")
         self.assertEqual(self.room(ada).title, "Ours")
         self.assertEqual(self.said(ada), [])
 
@@ -220,13 +220,13 @@ class RestoredServerTests(RoomCase):
         """Whoever sends next finds the row behind, and sends the lists that it lacks again; then everybody goes on."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         copy = self.back_up()
-        self.wish(ada, WishKind.TITLE, text="One")
-        self.wish(ada, WishKind.TITLE, text="Two")
+        self.decide(ada, ChangeKind.TITLE, text="One")
+        self.decide(ada, ChangeKind.TITLE, text="Two")
         self.restore(copy)
         ben.send("#team", "hello")
         self.pass_time()
         self.assertEqual((self.said(ada), self.said(cleo)), (["hello"], ["hello"]))
-        self.wish(ada, WishKind.TITLE, text="Three")
+        self.decide(ada, ChangeKind.TITLE, text="Three")
         self.assertEqual({self.room(user).title for user in (ada, ben, cleo)}, {"Three"})
         self.assert_agreed(ada, ben, cleo)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securemsg.client.rooms import joining, store
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.client.state.profile import DAY
 from securemsg.errors import Refusal
 from tests.client.rig import User
@@ -17,16 +17,16 @@ class ForkCase(RoomCase):
         """The fork."""
         super().setUp()
         self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
-        self.wish(self.ada, WishKind.ADMIN, "ben")
+        self.decide(self.ada, ChangeKind.ADMIN, "ben")
         self.ben.disconnect()
         back = self.world.store.crash()
-        self.wish(self.ada, WishKind.TITLE, text="Ada's")
+        self.decide(self.ada, ChangeKind.TITLE, text="Ada's")
         for user in (self.ada, self.cleo):
             user.disconnect()
         self.world.store = back
         self.world.restart_server()
         self.ben.connect()
-        self.wish(self.ben, WishKind.TITLE, text="Ben's")
+        self.decide(self.ben, ChangeKind.TITLE, text="Ben's")
         self.cleo.connect()
         self.pass_time()
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.rooms import joining
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.crypto.keys import SigningKey
 from securemsg.protocol.messages import Deliver, Message
 from securemsg.storage.memory import MemoryProfile
@@ -98,7 +98,7 @@ class KillCase(SynchronousTestCase):
         if has_room:
             scene.create()
             scene.add("ben", "cleo")
-            scene.wish(scene.user("ada"), WishKind.ADMIN, "ben")
+            scene.decide(scene.user("ada"), ChangeKind.ADMIN, "ben")
             scene.wait(2)
             for name in NAMES[:3]:
                 scene.write(scene.user(name))
@@ -183,7 +183,7 @@ class StepTests(KillCase):
         """An admin changes the title, and all have it."""
 
         def plot(scene: Scene) -> None:
-            scene.wish(scene.user("ada"), WishKind.TITLE, text="New")
+            scene.decide(scene.user("ada"), ChangeKind.TITLE, text="New")
             scene.wait(8)
 
         def then(scene: Scene) -> None:
@@ -197,8 +197,8 @@ class StepTests(KillCase):
         def plot(scene: Scene) -> None:
             for name in ("ada", "ben"):
                 scene.away(name)
-            scene.wish(scene.user("ada"), WishKind.TITLE, text="New")
-            scene.wish(scene.user("ben"), WishKind.REMOVE, "cleo")
+            scene.decide(scene.user("ada"), ChangeKind.TITLE, text="New")
+            scene.decide(scene.user("ben"), ChangeKind.REMOVE, "cleo")
             for name in ("ada", "ben"):
                 scene.user(name).connect(settle=False)
             scene.world.survive()
@@ -217,7 +217,7 @@ class StepTests(KillCase):
         def plot(scene: Scene) -> None:
             scene.away("ada")
             scene.renew("cleo")
-            scene.wish(scene.user("ada"), WishKind.TITLE, text="New")
+            scene.decide(scene.user("ada"), ChangeKind.TITLE, text="New")
             scene.back("ada")
             scene.wait(8)
 
@@ -235,7 +235,7 @@ class MessageTests(KillCase):
 
         def plot(scene: Scene) -> None:
             scene.away("cleo")
-            scene.wish(scene.user("ada"), WishKind.REMOVE, "ben")
+            scene.decide(scene.user("ada"), ChangeKind.REMOVE, "ben")
             scene.wait(4)
             scene.write(scene.user("cleo"), "for those who are there")
             scene.back("cleo")
@@ -289,7 +289,7 @@ class LeaveTests(KillCase):
         """Somebody is taken out, and is told so."""
 
         def plot(scene: Scene) -> None:
-            scene.wish(scene.user("ada"), WishKind.REMOVE, "cleo")
+            scene.decide(scene.user("ada"), ChangeKind.REMOVE, "cleo")
             scene.wait(4)
             scene.write(scene.user("ada"), "without cleo")
 
@@ -314,7 +314,7 @@ class CatchUpTests(KillCase):
         def plot(scene: Scene) -> None:
             lose(scene)
             for title in ("One", "Two"):
-                scene.wish(scene.user("ada"), WishKind.TITLE, text=title)
+                scene.decide(scene.user("ada"), ChangeKind.TITLE, text=title)
                 scene.wait(2)
                 lose(scene)
                 scene.write(scene.user("ben"), f"under {title}")

@@ -17,7 +17,7 @@ from securemsg.client.messages import Received
 from securemsg.client.rooms import catchup, joining, lists, steps, store
 from securemsg.client.rooms.catchup import MAX_ANSWERED, PATIENCE
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.client.sessions import suites
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import Chosen
@@ -275,7 +275,7 @@ class ForkTests(MaliceCase):
             return replace(delivery, room=replace(delivery.room, digest=keys.random_bytes(32)))
 
         self.lie(self.cleo, Deliver, alter)
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         room = self.room(self.cleo)
         self.assertEqual((room.mark, room.title), (self.before.mark, "Team"))
 
@@ -305,7 +305,7 @@ class RollbackTests(MaliceCase):
 
     def test_old_list_to_joiner(self) -> None:
         """It shows somebody who joins an older list as the ordered one: that is not what the admin has made."""
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         old = self.mark_at(self.ada, 3)
 
         def alter(delivery: Deliver) -> Deliver:
@@ -330,9 +330,9 @@ class ReplayTests(MaliceCase):
 
     def test_step_again(self) -> None:
         """A step that is delivered again changes nothing."""
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         step = self.take(self.cleo, lambda delivery: delivery.room is not None and delivery.room.step is not None)
-        self.wish(self.ada, WishKind.TITLE, text="Newer")
+        self.decide(self.ada, ChangeKind.TITLE, text="Newer")
         before = self.room(self.cleo)
         self.deliver(self.cleo, replace(step, common=step.common + b"?"))
         self.assertEqual(self.room(self.cleo), before)
@@ -348,7 +348,7 @@ class ReplayTests(MaliceCase):
         """A message is delivered as if it went by an older list, or by a newer one: it is not opened under either."""
         self.remember()
         old = self.mark_at(self.ada, 3)
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
 
         def alter(delivery: Deliver) -> Deliver:
             if delivery.room is None:
@@ -396,7 +396,7 @@ class ReplayTests(MaliceCase):
         self.ben.send("#team", "held back")
         message = self.take(self.cleo, lambda delivery: delivery.room is not None)
         self.honest(self.cleo)
-        self.wish(self.ada, WishKind.REMOVE, "ben")
+        self.decide(self.ada, ChangeKind.REMOVE, "ben")
         self.ada.send("#team", "without ben")
         before = self.said(self.cleo)
         self.assertIn("without ben", before)
@@ -521,7 +521,7 @@ class StepTests(MaliceCase):
         """Nor is one that follows the list that was asked for."""
         self.remember()
         self.lie(self.cleo, Deliver, lambda delivery: spoil(delivery) if is_step(delivery) else delivery)
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         self.honest(self.cleo)
         ordered = self.newest(self.ada)
         more = self.signed(self.ada, keys.random_bytes(32), decision="title", title="For cleo alone")
@@ -606,7 +606,7 @@ class MemberTests(MaliceCase):
 
     def test_asks_when_out(self) -> None:
         """Who was taken out asks for all: nothing of the room is sent, not even voids."""
-        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         self.ada.send("#team", "without cleo")
         before = self.said(self.cleo)
         count = len(self.got(self.cleo))
@@ -639,9 +639,9 @@ class MemberTests(MaliceCase):
 
     def test_asks_for_old_lists(self) -> None:
         """Who has joined asks for all lists: it gets none from before it came."""
-        self.wish(self.ada, WishKind.TITLE, text="Secret")
+        self.decide(self.ada, ChangeKind.TITLE, text="Secret")
         self.add(self.ada, self.dan)
-        self.wish(self.ada, WishKind.TITLE, text="Open")
+        self.decide(self.ada, ChangeKind.TITLE, text="Open")
         for n in (0, 1, 3):
             [answer] = self.answers(self.dan, n)
             bodies = [decode_record(MemberList, signed.body) for signed in answer.lists]
@@ -669,27 +669,27 @@ class MemberTests(MaliceCase):
         later = replace(skipped, message_id=keys.random_id(), counter=number, previous=digest, body=b"later")
         self.send(self.ben, later, self.item(), self.cleo)
         self.assertIn("later", self.said(self.cleo))
-        self.wish(self.ada, WishKind.REMOVE, "ben")
+        self.decide(self.ada, ChangeKind.REMOVE, "ben")
         self.send(self.ben, skipped, None, self.cleo)
         self.assertNotIn("kept free", self.said(self.cleo))
 
     def test_writes_to_who_is_out(self) -> None:
         """A member names somebody who was taken out as a recipient: it does not appear in a room one is not in."""
-        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         before = self.said(self.cleo)
         self.send(self.ben, self.content(self.ben, Kind.TEXT, b"for cleo too"), self.item(), self.cleo)
         self.assertEqual(self.said(self.cleo), before)
 
     def test_proof_when_told(self) -> None:
         """Who was taken out gets the list that says so without the proof by which it could step."""
-        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
         self.assertEqual(self.newest(self.cleo).signed.proof, b"")
 
     def test_proof_when_asked(self) -> None:
         """Nor does it get one when it asks."""
         self.lie(self.cleo, Deliver, spoil)
-        self.wish(self.ada, WishKind.REMOVE, "cleo")
+        self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         self.honest(self.cleo)
         self.cleo.send("#team", "am I in?")
         self.pass_time(30)
@@ -729,7 +729,7 @@ class MemberTests(MaliceCase):
     def test_another_list_inside(self) -> None:
         """A member seals a message under another list than it tells the server: it is not taken."""
         old = self.remember().mark
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         before = self.said(self.cleo)
         self.send(self.ben, self.content(self.ben, Kind.TEXT, b"dated"), self.item(), self.cleo, sealed=old)
         self.assertEqual(self.said(self.cleo), before)
@@ -800,7 +800,7 @@ class StrangerTests(MaliceCase):
 
     def test_many_questions(self) -> None:
         """However often a member asks for lists: a few times in an hour it is answered; a stranger never."""
-        self.wish(self.ada, WishKind.TITLE, text="New")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
         before = len(self.direct_from(self.cleo, "ada"))
         for _ in range(3 * MAX_ANSWERED):
             self.say(self.cleo, Kind.ASK, RoomQuestion(self.room_id, 2), self.ada)

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import joining, lists, steps, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import RoomState, Wish, WishKind
+from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
+from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Deposit
 from securemsg.protocol.rooms import RoomAnswer, SignedMemberList
@@ -67,16 +68,20 @@ class BehindTests(RoomCase):
         assert user.wire is not None, "connected"
         user.wire.to_client = spoiled(is_step)
 
-    def want(self, user: User, kind: WishKind, text: str) -> None:
+    def want(self, user: User, kind: ChangeKind, text: str) -> None:
         """Somebody wants something, of whatever comes of that."""
-        self.change(user, lambda records, profile, now: store.add_wish(records, self.known, Wish(kind, now, text=text)))
+
+        def add(records: IRecords, profile: object, now: int) -> None:
+            store.add_change(records, self.known, PendingChange(kind, now, text=text))
+
+        self.change(user, add)
 
     def setUp(self) -> None:
         """Three admins in a room."""
         super().setUp()
         self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
         for name in ("ben", "cleo"):
-            self.wish(self.ada, WishKind.ADMIN, name)
+            self.decide(self.ada, ChangeKind.ADMIN, name)
         self.known = self.room(self.ben)
 
     def test_step_behind_message(self) -> None:
@@ -84,9 +89,9 @@ class BehindTests(RoomCase):
         assert self.ben.wire is not None, "connected"
         self.ben.wire.held.add(Side.CLIENT)
         self.ben.send("#team", "hello")
-        self.want(self.ben, WishKind.TITLE, "Ben's")
+        self.want(self.ben, ChangeKind.TITLE, "Ben's")
         self.miss_steps(self.ben)
-        self.wish(self.ada, WishKind.TITLE, text="Ada's")
+        self.decide(self.ada, ChangeKind.TITLE, text="Ada's")
         self.ben.wire.held.clear()
         self.ben.wire.to_client = None
         self.pass_time(30)
@@ -111,7 +116,7 @@ class BehindTests(RoomCase):
     def test_without_proof(self) -> None:
         """Who was taken out gives the lists without a proof: we talk by them, and ask for the proof when we want to step."""
         self.miss_steps(self.ben)
-        self.wish(self.cleo, WishKind.REMOVE, "ada")
+        self.decide(self.cleo, ChangeKind.REMOVE, "ada")
         self.cleo.disconnect()
         message = self.ben.send("#team", "hello")
         self.pass_time(30)
@@ -119,7 +124,7 @@ class BehindTests(RoomCase):
             self.world.advance(ASK_PAUSE + 1)
             self.pass_time()
         self.assertEqual((self.members(self.ben), self.ben.sent(message).status), (["ben", "cleo"], "accepted"))
-        self.want(self.ben, WishKind.TITLE, "Ours")
+        self.want(self.ben, ChangeKind.TITLE, "Ours")
         self.pass_time(30)
         self.assertNotEqual(self.room(self.ben).title, "Ours")
         assert self.ben.wire is not None, "connected"
@@ -148,7 +153,7 @@ class FarBehindTests(RoomCase):
         assert self.cleo.wire is not None, "connected"
         self.cleo.wire.held.add(Side.CLIENT)
         for number in range(times):
-            self.wish(self.ada, WishKind.TITLE, text=f"Title {number}")
+            self.decide(self.ada, ChangeKind.TITLE, text=f"Title {number}")
         for user in (self.ada, self.ben):
             user.disconnect()
         self.cleo.wire.held.clear()
@@ -225,8 +230,8 @@ class RestoredTests(RoomCase):
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         self.greet(ada, ben, cleo)
         copy = self.world.store.crash()
-        self.wish(ada, WishKind.TITLE, text="New")
-        self.wish(ada, WishKind.TITLE, text="Newer")
+        self.decide(ada, ChangeKind.TITLE, text="New")
+        self.decide(ada, ChangeKind.TITLE, text="Newer")
         ada.send("#team", "lost")
         self.restore(copy)
         for user in (ada, ben, cleo):
@@ -259,7 +264,7 @@ class RestoredTests(RoomCase):
         cleo.wire.to_client = spoiled(is_step)
         copy = self.world.store.crash()
         for number in range(3):
-            self.wish(ada, WishKind.TITLE, text=f"Title {number}")
+            self.decide(ada, ChangeKind.TITLE, text=f"Title {number}")
         self.world.advance(ASK_PAUSE + 1)
         self.pass_time()
         self.restore(copy)
@@ -279,10 +284,10 @@ class RestoredTests(RoomCase):
         """A step that others may go by is not forgotten because the server lacks lists before it, nor signed anew."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         copy = self.world.store.crash()
-        self.wish(ada, WishKind.TITLE, text="New")
+        self.decide(ada, ChangeKind.TITLE, text="New")
         assert ada.wire is not None, "connected"
         ada.wire.held.add(Side.SERVER)
-        self.wish(ada, WishKind.TITLE, text="Newer")
+        self.decide(ada, ChangeKind.TITLE, text="Newer")
         self.assertEqual((self.room(ada).title, self.room(ben).title), ("New", "Newer"))
         self.restore(copy)
         ada.connect()
@@ -296,15 +301,15 @@ class RestoredTests(RoomCase):
     def test_followed(self) -> None:
         """Who alone knew a step that the server has lost sees another in its place, and follows that if its user says so."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
-        self.wish(ada, WishKind.ADMIN, "ben")
+        self.decide(ada, ChangeKind.ADMIN, "ben")
         copy = self.world.store.crash()
         for user in (ben, cleo):
             user.disconnect()
-        self.wish(ada, WishKind.TITLE, text="Ada's")
+        self.decide(ada, ChangeKind.TITLE, text="Ada's")
         self.restore(copy)
         ben.connect()
         cleo.connect()
-        self.wish(ben, WishKind.TITLE, text="Ben's")
+        self.decide(ben, ChangeKind.TITLE, text="Ben's")
         ben.send("#team", "under Ben's")
         ada.connect()
         self.pass_time()

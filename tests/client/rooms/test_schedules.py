@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.rooms import joining, store
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.crypto import keys
 from securemsg.server.limits import Settings
 from tests.client.rig import MortalServerStore, User
@@ -25,6 +25,8 @@ from tests.client.rooms.story import Story
 
 NAMES = ("ada", "ben", "cleo", "dan", "eve")
 STEPS = 150
+# What somebody wants, admins more often.
+CHOICES = (ChangeKind.REMOVE, ChangeKind.ADMIN, ChangeKind.ADMIN, ChangeKind.NO_ADMIN, ChangeKind.TITLE)
 # In a mailbox that is full for a while.
 FULL = 3
 
@@ -82,7 +84,7 @@ class Schedule(Story):
             self.pass_time: 6,
             self.invite: 5,
             self.accept_all: 5,
-            self.decide: 6,
+            self.choose: 6,
             self.leave: 1,
             self.let_go: 1,
             self.doom: 4,
@@ -128,11 +130,11 @@ class Schedule(Story):
         for name in NAMES:
             self.accept(self.world.users[name])
 
-    def decide(self) -> None:
+    def choose(self) -> None:
         """Somebody wants something changed, often what it may not, or two want something at once."""
         for _ in range(self.dice.choice((1, 2))):
-            kind = self.dice.choice((WishKind.REMOVE, WishKind.ADMIN, WishKind.ADMIN, WishKind.NO_ADMIN, WishKind.TITLE))
-            self.wish(self.somebody_in(), kind, self.dice.choice(NAMES), f"Title {self.count}")
+            kind = self.dice.choice(CHOICES)
+            self.decide(self.somebody_in(), kind, self.dice.choice(NAMES), f"Title {self.count}")
 
     def leave(self) -> None:
         """Somebody leaves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, store
-from securemsg.client.rooms.store import RoomState, WishKind
+from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.protocol import auth
 from securemsg.protocol.messages import Deposit
 from securemsg.server import login
@@ -64,7 +64,7 @@ class TalkTests(RoomCase):
     def test_removed(self) -> None:
         """Who is taken out reads nothing of after, and knows it."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
-        self.wish(ada, WishKind.REMOVE, "cleo")
+        self.decide(ada, ChangeKind.REMOVE, "cleo")
         ada.send("#team", "without cleo")
         self.assertEqual(self.said(ben), ["without cleo"])
         self.assertEqual(self.said(cleo), [])
@@ -76,7 +76,7 @@ class TalkTests(RoomCase):
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         cleo.disconnect()
         ada.send("#team", "with cleo")
-        self.wish(ada, WishKind.REMOVE, "cleo")
+        self.decide(ada, ChangeKind.REMOVE, "cleo")
         ada.send("#team", "without cleo")
         cleo.connect()
         self.assertEqual(self.said(cleo), ["with cleo"])
@@ -95,15 +95,15 @@ class TalkTests(RoomCase):
     def test_title_and_admins(self) -> None:
         """Admins change the title, and make others admins; members may not."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
-        self.wish(ben, WishKind.TITLE, text="Mine")
+        self.decide(ben, ChangeKind.TITLE, text="Mine")
         room = self.room(ben)
         with ben.store.inner.reading() as records:
-            [(number, wish)] = store.wishes(records, room)
-        self.assertEqual(wish.code, "not-admin")
-        self.wish(ada, WishKind.ADMIN, "ben")
+            [(number, change)] = store.pending_changes(records, room)
+        self.assertEqual(change.code, "not-admin")
+        self.decide(ada, ChangeKind.ADMIN, "ben")
         with ben.store.writing() as records:
-            store.end_wish(records, number)
-        self.wish(ben, WishKind.TITLE, text="Ours")
+            store.end_change(records, number)
+        self.decide(ben, ChangeKind.TITLE, text="Ours")
         self.assertEqual({self.room(user).title for user in (ada, ben, cleo)}, {"Ours"})
         self.assert_agreed(ada, ben, cleo)
 
@@ -111,10 +111,10 @@ class TalkTests(RoomCase):
         """Of two steps at once one wins, and the other is made anew."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         [dan] = self.people("dan")
-        self.wish(ada, WishKind.ADMIN, "ben")
+        self.decide(ada, ChangeKind.ADMIN, "ben")
         for user in (ada, ben):
             user.disconnect()
-        self.wish(ada, WishKind.TITLE, text="Ada's")
+        self.decide(ada, ChangeKind.TITLE, text="Ada's")
         self.change(ben, joining.invite, self.room(ben), "dan")
         ben.connect()
         self.change(dan, joining.accept, self.room(dan, self.room(ben).id.hex()), "team")
@@ -144,9 +144,9 @@ class TalkTests(RoomCase):
     def test_link_after_another_step(self) -> None:
         """Whose link waits for a step of somebody else has it once it counts, and drops one that does not count any more."""
         ada, ben = self.room_of("ada", "ben")
-        self.wish(ada, WishKind.ADMIN, "ben")
+        self.decide(ada, ChangeKind.ADMIN, "ben")
         ada.disconnect()
-        self.wish(ben, WishKind.TITLE, text="Ben's")
+        self.decide(ben, ChangeKind.TITLE, text="Ben's")
         link, _ = self.change(ada, joining.new_link, self.room(ada))
         ada.connect()
         self.pass_time()
@@ -162,7 +162,7 @@ class TalkTests(RoomCase):
         """Who was taken out and is added again misses what was said meanwhile, without a gap."""
         ada, ben, cleo = self.room_of("ada", "ben", "cleo")
         ada.send("#team", "one")
-        self.wish(ada, WishKind.REMOVE, "cleo")
+        self.decide(ada, ChangeKind.REMOVE, "cleo")
         ada.send("#team", "two")
         self.change(ada, joining.invite, self.room(ada), "cleo")
         self.change(cleo, joining.accept, self.room(cleo), "")
