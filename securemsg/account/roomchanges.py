@@ -29,7 +29,7 @@ STAYS_WANTED = "the change is queued, and is made with the next connection"
 
 
 @frozen
-class AccountRooms:
+class RoomChanges:
     """
     The rooms of an account, for a command or a chat that changes them.
 
@@ -71,7 +71,7 @@ class AccountRooms:
             await self._connection.ask("drained", timeout=self._limit)
         with self._changing(what) as (records, profile):
             link = joining.parse_link(what) if what.startswith(LINK_PREFIX) else None
-            known = store.get_room(records, link.room) if link is not None else store.invitation(records, what)
+            known = store.get_room(records, link.room) if link is not None else store.find_invitation(records, what)
             # Whoever is out needs another invitation, but no other link.
             admitted = (RoomState.INVITED,) if link is None else (RoomState.INVITED, RoomState.OUT)
             if known is not None and known.is_member and known.state is not RoomState.LEAVING:
@@ -90,7 +90,7 @@ class AccountRooms:
         """Whether we are invited to this room, or have asked to be added."""
         try:
             with self._store.reading() as records:
-                return store.invitation(records, name).state in (RoomState.INVITED, RoomState.ASKED)
+                return store.find_invitation(records, name).state in (RoomState.INVITED, RoomState.ASKED)
         except Refusal:
             return False
 
@@ -99,7 +99,7 @@ class AccountRooms:
         now = int(self._now())
         if link is None:
             assert known is not None, "it was found"
-            with explained(ROOM_MARK + (alias or store.proposal(known.title))):
+            with explained(ROOM_MARK + (alias or store.suggested_alias(known.title))):
                 return joining.accept(records, profile, known, alias, now)
         if link.account == profile.name:
             raise _usage("this link is your own", "pass it on to others")
@@ -114,7 +114,7 @@ class AccountRooms:
         @raise SecuremsgError: C{not-in-room}.
         """
         with self._changing(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             if room.state is RoomState.LEAVING:
                 raise not_in_room(room, profile.name)
             left = joining.leave(records, profile, room, int(self._now()))
@@ -130,13 +130,13 @@ class AccountRooms:
         @raise SecuremsgError: one of them cannot be asked, and then nobody is; or the invitations are not sent so far.
         """
         with self._reading(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             self._check_invited(records, profile, room, whom)
             unknown = [who for who in whom if contacts.get_contact(records, who) is None]
         for who in unknown:
             await self._connection.ask("fetch", who, timeout=self._limit)
         with self._changing(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             self._check_invited(records, profile, room, whom)
             for who in whom:
                 contact = contacts.get_contact(records, who)
@@ -172,7 +172,7 @@ class AccountRooms:
         if kind is ChangeKind.TITLE:
             check_title(text)
         with self._changing(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             body = self._checked(records, profile, room, needs_admin=True)
             if kind is ChangeKind.REMOVE and who == profile.name:
                 raise error_for("own-name", text="you cannot remove yourself", hint=f"securemsg room leave '{room.name}'")
@@ -204,7 +204,7 @@ class AccountRooms:
         @raise SecuremsgError: C{no-room-link}; it is refused, or not done in time.
         """
         with self._changing(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             self._checked(records, profile, room, needs_admin=new)
             if not new:
                 found = joining.current_link(records, profile, room)
@@ -224,7 +224,7 @@ class AccountRooms:
         @raise SecuremsgError: it is refused, or not done in time.
         """
         with self._changing(name) as (records, profile):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             newest = store.newest(records, room)
             if newest is None or newest.body.member(profile.name) is None:
                 raise not_in_room(room, profile.name)
@@ -247,7 +247,7 @@ class AccountRooms:
         @raise SecuremsgError: it is not, or nobody has shown us these lists in time.
         """
         with self._changing(name) as (records, _):
-            room = store.named(records, name)
+            room = store.find_room(records, name)
             if room.state is not RoomState.FORKED:
                 raise _usage(f"{room.name} is not forked")
             joining.follow(records, room, int(self._now()))

@@ -52,7 +52,7 @@ def find(profile_store: IProfileStore, name: str) -> Room:
     @raise SecuremsgError: C{no-such-room}; C{room-unclear}.
     """
     with profile_store.reading() as records, explained(name):
-        return store.named(records, name)
+        return store.find_room(records, name)
 
 
 def full_name(profile_store: IProfileStore, name: str) -> str:
@@ -133,7 +133,7 @@ def join_command(room: Room) -> str:
 
 def command_for(room_id: bytes, title: str) -> str:
     """The command that accepts an invitation to a room of this title."""
-    name = store.proposal(title)
+    name = store.suggested_alias(title)
     if name:
         return f"securemsg room join '{ROOM_MARK}{name}'"
     return f"securemsg room join {room_id.hex()[:8]} --as NAME"

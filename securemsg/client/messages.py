@@ -453,7 +453,7 @@ def let_go(store: IProfileStore, name: str) -> int:
     @raise Refusal: C{no-such-room}; C{room-unclear}.
     """
     with store.writing() as records:
-        to = rooms.named(records, name).conversation
+        to = rooms.find_room(records, name).conversation
         held = _held(records, to)
         for seq, row, history in held:
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, newcomers=True), seq)
@@ -468,7 +468,7 @@ def held(store: IProfileStore, name: str) -> list[bytes]:
     @raise Refusal: C{no-such-room}; C{room-unclear}.
     """
     with store.reading() as records:
-        to = rooms.named(records, name).conversation
+        to = rooms.find_room(records, name).conversation
         return [history.content.message_id for _, _, history in _held(records, to)]
 
 

@@ -32,10 +32,10 @@ from securemsg.protocol.messages import (
 )
 from securemsg.protocol.rooms import (
     LeaveStatement,
+    ListRequest,
     RoomAccept,
-    RoomAnswer,
     RoomInvite,
-    RoomQuestion,
+    RoomLists,
     SignedMemberList,
 )
 
@@ -250,8 +250,8 @@ KINDS: dict[int, KindRules] = {
     Kind.LEAVING: KindRules(counted=False, shown=False, record=LeaveStatement),
     Kind.INVITE: KindRules(counted=False, record=RoomInvite),
     Kind.ACCEPT: KindRules(counted=False, shown=False, record=RoomAccept),
-    Kind.ASK: KindRules(counted=False, shown=False, record=RoomQuestion),
-    Kind.LISTS: KindRules(counted=False, shown=False, record=RoomAnswer),
+    Kind.ASK: KindRules(counted=False, shown=False, record=ListRequest),
+    Kind.LISTS: KindRules(counted=False, shown=False, record=RoomLists),
     Kind.HEARD: KindRules(counted=False, shown=False),
 }
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.

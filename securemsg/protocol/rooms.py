@@ -162,7 +162,7 @@ class RoomAccept(Record, frozen=True):
     secret: Digest
 
 
-class RoomQuestion(Record, frozen=True):
+class ListRequest(Record, frozen=True):
     """
     Body of an C{ASK}: which lists came after this one?
 
@@ -173,7 +173,7 @@ class RoomQuestion(Record, frozen=True):
     n: Counter
 
 
-class RoomAnswer(Record, frozen=True):
+class RoomLists(Record, frozen=True):
     """
     Body of a C{LISTS}: lists in order, of which the newest brings its proof.
 

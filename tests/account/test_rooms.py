@@ -13,7 +13,7 @@ from securemsg.account.compose import commit
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks
-from securemsg.account.roomchanges import STAYS_WANTED, AccountRooms
+from securemsg.account.roomchanges import STAYS_WANTED, RoomChanges
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
@@ -38,9 +38,9 @@ class RoomsCase(PlaceCase):
         super().setUp()
         self.ada, self.ben, self.cleo = (self.place.person(name, again=True) for name in ("ada", "ben", "cleo"))
 
-    def rooms(self, person: Person, limit: float = LIMIT) -> AccountRooms:
+    def rooms(self, person: Person, limit: float = LIMIT) -> RoomChanges:
         """The rooms of somebody, as a command has them."""
-        return AccountRooms(person.context.store, person.connection, self.place.now, limit)
+        return RoomChanges(person.context.store, person.connection, self.place.now, limit)
 
     def start(self, work: Coroutine[Any, Any, T]) -> Deferred[T]:
         """Begin something, and let nothing happen so far."""
@@ -81,7 +81,7 @@ class RoomsCase(PlaceCase):
     def put(self, person: Person, **changes: Any) -> None:
         """Change what somebody has of the room."""
         with person.context.store.writing() as records:
-            store.put_room(records, replace(store.named(records, TEAM), **changes))
+            store.put_room(records, replace(store.find_room(records, TEAM), **changes))
 
     def hang_up(self, person: Person) -> None:
         """Somebody goes offline, for good."""
@@ -104,11 +104,11 @@ class JoiningTests(RoomsCase):
         self.hang_up(self.ada)
         connection = self.place.beside(self.ada)
         connection.start()
-        problem = self.refused(AccountRooms(self.ada.context.store, connection, self.place.now, 3).create(TEAM, "Team"))
+        problem = self.refused(RoomChanges(self.ada.context.store, connection, self.place.now, 3).create(TEAM, "Team"))
         self.assertEqual(problem.code, "not-connected")
         self.assertTrue(problem.hint.startswith("it is made with the next connection; "), problem.hint)
         self.assertEqual(self.room(self.ada).state, RoomState.ASKED)
-        early = self.refused(AccountRooms(self.ada.context.store, connection, self.place.now, 3).invite(TEAM, ["ben"]))
+        early = self.refused(RoomChanges(self.ada.context.store, connection, self.place.now, 3).invite(TEAM, ["ben"]))
         self.assertEqual((early.code, early.text), ("not-in-room", "the server has not made #team so far"))
         connection.stop()
         self.place.settle(1)
@@ -271,7 +271,7 @@ class ChangeTests(RoomsCase):
             self.assertEqual(self.refused(work).code, code)
         self.assertEqual(self.refused(mine.follow(TEAM)).text, "#team is not forked")
         with self.ada.context.store.reading() as records:
-            self.assertEqual(store.pending_changes(records, store.named(records, TEAM)), [])
+            self.assertEqual(store.pending_changes(records, store.find_room(records, TEAM)), [])
 
     def test_later(self) -> None:
         """What is not done in time stays wanted, and that is said; it is done with the next connection."""
@@ -279,7 +279,7 @@ class ChangeTests(RoomsCase):
         self.place.is_up = False
         connection = self.place.beside(self.ada)
         connection.start()
-        changing = AccountRooms(self.ada.context.store, connection, self.place.now, 2)
+        changing = RoomChanges(self.ada.context.store, connection, self.place.now, 2)
         problem = self.refused(changing.change(TEAM, ChangeKind.TITLE, text="Later"))
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
         self.assertTrue(problem.hint.startswith(STAYS_WANTED), problem.hint)

@@ -52,7 +52,7 @@ class PrintedCase(PlaceCase):
     def change(self, **changes: Any) -> Room:
         """Change what Ada has of it."""
         with self.ada.context.store.writing() as records:
-            room = replace(store.named(records, TEAM), **changes)
+            room = replace(store.find_room(records, TEAM), **changes)
             store.put_room(records, room)
             return room
 
@@ -154,7 +154,7 @@ class LineTests(PrintedCase):
         self.ada.connection.nudge()
         self.place.settle(1)
         with store_of_ada.writing() as records:
-            bucket = store.named(records, TEAM).conversation.bucket
+            bucket = store.find_room(records, TEAM).conversation.bucket
             [(seq, row)] = [found for found in load_all(records, HistoryRow, HISTORY, bucket) if found[1].sent]
             save(records, HISTORY, bucket, replace(row, missed=(LeftOut("ben", "mailbox-full"),)), seq)
         line = messages.history(store_of_ada, TEAM)[-1]

@@ -92,7 +92,7 @@ GUARDS: tuple[Guard, ...] = (
         "client/rooms/store.py",
         "tests/client/rooms/test_forks.py",
         ("return self.is_behind or self.following", "return self.is_behind", "FollowTests::test_follow"),
-        ("return found[0] if found else named(records, name)", "return named(records, name)", "InvitationTests::test_named"),
+        ("found[0] if found else find_room(records, name)", "find_room(records, name)", "InvitationTests::test_named"),
         ("    if len(found) > 1:\n", "    if False:\n", "InvitationTests::test_named"),
     ),
     *guards(

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError
-from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.roomchanges import RoomChanges
 from securemsg.account.rooms import MemberRow, find, members, not_in_room, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.client import messages
@@ -40,7 +40,7 @@ class RoomChat:
         self._context = context
         self._connection = connection
         self._notify = notify
-        self._rooms = AccountRooms(context.store, connection, context.now, context.settings.time_limit)
+        self._rooms = RoomChanges(context.store, connection, context.now, context.settings.time_limit)
         self.name = name
         # As was said last: the state of the room, and the message that waits for the user.
         self._said = (RoomState.IN, "")

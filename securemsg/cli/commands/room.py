@@ -10,7 +10,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.roomchanges import RoomChanges
 from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
@@ -51,7 +51,7 @@ def room() -> None:
 def create(ctx: click.Context, name: str, title: str | None, is_open: bool) -> int:
     """Make a room, with you as its admin; you call it NAME, others may call it something else."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         made = await rooms.create(name, name.removeprefix(ROOM_MARK) if title is None else title)
         _done(context, made, f"created {made.name}; invite people: securemsg room invite '{made.name}' WHO")
         if is_open:
@@ -100,7 +100,7 @@ def members(ctx: click.Context, room: str) -> int:
 def invite(ctx: click.Context, room: str, who: tuple[str, ...]) -> int:
     """Invite accounts to ROOM. Your client adds whoever accepts, as soon as it runs: keep a chat or recv --follow open."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         found = await rooms.invite(room, list(dict.fromkeys(who)))
         text = f"invited to {found.name}: {', '.join(who)}; whoever accepts is added as soon as your client runs"
         return _done(context, found, text)
@@ -124,7 +124,7 @@ def join(ctx: click.Context, room: str, alias: str | None) -> int:
     what = sys.stdin.readline(MAX_LINK).strip() if room == "-" else room
     what = what if what.startswith(LINK_PREFIX) else ROOM.convert(what, None, ctx)
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         joined = await rooms.join(what, alias or "")
         return _done(context, joined, f"you are in {joined.name}; see who else is: securemsg room members '{joined.name}'")
 
@@ -139,7 +139,7 @@ def join(ctx: click.Context, room: str, alias: str | None) -> int:
 def leave(ctx: click.Context, room: str) -> int:
     """Leave ROOM, or decline an invitation."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         left = await rooms.leave(room)
         if left is None:
             say(f"{room} is not on your list any more")
@@ -203,7 +203,7 @@ def link(ctx: click.Context, room: str, new: bool, off: bool) -> int:
     if off:
         return _change(ctx, room, ChangeKind.LINK, "withdrew the link to {room}")
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         text = await rooms.link(room, new)
         return _show_link(context, find(context.store, room), text)
 
@@ -219,7 +219,7 @@ def link(ctx: click.Context, room: str, new: bool, off: bool) -> int:
 def renew(ctx: click.Context, room: str, without: str | None) -> int:
     """Make a new room in the place of ROOM, which is broken or forked, and invite its members."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         made = await rooms.renew(room, without or "")
         return _done(context, made, f"{made.name} takes the place of {room}, and its members are invited")
 
@@ -234,7 +234,7 @@ def renew(ctx: click.Context, room: str, without: str | None) -> int:
 def follow(ctx: click.Context, room: str) -> int:
     """Go by the server's member lists in ROOM, which is forked. First compare the digits of: securemsg room members ROOM."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         followed = await rooms.follow(room)
         return _done(context, followed, f"{followed.name} goes by the server's lists again")
 
@@ -250,7 +250,7 @@ def follow(ctx: click.Context, room: str) -> int:
 def release(ctx: click.Context, room: str, drop: bool) -> int:
     """Send the messages to ROOM that wait because somebody has joined since they were written; new members get them, too."""
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         count = await rooms.release(room, drop)
         messages = "1 message" if count == 1 else f"{count} messages"
         done = "withdrawn" if drop else "released"
@@ -264,12 +264,12 @@ def release(ctx: click.Context, room: str, drop: bool) -> int:
     return _run(ctx, work)
 
 
-def _run(ctx: click.Context, work: Callable[[CommandContext, AccountRooms], Coroutine[Any, Any, int]]) -> int:
+def _run(ctx: click.Context, work: Callable[[CommandContext, RoomChanges], Coroutine[Any, Any, int]]) -> int:
     """Do something with the profile's rooms over its connection."""
     with opened(settings_of(ctx)) as context:
 
         async def connected(reactor: Any, connection: AccountConnection) -> int:
-            return await work(context, AccountRooms(context.store, connection, context.now, context.settings.time_limit))
+            return await work(context, RoomChanges(context.store, connection, context.now, context.settings.time_limit))
 
         return context.run_connected(connected)
 
@@ -281,7 +281,7 @@ def _change(ctx: click.Context, name: str, kind: ChangeKind, done: str, *, who: 
     @param done: what to say then.
     """
 
-    async def work(context: CommandContext, rooms: AccountRooms) -> int:
+    async def work(context: CommandContext, rooms: RoomChanges) -> int:
         changed = await rooms.change(name, kind, who=who, **options)
         return _done(context, changed, done.format(room=changed.name))
 

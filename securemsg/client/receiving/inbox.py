@@ -189,7 +189,7 @@ def _check(
     contact, rules = opened.contact, KINDS.get(content.kind, UNKNOWN)
     known = conversations_with(profile, contact.name, contact.identity, opened.device_id)
     conversation = known.get(content.conversation) or rooms.conversation_of(records, opened, content)
-    if rooms.is_dated(opened, item) or (item is not None and (conversation is None or conversation.room_id != item.room)):
+    if rooms.is_redated(opened, item) or (item is not None and (conversation is None or conversation.room_id != item.room)):
         raise Refusal("bad-content")
     if conversation is None or content.device != opened.device_id or not _belongs(profile, conversation, content.kind):
         raise Refusal("bad-content")

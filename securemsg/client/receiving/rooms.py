@@ -33,10 +33,10 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Deliver, ListMark, RoomItem
 from securemsg.protocol.rooms import (
     LeaveStatement,
+    ListRequest,
     RoomAccept,
-    RoomAnswer,
     RoomInvite,
-    RoomQuestion,
+    RoomLists,
     SignedMemberList,
 )
 
@@ -110,7 +110,7 @@ def is_asked_for(records: IRecords, opened: Opened, content: Content, now: int) 
     return load(records, Gap, COUNTERS, GAPS + stream, content.counter) is not None
 
 
-def is_dated(opened: Opened, item: RoomItem | None) -> bool:
+def is_redated(opened: Opened, item: RoomItem | None) -> bool:
     """Whether the server shows a message under another list than it was sealed under, or out of its room."""
     sealed = opened.content_key.room if isinstance(opened.content_key, RoomContentKey) else None
     return sealed != (None if item is None else ListMark(item.n, item.digest))
@@ -147,7 +147,7 @@ def apply(records: IRecords, profile: Profile, opened: Opened, content: Content,
         steps.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)
         return False
     if content.kind == Kind.LEAVING:
-        joining.leaving(records, room, sender, decode_record(LeaveStatement, content.body), now)
+        joining.take_statement(records, room, sender, decode_record(LeaveStatement, content.body), now)
         return False
     if room.state is RoomState.LEAVING and now - room.asked_at >= DAY:
         _leave_again(records, profile, room, now)
@@ -171,13 +171,13 @@ def apply_direct(records: IRecords, profile: Profile, opened: Opened, content: C
     contact = opened.contact
     match content.kind:
         case Kind.INVITE:
-            joining.invited(records, profile, contact, decode_record(RoomInvite, content.body), now)
+            joining.take_invite(records, profile, contact, decode_record(RoomInvite, content.body), now)
         case Kind.ACCEPT:
-            joining.asked_to_add(records, profile, contact, decode_record(RoomAccept, content.body), now)
+            joining.take_accept(records, profile, contact, decode_record(RoomAccept, content.body), now)
         case Kind.ASK:
-            catchup.asked(records, profile, contact, decode_record(RoomQuestion, content.body), now)
+            catchup.answer(records, profile, contact, decode_record(ListRequest, content.body), now)
         case Kind.LISTS:
-            catchup.answered(records, profile, contact, decode_record(RoomAnswer, content.body), now)
+            catchup.take_lists(records, profile, contact, decode_record(RoomLists, content.body), now)
 
 
 def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool, has_rooms: bool) -> bool:

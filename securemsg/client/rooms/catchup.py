@@ -19,7 +19,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import MAX_TEXT, Counter, Record
-from securemsg.protocol.rooms import MAX_LISTS, RoomAnswer, RoomQuestion, SignedMemberList
+from securemsg.protocol.rooms import MAX_LISTS, ListRequest, RoomLists, SignedMemberList
 
 # Room: lists of an answer that is not complete, by number.
 PAGES = b"page/"
@@ -60,7 +60,7 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     candidates = _candidates(records, profile, room)
     if candidates:
         whom = candidates[room.asked % len(candidates)]
-        steps.write_row(records, profile, direct(whom), Kind.ASK, RoomQuestion(room.id, _from(records, profile, room)), now)
+        steps.write_row(records, profile, direct(whom), Kind.ASK, ListRequest(room.id, _from(records, profile, room)), now)
         store.put_room(records, replace(room, asked=room.asked + 1, asked_at=now))
 
 
@@ -88,7 +88,7 @@ def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
     return [name for name in dict.fromkeys(ordered) if name and name != profile.name]
 
 
-def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuestion, now: int) -> None:
+def answer(records: IRecords, profile: Profile, contact: Contact, body: ListRequest, now: int) -> None:
     """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
@@ -119,7 +119,7 @@ def asked(records: IRecords, profile: Profile, contact: Contact, body: RoomQuest
         found.append(signed)
     more = last if found and store.number_of(found[-1]) < last else 0
     if found:
-        steps.write_row(records, profile, direct(contact.name), Kind.LISTS, RoomAnswer(room.id, tuple(found), more), now)
+        steps.write_row(records, profile, direct(contact.name), Kind.LISTS, RoomLists(room.id, tuple(found), more), now)
 
 
 def _taken_out(records: IRecords, room: Room, contact: Contact, after: int) -> int:
@@ -133,7 +133,7 @@ def _taken_out(records: IRecords, room: Room, contact: Contact, after: int) -> i
     return 0
 
 
-def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAnswer, now: int) -> Room | None:
+def take_lists(records: IRecords, profile: Profile, contact: Contact, body: RoomLists, now: int) -> Room | None:
     """
     Somebody shows us lists. They count once they lead from ours to the one that the server named, each valid by the one before.
 
@@ -176,7 +176,7 @@ def answered(records: IRecords, profile: Profile, contact: Contact, body: RoomAn
         for each in chain[1:]:
             save(records, TABLE, PAGES + room.id, each.signed, each.body.n)
         store.put_room(records, replace(room, asked_at=now))
-        steps.write_row(records, profile, direct(contact.name), Kind.ASK, RoomQuestion(room.id, last.body.n), now)
+        steps.write_row(records, profile, direct(contact.name), Kind.ASK, ListRequest(room.id, last.body.n), now)
     return None
 
 

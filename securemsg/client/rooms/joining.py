@@ -148,7 +148,7 @@ def join(records: IRecords, profile: Profile, link: RoomLink, alias: str, now: i
         # The link vouches for it as an invite does for whoever made that.
         contacts.put_contact(records, contacts.new_contact(link.account, link.identity, contacts.INVITE, now))
     if room is None:
-        store.check_room_for(records)
+        store.check_capacity(records)
         room = Room(link.room, "", link.room.hex()[: store.SHORTEST_ID], RoomState.INVITED)
     room = replace(room, inviter=link.account, identity=link.identity)
     return _ask_to_be_added(records, profile, room, alias, RoomAccept(room.id, link.secret), now)
@@ -158,7 +158,7 @@ def _ask_to_be_added(
     records: IRecords, profile: Profile, room: Room, alias: str, body: RoomAccept, now: int
 ) -> Room:
     if not room.alias:
-        room = store.name_room(records, room, alias or store.proposal(room.title))
+        room = store.name_room(records, room, alias or store.suggested_alias(room.title))
     room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, asked_at=now)
     room = replace(room, step=0, repeating=0)
     store.forget_lists(records, room)
@@ -255,7 +255,7 @@ def follow(records: IRecords, room: Room, now: int) -> Room:
 
 def free_alias(records: IRecords, room: Room) -> str:
     """A name for the room that takes the place of this one."""
-    stem = (room.alias or store.proposal(room.title) or "room")[:28].rstrip("-._")
+    stem = (room.alias or store.suggested_alias(room.title) or "room")[:28].rstrip("-._")
     number = 2
     while True:
         try:
@@ -269,7 +269,7 @@ def free_alias(records: IRecords, room: Room) -> str:
 # --- what others say ------------------------------------------------------------------------------------------------
 
 
-def invited(records: IRecords, profile: Profile, contact: Contact, body: RoomInvite, now: int) -> None:
+def take_invite(records: IRecords, profile: Profile, contact: Contact, body: RoomInvite, now: int) -> None:
     """An admin asks us to join. In the place of a room that is of no use any more we accept by ourselves, once."""
     known = store.get_room(records, body.room)
     if known is not None and known.state not in (RoomState.INVITED, RoomState.OUT):
@@ -308,7 +308,7 @@ def _may_renew(records: IRecords, old: Room, contact: Contact) -> bool:
     return member is not None and member.is_admin and member.identity == contact.identity
 
 
-def asked_to_add(records: IRecords, profile: Profile, contact: Contact, body: RoomAccept, now: int) -> None:
+def take_accept(records: IRecords, profile: Profile, contact: Contact, body: RoomAccept, now: int) -> None:
     """Somebody wants to be added: whom we have invited, or who shows the secret of the link."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
@@ -321,7 +321,7 @@ def asked_to_add(records: IRecords, profile: Profile, contact: Contact, body: Ro
         _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity))
 
 
-def leaving(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
+def take_statement(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
     """Somebody leaves: whoever makes the next list takes them out first. A statement that is not valid makes no valid list."""
     newest = store.newest(records, room)
     if newest is None or statement.account != contact.name or not newest.body.stands(contact.name, contact.identity):

@@ -132,7 +132,8 @@ def check_follows(before: RoomList, after: RoomList) -> None:
         case "role":
             changed = [one.account for one, other in zip(old.members, new.members, strict=False) if one != other]
             _require(len(changed) == 1, "changes more")
-            _require(replace(kept, members=old.members) == old and new.members == turned(old, changed[0]), "changes more")
+            _require(replace(kept, members=old.members) == old, "changes more")
+            _require(new.members == with_role_changed(old, changed[0]), "changes more")
         case "title":
             _require(replace(kept, title=old.title) == old and new.title != old.title, "changes more")
         case "link":
@@ -268,7 +269,7 @@ def leave_statement(profile: Profile, room: bytes, since: int) -> LeaveStatement
     return LeaveStatement(profile.name, since, profile.devices, profile.device_id, signature)
 
 
-def turned(old: MemberList, account: str) -> tuple[Member, ...]:
+def with_role_changed(old: MemberList, account: str) -> tuple[Member, ...]:
     """The members when one is an admin from now on, or none any more."""
     return tuple(
         replace(member, role=MEMBER if member.is_admin else ADMIN) if member.account == account else member

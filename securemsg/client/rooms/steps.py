@@ -39,7 +39,7 @@ from securemsg.protocol.rooms import (
     MAX_ROOM_DEVICES,
     Member,
     MemberList,
-    RoomAnswer,
+    RoomLists,
     SignedMemberList,
 )
 
@@ -81,7 +81,7 @@ def create(records: IRecords, profile: Profile, alias: str, title: str, now: int
     """
     listing = lists.first(profile, keys.random_id(), title, now)
     lists.read(listing.signed, listing.body.room, profile.pin)
-    store.check_room_for(records)
+    store.check_capacity(records)
     room = Room(listing.body.room, "", title, RoomState.ASKED, inviter=profile.name)
     room = store.name_room(records, room, alias)
     return _write(records, profile, room, listing, now)
@@ -147,7 +147,7 @@ def _following(
         case ChangeKind.ADMIN | ChangeKind.NO_ADMIN:
             if whom is None:
                 raise Refusal("not-in-room")
-            members = lists.turned(body, change.account)
+            members = lists.with_role_changed(body, change.account)
             if not any(member.is_admin for member in members):
                 raise Refusal("last-admin")
             return lists.following(profile, newest, "role", now, members=members)
@@ -239,7 +239,7 @@ def accepted(records: IRecords, profile: Profile, row: OutboxRow, seq: int, now:
         store.put_room(records, room)
 
 
-def beaten(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = "") -> None:
+def lost(records: IRecords, row: OutboxRow, seq: int, now: int, code: str = "") -> None:
     """
     Another step was taken: forget ours, and decide anew after a while, when the other one is here.
 
@@ -432,7 +432,7 @@ def _tell_removed(records: IRecords, profile: Profile, before: RoomList, listing
     for member in before.body.members:
         contact = contacts.get_contact(records, member.account)
         if listing.body.member(member.account) is None and contact is not None and contact.identity == member.identity:
-            answer = RoomAnswer(listing.body.room, (lists.without_proof(listing.signed),), 0)
+            answer = RoomLists(listing.body.room, (lists.without_proof(listing.signed),), 0)
             write_row(records, profile, direct(member.account), Kind.LISTS, answer, now)
 
 

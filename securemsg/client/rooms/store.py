@@ -221,7 +221,7 @@ def all_rooms(records: IRecords) -> list[Room]:
     return sorted(found, key=lambda room: (room.alias, room.id))
 
 
-def check_room_for(records: IRecords) -> None:
+def check_capacity(records: IRecords) -> None:
     """
     Check that there is room for another room.
 
@@ -246,7 +246,7 @@ def room_of_conversation(records: IRecords, conversation: bytes) -> Room | None:
     return None if found is None else get_room(records, found.room)
 
 
-def named(records: IRecords, name: str) -> Room:
+def find_room(records: IRecords, name: str) -> Room:
     """
     The room that we call so, or whose id begins so.
 
@@ -266,9 +266,9 @@ def named(records: IRecords, name: str) -> Room:
     return found_rooms[0]
 
 
-def invitation(records: IRecords, name: str) -> Room:
+def find_invitation(records: IRecords, name: str) -> Room:
     """
-    The room of this name that we are invited to; if there is none, see L{named}.
+    The room of this name that we are invited to; if there is none, see L{find_room}.
 
     @raise Refusal: C{no-such-room}; C{room-unclear}: several are called so.
     """
@@ -277,12 +277,13 @@ def invitation(records: IRecords, name: str) -> Room:
     found = [room for room in invited if room.alias == alias or _may_mean(room, alias)]
     if len(found) > 1:
         raise Refusal("room-unclear")
-    return found[0] if found else named(records, name)
+    return found[0] if found else find_room(records, name)
 
 
 def _may_mean(room: Room, name: str) -> bool:
     """Whether a name that no room has may mean this one: its id, or, while it has no name, the one that its title proposes."""
-    return (not room.alias and proposal(room.title) == name) or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
+    is_suggested = not room.alias and suggested_alias(room.title) == name
+    return is_suggested or (len(name) >= SHORTEST_ID and room.id.hex().startswith(name))
 
 
 def conversation(records: IRecords, profile: Profile, name: str) -> Conversation:
@@ -293,10 +294,10 @@ def conversation(records: IRecords, profile: Profile, name: str) -> Conversation
     """
     if not name.startswith(ROOM_MARK) or name == LOBBY_NAME:
         return profile.conversation(name)
-    return named(records, name).conversation
+    return find_room(records, name).conversation
 
 
-def proposal(title: str) -> str:
+def suggested_alias(title: str) -> str:
     """What a room of this title may be called; empty: nothing that could be a name."""
     words = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in title.lower()).strip("-")
     while "--" in words:

@@ -91,7 +91,7 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
     if row is None:
         return None
     if row.kind == Kind.LIST:
-        steps.beaten(records, row, seq, now, code)
+        steps.lost(records, row, seq, now, code)
     content = content_of(records, row)
     if row.history and not row.withdrawn and (not row.again or _is_queued(records, row)):
         _mark_history(records, row, Status.FAILED, code)

@@ -138,7 +138,7 @@ class Sender:
             if message.code == "stale-devices":
                 self._renew(records, queue, seq, message.accounts)
             elif message.code == "stale-room" and queue.conversation.is_room:
-                self._catch_up(records, queue, seq, message.room or m.ListMark(0, b""))
+                self._refused_by_room(records, queue, seq, message.room or m.ListMark(0, b""))
             elif message.code in UNDELIVERABLE:
                 self._context.notify(Changed())
                 if results.give_up(records, seq, message.code, self._context.time()) is not None:
@@ -300,7 +300,7 @@ class Sender:
         if results.note_waiting(records, seq, code):
             self._context.notify(Changed())
 
-    def _catch_up(self, records: IRecords, queue: SendQueue, seq: int, mark: m.ListMark) -> None:
+    def _refused_by_room(self, records: IRecords, queue: SendQueue, seq: int, mark: m.ListMark) -> None:
         """The server goes by another list of a room than we did: nobody has got this deposit."""
         profile, now = self._context.profile, self._context.time()
         self._queues.requeue(queue, seq)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account import rooms
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.account.roomchanges import AccountRooms
+from securemsg.account.roomchanges import RoomChanges
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.conversation import Chat, finish
 from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, RenameRoom, SwitchTo, complete, mentions
@@ -40,9 +40,9 @@ class RoomChatCase(ChatCase):
         self.chat = self.talk(self.ada, TEAM)
         self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
 
-    def rooms(self, person: Person) -> AccountRooms:
+    def rooms(self, person: Person) -> RoomChanges:
         """The rooms of somebody."""
-        return AccountRooms(person.context.store, person.connection, self.place.now, 20)
+        return RoomChanges(person.context.store, person.connection, self.place.now, 20)
 
     def do(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something, and let some time pass."""
@@ -58,7 +58,7 @@ class RoomChatCase(ChatCase):
     def change(self, person: Person, **changes: Any) -> None:
         """Change what somebody has of the room."""
         with person.context.store.writing() as records:
-            store.put_room(records, replace(store.named(records, TEAM), **changes))
+            store.put_room(records, replace(store.find_room(records, TEAM), **changes))
 
     def verify(self, person: Person, name: str) -> None:
         """Somebody has verified a contact."""

@@ -37,12 +37,12 @@ class RoomCase(SynchronousTestCase):
     def room(self, user: User, name: str = "team") -> Room:
         """A room as somebody knows it."""
         with user.store.inner.reading() as records:
-            return store.named(records, name)
+            return store.find_room(records, name)
 
     def newest(self, user: User, name: str = "team") -> RoomList:
         """The newest list that somebody has."""
         with user.store.inner.reading() as records:
-            found = store.newest(records, store.named(records, name))
+            found = store.newest(records, store.find_room(records, name))
         assert found is not None, "there is one"
         return found
 
@@ -54,7 +54,8 @@ class RoomCase(SynchronousTestCase):
         """Want something of the room C{#team}."""
 
         def add(records: IRecords, profile: object, now: int) -> None:
-            store.add_change(records, store.named(records, "team"), PendingChange(kind, now, account, is_ours=True, **options))
+            change = PendingChange(kind, now, account, is_ours=True, **options)
+            store.add_change(records, store.find_room(records, "team"), change)
 
         self.change(user, add)
         self.pass_time()

@@ -172,7 +172,7 @@ def said_to(user: User) -> list[str]:
 def room_of(user: User) -> store.Room:
     """The room as somebody knows it."""
     with user.store.inner.reading() as records:
-        return store.named(records, "team")
+        return store.find_room(records, "team")
 
 
 def knows(one: User, other: User) -> bool:

@@ -104,7 +104,7 @@ class Story:
         """Somebody wants something changed."""
 
         def add(records: IRecords, profile: Profile, now: int) -> None:
-            store.add_change(records, store.named(records, "team"), PendingChange(kind, now, whom, text=text, is_ours=True))
+            store.add_change(records, store.find_room(records, "team"), PendingChange(kind, now, whom, text=text, is_ours=True))
 
         if self.state(user) == RoomState.IN:
             self.change(user, add)

@@ -33,7 +33,7 @@ class ForkCase(RoomCase):
     def follow(self, user: User) -> None:
         """Somebody goes the server's way."""
         with user.store.writing() as records:
-            joining.follow(records, store.named(records, "team"), int(self.world.now()))
+            joining.follow(records, store.find_room(records, "team"), int(self.world.now()))
         user.pump()
         self.pass_time()
 
@@ -66,7 +66,7 @@ class FollowTests(ForkCase):
     def test_not_forked(self) -> None:
         """Where there is no fork there is nothing to follow."""
         with self.ben.store.writing() as records:
-            refused = self.assertRaises(Refusal, joining.follow, records, store.named(records, "team"), 0)
+            refused = self.assertRaises(Refusal, joining.follow, records, store.find_room(records, "team"), 0)
         self.assertEqual(refused.code, "bad-request")
 
 
@@ -79,18 +79,18 @@ class InvitationTests(RoomCase):
         self.create(ben)
         ours = self.room(ben)
         with ben.store.inner.reading() as records:
-            self.assertEqual(store.invitation(records, "#team").id, ours.id)
+            self.assertEqual(store.find_invitation(records, "#team").id, ours.id)
         theirs = self.create(ada)
         self.change(ada, joining.invite, theirs, "ben")
         self.pass_time()
         with ben.store.inner.reading() as records:
-            self.assertEqual(store.invitation(records, "#team").id, theirs.id)
-            self.assertEqual(store.invitation(records, theirs.id.hex()[:8]).id, theirs.id)
+            self.assertEqual(store.find_invitation(records, "#team").id, theirs.id)
+            self.assertEqual(store.find_invitation(records, theirs.id.hex()[:8]).id, theirs.id)
         another = self.create(cleo)
         self.change(cleo, joining.invite, another, "ben")
         self.pass_time()
         with ben.store.inner.reading() as records:
-            unclear = self.assertRaises(Refusal, store.invitation, records, "team")
+            unclear = self.assertRaises(Refusal, store.find_invitation, records, "team")
         self.assertEqual(unclear.code, "room-unclear")
 
     def test_flood(self) -> None:

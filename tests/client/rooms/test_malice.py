@@ -59,12 +59,12 @@ from securemsg.protocol.rooms import (
     ADMIN,
     LIST_LABEL,
     MEMBER,
+    ListRequest,
     Member,
     MemberList,
     RoomAccept,
-    RoomAnswer,
     RoomInvite,
-    RoomQuestion,
+    RoomLists,
     SignedMemberList,
 )
 from securemsg.protocol.states import Side
@@ -455,7 +455,7 @@ class StepTests(MaliceCase):
             {"title": "And more"},
             {"decision": "added", "members": (*self.newest(self.ben).body.members, Member("eve", bytes(32), MEMBER, 4))},
             {"decision": "removed", "members": self.newest(self.ben).body.members[:2], "link": b""},
-            {"decision": "role", "members": lists.turned(self.newest(self.ben).body, "ben")},
+            {"decision": "role", "members": lists.with_role_changed(self.newest(self.ben).body, "ben")},
             {"decision": "left", "members": self.newest(self.ben).body.members[:2]},
             {"members": tuple(replace(each, role=ADMIN) for each in self.newest(self.ben).body.members)},
             {"author": "ada"},
@@ -513,7 +513,7 @@ class StepTests(MaliceCase):
         """A list that is only shown to one, and was never a step, is not adopted: not even from an admin."""
         self.remember()
         signed = self.signed(self.ada, keys.random_bytes(32), decision="title", title="For cleo alone")
-        self.say(self.ada, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.cleo)
+        self.say(self.ada, Kind.LISTS, RoomLists(self.room_id, (signed,), 0), self.cleo)
         self.assert_unchanged(self.cleo)
         self.assertEqual(self.room(self.cleo).title, "Team")
 
@@ -527,7 +527,7 @@ class StepTests(MaliceCase):
         more = self.signed(self.ada, keys.random_bytes(32), decision="title", title="For cleo alone")
         self.cleo.disconnect()
         self.ada.send("#team", "under the new one")
-        self.say(self.ada, Kind.LISTS, RoomAnswer(self.room_id, (ordered.signed, more), 0), self.cleo)
+        self.say(self.ada, Kind.LISTS, RoomLists(self.room_id, (ordered.signed, more), 0), self.cleo)
         self.cleo.connect()
         self.pass_time()
         self.assertEqual((self.room(self.cleo).mark, self.room(self.cleo).title), (ordered.mark, "New"))
@@ -545,7 +545,7 @@ class StepTests(MaliceCase):
         dan = Member("dan", self.dan.profile().identity.public, MEMBER, self.before.body.n + 1)
         signed = self.signed(self.ben, proof, decision="added", members=(*self.before.body.members, dan))
         self.step(self.ben, signed, self.dan)
-        self.say(self.ben, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.dan)
+        self.say(self.ben, Kind.LISTS, RoomLists(self.room_id, (signed,), 0), self.dan)
         self.assertEqual((self.room(self.dan).state, self.room(self.dan).mark.version), (RoomState.ASKED, 0))
 
 
@@ -562,7 +562,7 @@ class StepTests(MaliceCase):
         with self.ada.store.writing() as records:
             store.put_room(records, replace(room, not_before=0, state=RoomState.BROKEN))
         self.ada.connect()
-        self.say(self.ada, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.dan)
+        self.say(self.ada, Kind.LISTS, RoomLists(self.room_id, (signed,), 0), self.dan)
         self.assertEqual((self.room(self.dan).state, self.room(self.dan).mark.version), (RoomState.ASKED, 0))
 
 
@@ -650,17 +650,17 @@ class MemberTests(MaliceCase):
         bodies = [decode_record(MemberList, signed.body) for signed in answer.lists]
         self.assertEqual([body.title for body in bodies], ["Secret", "Secret", "Open"])
 
-    def answers(self, user: User, n: int) -> list[RoomAnswer]:
+    def answers(self, user: User, n: int) -> list[RoomLists]:
         """What Ada answers to somebody who asks for the lists behind a number."""
         contact, profile = self.known(self.ada, user), self.ada.profile()
         assert contact is not None, "they have met"
         with self.ada.store.writing() as records:
             after = records.last(OUTBOX, ROWS)
-            catchup.asked(records, profile, contact, RoomQuestion(self.room_id, n), int(self.world.now()))
+            catchup.answer(records, profile, contact, ListRequest(self.room_id, n), int(self.world.now()))
             rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS, after)]
             for seq, _ in load_all(records, OutboxRow, OUTBOX, ROWS, after):
                 records.delete(OUTBOX, ROWS, seq)
-        return [decode_record(RoomAnswer, decode_record(Content, row.content).body) for row in rows]
+        return [decode_record(RoomLists, decode_record(Content, row.content).body) for row in rows]
 
     def test_fills_a_gap_when_out(self) -> None:
         """Who was taken out fills no gap that it has left."""
@@ -716,7 +716,7 @@ class MemberTests(MaliceCase):
         self.honest(self.cleo)
         self.cleo.send("#team", "by which list?")
         self.assertTrue(self.room(self.cleo).is_behind)
-        self.say(self.ben, Kind.LISTS, RoomAnswer(self.room_id, (signed,), 0), self.cleo)
+        self.say(self.ben, Kind.LISTS, RoomLists(self.room_id, (signed,), 0), self.cleo)
         self.assertEqual((self.room(self.cleo).mark, self.room(self.cleo).title), (self.before.mark, "Team"))
 
     def test_writes_as_another(self) -> None:
@@ -803,10 +803,10 @@ class StrangerTests(MaliceCase):
         self.decide(self.ada, ChangeKind.TITLE, text="New")
         before = len(self.direct_from(self.cleo, "ada"))
         for _ in range(3 * MAX_ANSWERED):
-            self.say(self.cleo, Kind.ASK, RoomQuestion(self.room_id, 2), self.ada)
+            self.say(self.cleo, Kind.ASK, ListRequest(self.room_id, 2), self.ada)
         self.assertEqual(len(self.direct_from(self.cleo, "ada")) - before, MAX_ANSWERED)
         for _ in range(3):
-            self.say(self.eve, Kind.ASK, RoomQuestion(self.room_id, 2), self.ada)
+            self.say(self.eve, Kind.ASK, ListRequest(self.room_id, 2), self.ada)
         self.assertEqual(self.direct_from(self.eve, "ada"), [])
 
     def direct_from(self, user: User, name: str) -> list[Deliver]:

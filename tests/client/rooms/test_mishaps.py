@@ -13,7 +13,7 @@ from securemsg.client.state.profile import DAY
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import Deposit
-from securemsg.protocol.rooms import RoomAnswer, SignedMemberList
+from securemsg.protocol.rooms import RoomLists, SignedMemberList
 from securemsg.protocol.states import Side
 from tests.client.rig import MortalServerStore, User, decoded
 from tests.client.rooms.case import RoomCase
@@ -168,7 +168,7 @@ class FarBehindTests(RoomCase):
         with user.store.writing() as records:
             # It answers nothing by itself.
             store.put_room(records, replace(room, state=RoomState.ASKED))
-            steps.write_row(records, profile, cleo, Kind.LISTS, RoomAnswer(room.id, answer, 0), int(self.world.now()))
+            steps.write_row(records, profile, cleo, Kind.LISTS, RoomLists(room.id, answer, 0), int(self.world.now()))
         user.connect()
         self.pass_time()
 
