@@ -73,12 +73,12 @@ class RoomChanges:
             link = joining.parse_link(what) if what.startswith(LINK_PREFIX) else None
             known = store.get_room(records, link.room) if link is not None else store.find_invitation(records, what)
             # Whoever is out needs another invitation, but no other link.
-            admitted = (RoomState.INVITED,) if link is None else (RoomState.INVITED, RoomState.OUT)
+            admitted = (RoomState.INVITED,) if link is None else (RoomState.INVITED, RoomState.ASKED, RoomState.OUT)
             if known is not None and known.is_member and known.state is not RoomState.LEAVING:
                 raise _usage(f"you are in {known.name} already")
             if known is not None and known.alias and alias not in ("", known.alias):
                 raise _usage(f"you call this room {known.name} already", "omit --as")
-            if known is not None and known.state is RoomState.ASKED:
+            if known is not None and known.state is RoomState.ASKED and (link is None or known.step):
                 room = known
             elif known is not None and known.state not in admitted:
                 raise not_in_room(known, profile.name)
@@ -308,7 +308,10 @@ class RoomChanges:
         """
         asked = f"{room.inviter} is asked with the next connection"
         await self._until(lambda records: not steps.is_waiting(records, direct(room.inviter), Kind.ACCEPT), asked, room)
-        hint = f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this"
+        hint = (
+            f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this; to take it back:"
+            f" securemsg room leave '{room.name}'"
+        )
         late = error_for("not-added", room.name, hint=hint)
         await self._until(lambda records: self._current(records, room).state is RoomState.IN, hint, room, late)
         return find(self._store, room.name)

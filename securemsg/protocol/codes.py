@@ -113,6 +113,7 @@ TABLE = (
     # rooms
     Code("server-without-rooms", SentIn.LOCAL, Consequence.RETRY),
     Code("room-behind", SentIn.LOCAL, Consequence.WAITS),
+    Code("room-removal-waits", SentIn.LOCAL, Consequence.RETRY),
     Code("room-forked", SentIn.LOCAL, Consequence.WAITS),
     Code("room-broken", SentIn.LOCAL, Consequence.REFUSED),
     Code("room-changed", SentIn.LOCAL, Consequence.REFUSED),

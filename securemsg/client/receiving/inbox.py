@@ -133,7 +133,7 @@ def retry(records: IRecords, profile: Profile, wanted: Retry, now: int) -> tuple
         if not quarantine.may_open(row, wanted.device):
             continue
         try:
-            results.append(_open(records, profile, _delivery(row), now))
+            results.append(_open(records, profile, _delivery(row), now, row.code))
         except Refusal as refusal:
             if refusal.code != row.code:
                 quarantine.set_code(records, name, seq, row, refusal.code)
@@ -150,15 +150,16 @@ def retry(records: IRecords, profile: Profile, wanted: Retry, now: int) -> tuple
     return results, evolve(wanted, after=rows[-1][0])
 
 
-def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> Change:
+def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int, waited: str = "") -> Change:
     """
     Decrypt a delivery and apply its content.
 
+    @param waited: the code under which it has waited in quarantine; empty: it has not.
     @raise Refusal: it cannot be opened: nothing has changed but the sender's budget of wasted keys. C{bad-content}: authentic,
         but malformed; the session has advanced.
     """
     item = delivery.room
-    if item is not None and not rooms.may_open(records, profile, delivery, now):
+    if item is not None and not rooms.may_open(records, profile, delivery, now, waited):
         return Change(delivery.account)
     if delivery.account == profile.name:
         # Accounts do not write to themselves: the server reflected it.

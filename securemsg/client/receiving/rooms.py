@@ -41,37 +41,45 @@ from securemsg.protocol.rooms import (
 )
 
 
-def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -> bool:
+def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, waited: str = "") -> bool:
     """
     Judge a delivery by what the server says of it.
 
+    @param waited: the code under which it has waited in quarantine, and what it says was noted; empty: it is new.
     @return: C{False}: it is nothing to us, and is dropped.
     @raise Refusal: it waits: C{room-behind}: lists before it are missing; C{room-forked}: it goes by another list than ours.
     """
     item = delivery.room
     assert item is not None, "a delivery of a room"
     room = store.get_room(records, item.room)
+    mark = ListMark(item.n, item.digest)
+    if room is not None and room.is_hearsay and mark != room.mark:
+        if item.n < room.mark.version:
+            # It was on its way, or nobody but one member goes by the list that takes us out.
+            raise Refusal("room-behind")
+        room = steps.come_back(records, profile, room)
     if room is None or room.state in (RoomState.INVITED, RoomState.OUT) or delivery.account == profile.name:
         return False
-    mark = ListMark(item.n, item.digest)
     if room.state is RoomState.ASKED and not room.mark.version:
         if item.step is None or delivery.account != room.inviter:
-            steps.note_told(records, profile, room, mark, delivery.account, now)
+            _note_told(records, profile, room, delivery, now, waited)
             raise Refusal("room-behind")
         return True
     if item.n <= room.mark.version:
         known = store.digest_at(records, room, item.n)
         if known and known != item.digest:
-            steps.fork(records, room, mark, delivery.account, now)
+            if waited != "room-forked":
+                # The user may have decided since.
+                steps.fork(records, room, mark, delivery.account, now)
             raise Refusal("room-forked")
-        if mark == room.mark and room.is_behind:
+        if mark == room.mark and room.is_behind and not waited:
             steps.take_back(records, room)
         listing = store.list_at(records, room, item.n)
     else:
         listing = store.newest(records, room)
         is_next = item.step is not None and item.n == room.mark.version + 1 and room.state is not RoomState.FORKED
         if not is_next:
-            steps.note_told(records, profile, room, mark, delivery.account, now)
+            _note_told(records, profile, room, delivery, now, waited)
             raise Refusal("room-behind")
     member = None if listing is None else listing.body.member(delivery.account)
     if member is None:
@@ -79,6 +87,13 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int) -
     # Somebody may have the name of a member now whom we have not met.
     is_known = contacts.get_contact(records, delivery.account) is not None
     return is_known or suites.introduced(delivery.own) in (b"", member.identity)
+
+
+def _note_told(records: IRecords, profile: Profile, room: Room, delivery: Deliver, now: int, waited: str) -> None:
+    """The server names a list that we lack; of what has waited that was noted, and may be a lie by now."""
+    if not waited and delivery.room is not None:
+        mark = ListMark(delivery.room.n, delivery.room.digest)
+        steps.note_told(records, profile, room, mark, delivery.account, now)
 
 
 def is_in_order(records: IRecords, item: RoomItem) -> bool:
@@ -141,7 +156,7 @@ def apply(records: IRecords, profile: Profile, opened: Opened, content: Content,
         if content.kind != Kind.LIST or item.step is None:
             # A step that brings no list: nobody can go on from here.
             if item.step is not None and room.mark.version:
-                steps.break_room(records, room, "bad-room-list", sender.name)
+                steps.break_at(records, room, item, sender.name, now)
             return False
         signed = decode_record(SignedMemberList, content.body)
         steps.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)

@@ -27,7 +27,7 @@ PAGES = b"page/"
 ANSWERED = b"answered/"
 
 # Who may need lists.
-ASKING = frozenset({RoomState.ASKED, RoomState.IN, RoomState.LEAVING, RoomState.FORKED})
+ASKING = frozenset({RoomState.ASKED, RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED})
 
 # One member is asked in so many seconds, and so many questions of an account are answered in an hour.
 ASK_PAUSE = 600
@@ -53,15 +53,23 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     if room.state is RoomState.FORKED and not room.following:
         return
     if room.needs_lists and now - room.told_at > PATIENCE and room.asked:
-        steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
+        if room.state is not RoomState.BROKEN:
+            steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
     candidates = _candidates(records, profile, room)
-    if candidates:
-        whom = candidates[room.asked % len(candidates)]
-        steps.write_row(records, profile, direct(whom), Kind.ASK, ListRequest(room.id, _from(records, profile, room)), now)
-        store.put_room(records, replace(room, asked=room.asked + 1, asked_at=now))
+    if not candidates:
+        return
+    # Once all were asked, the server is: it may have named a list that nobody has made.
+    turn = room.asked % (len(candidates) + 1)
+    room = replace(room, asked=room.asked + 1, asked_at=now)
+    if turn < len(candidates):
+        asked = ListRequest(room.id, _from(records, profile, room))
+        steps.write_row(records, profile, direct(candidates[turn]), Kind.ASK, asked, now)
+    elif room.state in (RoomState.IN, RoomState.LEAVING):
+        room = replace(room, told=room.mark)
+    store.put_room(records, room)
 
 
 def _from(records: IRecords, profile: Profile, room: Room) -> int:
@@ -73,7 +81,7 @@ def _from(records: IRecords, profile: Profile, room: Room) -> int:
         return room.mark.version - 1
     if own is None or not room.following:
         return room.mark.version
-    return max(room.mark.version - MAX_LISTS, own.since)
+    return min(max(room.mark.version - MAX_LISTS, own.since), room.mark.version - 1)
 
 
 def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
@@ -106,7 +114,9 @@ def answer(records: IRecords, profile: Profile, contact: Contact, body: ListRequ
     found: list[SignedMemberList] = []
     size = 0
     kept = store.lists_after(records, room, body.n, MAX_LISTS)
-    if not kept or store.number_of(kept[0]) != body.n + 1 or body.n < since:
+    begin = store.list_at(records, room, body.n)
+    is_new = body.n < since and not (begin is not None and begin.body.stands(contact.name, contact.identity))
+    if not kept or store.number_of(kept[0]) != body.n + 1 or is_new:
         # It lacks more than we keep, or was added by one of these: it gets the newest, as somebody who joins does.
         kept = [newest.signed]
     for signed in kept:
@@ -150,6 +160,8 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
         if shown[-1].mark == room.mark and lists.has_proof(shown[-1]):
             store.put_list(records, room, shown[-1])
+        if shown[-1].mark == room.mark and room.following:
+            return _keep_ours(records, room, contact)
         before = _pages(records, profile, room)
         start = next((index for index, each in enumerate(before) if each.body.n == shown[0].body.n), len(before))
         chain = _from_common(records, room, [*before[:start], *shown])
@@ -160,9 +172,13 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
     except Refusal:
         _forget_pages(records, room)
         return None
-    last = chain[-1]
+    last, was_in = chain[-1], room.state is not RoomState.LEAVING
     if not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
-        return _adopt_all(records, profile, room, chain[1:], now)
+        # Nobody on the newest list sends us anything any more: there is no other way to hear of it.
+        room = _adopt_all(records, profile, room, chain[1:], now)
+        room = replace(room, is_hearsay=room.state is RoomState.OUT and was_in)
+        store.put_room(records, room)
+        return room
     # What leads further than the server has said may never have been a step.
     ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
     if ordered:
@@ -178,6 +194,16 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         store.put_room(records, replace(room, asked_at=now))
         steps.write_row(records, profile, direct(contact.name), Kind.ASK, ListRequest(room.id, last.body.n), now)
     return None
+
+
+def _keep_ours(records: IRecords, room: Room, contact: Contact) -> Room | None:
+    """Of a forked room another member goes by our list, too: go on. A server that does not says so again."""
+    newest = store.newest(records, room)
+    if newest is None or not newest.body.stands(contact.name, contact.identity):
+        return None
+    room = replace(room, state=RoomState.IN, following=False, told=room.mark, code="", culprit="", asked=0)
+    store.put_room(records, room)
+    return room
 
 
 def _convict(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> None:
@@ -236,9 +262,8 @@ def _jump(
 
 def _adopt_all(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> Room:
     for listing in found:
+        # One of these may take us out, and a later one add us again.
         room = steps.adopt(records, profile, room, listing, now)
-        if room.state is RoomState.OUT:
-            break
     _forget_pages(records, room)
     room = replace(room, asked=0)
     store.put_room(records, room)

@@ -14,31 +14,22 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import lists, steps, store
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import TABLE, ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import load, save
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import check_name, is_reserved
 from securemsg.protocol.envelope import Kind, decode_record, encode_record
-from securemsg.protocol.messages import Counter, Id, Key, Name, Record
+from securemsg.protocol.messages import Id, Key, Name, Record
 from securemsg.protocol.rooms import LeaveStatement, RoomAccept, RoomInvite
 
-# Room, and account: whom we have invited.
-INVITED = b"invited/"
 # How a link begins, so that it is told from a name.
 LINK_PREFIX = "securemsg-room:"
 SECRET_SIZE = 32
-
-
-class Invited(Record, frozen=True):
-    """Somebody whom we have invited, and who may accept that."""
-
-    at: Counter
 
 
 class RoomLink(Record, frozen=True):
@@ -114,7 +105,7 @@ def invite(records: IRecords, profile: Profile, room: Room, account: str, now: i
     body = check_admin(records, profile, room).body
     if body.member(account) is not None or is_reserved(account):
         raise Refusal("bad-request")
-    save(records, TABLE, INVITED + room.id + account.encode(), Invited(now))
+    store.note_invited(records, room, account, now)
     names = tuple(member.account for member in body.members)
     invitation = RoomInvite(room.id, room.title, names, room.mark, renews)
     steps.write_row(records, profile, direct(account), Kind.INVITE, invitation, now)
@@ -140,7 +131,7 @@ def join(records: IRecords, profile: Profile, link: RoomLink, alias: str, now: i
         under another identity. Or see L{store.check_alias}.
     """
     contact, room = contacts.get_contact(records, link.account), store.get_room(records, link.room)
-    if link.account == profile.name or (room is not None and room.state not in (RoomState.INVITED, RoomState.OUT)):
+    if link.account == profile.name or (room is not None and (room.is_member or room.step)):
         raise Refusal("bad-request")
     if contact is not None and contact.identity != link.identity:
         raise Refusal("identity-changed")
@@ -169,12 +160,16 @@ def _ask_to_be_added(
 
 def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | None:
     """
-    Leave a room, decline an invitation, or forget a room that we are out of.
+    Leave a room, decline an invitation, or forget a room that we are out of. Where we were before we are out again.
 
     @return: the room; C{None}: it is forgotten.
     """
     newest = store.newest(records, room)
-    if room.state in (RoomState.INVITED, RoomState.OUT):
+    if room.state is RoomState.ASKED and room.step:
+        # Nobody but the server has seen it.
+        steps.withdraw(records, room)
+        room = replace(room, state=RoomState.OUT)
+    if room.state is RoomState.OUT or (room.state is RoomState.INVITED and not room.alias):
         store.forget_room(records, room)
         return None
     own = None if newest is None else newest.body.member(profile.name)
@@ -226,7 +221,7 @@ def renew(records: IRecords, profile: Profile, room: Room, without: str, now: in
     """
     newest = store.newest(records, room)
     own = None if newest is None else newest.body.member(profile.name)
-    if newest is None or own is None:
+    if newest is None or own is None or not room.is_member:
         raise Refusal("not-in-room")
     if not own.is_admin:
         raise Refusal("not-admin")
@@ -236,7 +231,7 @@ def renew(records: IRecords, profile: Profile, room: Room, without: str, now: in
     for member in newest.body.members:
         if member.account not in (profile.name, without):
             # They are invited once the first list counts.
-            save(records, TABLE, INVITED + new.id + member.account.encode(), Invited(0))
+            store.note_invited(records, new, member.account, 0)
     return new
 
 
@@ -273,6 +268,9 @@ def take_invite(records: IRecords, profile: Profile, contact: Contact, body: Roo
     """An admin asks us to join. In the place of a room that is of no use any more we accept by ourselves, once."""
     known = store.get_room(records, body.room)
     if known is not None and known.state not in (RoomState.INVITED, RoomState.OUT):
+        return
+    if known is not None and known.state is RoomState.INVITED and known.inviter != contact.name:
+        # Whoever answers the first must not come to another.
         return
     if known is None and len(store.all_rooms(records)) >= store.MAX_ROOMS:
         return
@@ -314,11 +312,16 @@ def take_accept(records: IRecords, profile: Profile, contact: Contact, body: Roo
     newest = None if room is None else store.newest(records, room)
     if room is None or newest is None or not room.is_member:
         return
-    invitation = load(records, Invited, TABLE, INVITED + room.id + contact.name.encode())
+    is_invited = store.invited_at(records, room, contact.name) is not None
     has_secret = keys.sha256(body.secret) == newest.body.link
-    if has_secret or invitation is not None:
-        records.delete(TABLE, INVITED + room.id + contact.name.encode())
-        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity))
+    waiting = [change for _, change in store.pending_changes(records, room) if change.kind is ChangeKind.ADD]
+    if any((change.account, change.identity) == (contact.name, contact.identity) for change in waiting):
+        return
+    if has_secret or is_invited:
+        # Who comes by the link comes in vain once there is another one.
+        link = b"" if is_invited else newest.body.link
+        store.forget_invited(records, room, contact.name)
+        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity, digest=link))
 
 
 def take_statement(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
@@ -336,15 +339,13 @@ def take_statement(records: IRecords, room: Room, contact: Contact, statement: L
 
 def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Invite those who were in the room whose place this one takes, now that it counts."""
-    prefix = INVITED + room.id
     newest = store.newest(records, room)
     old = store.get_room(records, room.renews)
     before = None if old is None else store.newest(records, old)
     if newest is None or before is None:
         return
     for member in before.body.members:
-        waiting = load(records, Invited, TABLE, prefix + member.account.encode())
-        if waiting is not None and not waiting.at and newest.body.member(member.account) is None:
+        if store.invited_at(records, room, member.account) == 0 and newest.body.member(member.account) is None:
             invite(records, profile, room, member.account, now, renews=room.renews)
 
 

@@ -137,7 +137,11 @@ def _following(
         raise Refusal("not-admin")
     match change.kind:
         case ChangeKind.ADD:
-            newcomers = [(each.account, each.identity) for each in waiting if each.kind is ChangeKind.ADD]
+            if not _is_link_good(change, body):
+                raise Refusal("bad-room-link")
+            newcomers = [
+                (each.account, each.identity) for each in waiting if each.kind is ChangeKind.ADD and _is_link_good(each, body)
+            ]
             return lists.following(profile, newest, "added", now, members=_enlarged(records, body, newcomers, change))
         case ChangeKind.REMOVE:
             if change.account == profile.name:
@@ -185,6 +189,11 @@ def is_done(change: PendingChange, listing: RoomList) -> bool:
             return listing.digest != change.digest
 
 
+def _is_link_good(change: PendingChange, body: MemberList) -> bool:
+    """Whether somebody who is to be added was invited, or came by the link that still counts."""
+    return not change.digest or change.digest == body.link
+
+
 def _enlarged(
     records: IRecords, body: MemberList, newcomers: list[tuple[str, bytes]], change: PendingChange
 ) -> tuple[Member, ...]:
@@ -194,9 +203,12 @@ def _enlarged(
     @raise Refusal: C{room-full}; C{identity-changed}: that name is a member under another identity.
     """
     found = {change.account: change.identity}
+    taken = {member.identity for member in body.members} | {change.identity}
     for account, identity in newcomers:
-        if body.member(account) is None and len(body.members) + len(found) < MAX_MEMBERS:
+        # One person under two names would spoil the list for the others.
+        if body.member(account) is None and identity not in taken and len(body.members) + len(found) < MAX_MEMBERS:
             found.setdefault(account, identity)
+            taken.add(identity)
     if body.member(change.account) is not None:
         raise Refusal("identity-changed")
     names = [member.account for member in body.members] + [change.account]
@@ -218,6 +230,12 @@ def _write(records: IRecords, profile: Profile, room: Room, listing: RoomList, n
     room = replace(room, step=seq)
     store.put_room(records, room)
     return room
+
+
+def withdraw(records: IRecords, room: Room) -> None:
+    """Take the step of ours that waits out of the outbox."""
+    for part in (ROWS, SEALED):
+        records.delete(OUTBOX, part, room.step)
 
 
 def item_of(records: IRecords, room: Room, listing: RoomList) -> RoomItem:
@@ -283,7 +301,8 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
         if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
-        room = replace(room, told=mark, told_at=now, told_by=by)
+        # Where it names one again that nobody has, the day that we wait began before.
+        room = replace(room, told=mark, told_at=room.told_at if room.asked else now, told_by=by)
     elif mark == room.told and by:
         # A refusal names nobody.
         room = replace(room, told_by=by)
@@ -306,7 +325,21 @@ def take_back(records: IRecords, room: Room) -> None:
     is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
     if is_missing:
         room = replace(room, state=RoomState.IN, code="", culprit="")
-    store.put_room(records, replace(room, told=room.mark))
+    store.put_room(records, replace(room, told=room.mark, asked=0))
+
+
+def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
+    """The server delivers to us as to a member, though we were told that we are out: forget the lists that say so."""
+    n = room.mark.version
+    while n and (listing := store.list_at(records, room, n)) is not None:
+        if listing.body.stands(profile.name, profile.identity.public):
+            store.forget_lists(records, room, n)
+            room = replace(room, state=RoomState.IN, mark=listing.mark, told=listing.mark, is_hearsay=False)
+            store.put_room(records, room)
+            _retry_quarantine(records, {member.account for member in listing.body.members})
+            return room
+        n -= 1
+    return room
 
 
 def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
@@ -314,6 +347,12 @@ def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Ro
     room = replace(room, state=RoomState.FORKED, code="room-forked", told=mark, told_at=now, told_by=by)
     store.put_room(records, room)
     return room
+
+
+def break_at(records: IRecords, room: Room, item: RoomItem, culprit: str, now: int) -> Room:
+    """What came as the list that the server has ordered is none. Another member may have it as it should be."""
+    room = replace(room, told=ListMark(item.n, item.digest), told_at=now, told_by=culprit, asked=0)
+    return break_room(records, room, "bad-room-list", culprit)
 
 
 def break_room(records: IRecords, room: Room, code: str, culprit: str) -> Room:
@@ -355,8 +394,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     before, body = store.newest(records, room), listing.body
     if room.step:
         # A step of ours that waits is this one, or beaten by it: if it went out later, a restored server could take it.
-        for part in (ROWS, SEALED):
-            records.delete(OUTBOX, part, room.step)
+        withdraw(records, room)
         room = replace(room, step=0)
     conversation, own = lists.conversation_id(room.id), body.member(profile.name)
     is_in = body.stands(profile.name, profile.identity.public)
@@ -383,19 +421,33 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         title=body.title,
         state=state,
         told=listing.mark if listing.mark.version >= room.told.version else room.told,
+        asked=0 if listing.mark.version >= room.told.version else room.asked,
         code="",
         culprit="",
         secret=room.secret if has_link else b"",
+        is_hearsay=False,
     )
     store.put_room(records, room)
+    moved = _moved(before, listing)
+    for account in moved:
+        store.forget_invited(records, room, account)
     for number, change in store.pending_changes(records, room):
-        if not change.code and (state is RoomState.OUT or is_done(change, listing)):
+        if change.kind is ChangeKind.ADD and change.account in moved and body.member(change.account) is None:
+            # They have left, or were taken out, and have to ask again.
+            store.end_change(records, number)
+        elif not change.code and (state is RoomState.OUT or is_done(change, listing)):
             store.end_change(records, number, "" if is_done(change, listing) else "not-in-room")
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)
     _retry_quarantine(records, {member.account for each in (before, listing) if each for member in each.body.members})
     return room
+
+
+def _moved(before: RoomList | None, after: RoomList) -> set[str]:
+    """Who is on one of two lists only, or was taken out and added again between them."""
+    old = set() if before is None else {(member.account, member.since) for member in before.body.members}
+    return {account for account, _ in old ^ {(member.account, member.since) for member in after.body.members}}
 
 
 def take(
@@ -422,8 +474,7 @@ def take(
     except Refusal:
         if before is None:
             return room
-        # The server has ordered it, so nothing comes behind it that could be valid.
-        return break_room(records, room, "bad-room-list", sender[0])
+        return break_at(records, room, item, sender[0], now)
     return adopt(records, profile, room, listing, now)
 
 

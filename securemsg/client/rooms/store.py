@@ -36,6 +36,8 @@ CHANGES = b"changes"
 # Other buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number.
 LISTS = b"list/"
 DIGESTS = b"digest/"
+# Room, and account: whom we have invited.
+INVITED = b"invited/"
 # What we call it, or the conversation that its contents name: which room it is.
 ALIASES = b"alias/"
 CONVERSATIONS = b"conversation/"
@@ -85,6 +87,7 @@ class Room(Private, frozen=True):
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
     @ivar is_unsupported: the server, when we were connected last, did not support rooms.
+    @ivar is_hearsay: a member says that we are out, and the server has not shown otherwise.
     @ivar following: the server's list is to be followed from the last common one on.
     """
 
@@ -110,6 +113,7 @@ class Room(Private, frozen=True):
     renews: bytes = b""
     following: bool = False
     is_unsupported: bool = False
+    is_hearsay: bool = False
 
     @property
     def conversation(self) -> Conversation:
@@ -180,6 +184,12 @@ class PendingChange(Private, frozen=True):
     statement: LeaveStatement | None = None
     is_ours: bool = False
     code: Code = ""
+
+
+class _Invited(Record, frozen=True):
+    """Somebody whom we have invited, and who may accept that. C{at}: when; 0: the invitation is still to be sent."""
+
+    at: Counter
 
 
 class _RoomChange(Private, frozen=True):
@@ -330,6 +340,25 @@ def name_room(records: IRecords, room: Room, alias: str) -> Room:
     return replace(room, alias=alias)
 
 
+# --- whom we have invited -------------------------------------------------------------------------------------------
+
+
+def note_invited(records: IRecords, room: Room, account: str, at: int) -> None:
+    """Somebody may accept our invitation. C{at}: when it was sent; 0: it is still to be sent."""
+    save(records, TABLE, INVITED + room.id + account.encode(), _Invited(at))
+
+
+def invited_at(records: IRecords, room: Room, account: str) -> int | None:
+    """When we have invited somebody; 0: that is still to be sent; C{None}: they cannot accept anything."""
+    found = load(records, _Invited, TABLE, INVITED + room.id + account.encode())
+    return None if found is None else found.at
+
+
+def forget_invited(records: IRecords, room: Room, account: str) -> None:
+    """Our invitation counts no more: it was accepted, or somebody has joined or left since."""
+    records.delete(TABLE, INVITED + room.id + account.encode())
+
+
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +431,12 @@ def pending_changes(records: IRecords, room: Room) -> list[tuple[int, PendingCha
     """What is wanted of a room, in order; also what failed."""
     wanted = load_all(records, _RoomChange, TABLE, CHANGES)
     return [(number, each.change) for number, each in wanted if each.room == room.id]
+
+
+def removes_anybody(records: IRecords, room: Room) -> bool:
+    """Whether a step of ours waits that takes somebody out, so that nothing may be sent to them any more."""
+    changes = (change for _, change in pending_changes(records, room) if not change.code)
+    return room.state is RoomState.IN and any(change.kind in (ChangeKind.REMOVE, ChangeKind.LEFT) for change in changes)
 
 
 def has_changes(records: IRecords) -> bool:

@@ -102,6 +102,8 @@ def _address_room(
     newest = store.newest(records, room)
     if newest is None or not room.may_send:
         raise Refusal("room-behind")
+    if store.removes_anybody(records, room):
+        raise Refusal("room-removal-waits")
     if not row.newcomers and not row.again and _has_newcomers(records, profile, row, newest):
         raise Refusal("room-changed")
     recipients, absent = _members(records, profile, newest, now, left_out, _accepted_under(records, row))

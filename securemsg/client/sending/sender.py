@@ -12,7 +12,7 @@ from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer
 from securemsg.client.rooms import steps
-from securemsg.client.rooms.store import RoomState, get_room
+from securemsg.client.rooms.store import RoomState, get_room, removes_anybody
 from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
@@ -39,7 +39,7 @@ MIN_RATE = 500
 LIST_PAUSE = 3600
 MAX_FETCHED = 256
 # Why a message of a room waits until its newest list is here, or its user decides.
-ROOM_HOLDS = frozenset({"room-behind", "room-forked", "room-broken", "room-changed"})
+ROOM_HOLDS = frozenset({"room-behind", "room-removal-waits", "room-forked", "room-broken", "room-changed"})
 
 # The server is an older one.
 NO_ROOMS = "server-without-rooms"
@@ -217,7 +217,7 @@ class Sender:
             row = load(records, OutboxRow, OUTBOX, ROWS, seq)
             if row is None or row.withdrawn or is_over:
                 self._queues.let_go(queue, seq)
-            elif room is not None and room.may_send:
+            elif room is not None and room.may_send and not removes_anybody(records, room):
                 history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
                 if row.newcomers or history is None or history.code != "room-changed":
                     self._queues.let_go(queue, seq)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import catchup, joining, lists, steps, store
-from securemsg.client.rooms.catchup import MAX_ANSWERED, PATIENCE
+from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PATIENCE
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.client.sessions import suites
@@ -280,6 +280,32 @@ class ForkTests(MaliceCase):
         self.assertEqual((room.mark, room.title), (self.before.mark, "Team"))
 
 
+class DecidedTests(MaliceCase):
+    """The user has decided about a fork."""
+
+    def test_not_again(self) -> None:
+        """One lie forks the room once: whoever follows, where the others have our list, is not forked by it again."""
+
+        def alter(delivery: Deliver) -> Deliver:
+            if delivery.room is None:
+                return delivery
+            return replace(delivery, room=replace(delivery.room, n=delivery.room.n + 1, digest=bytes(32)))
+
+        self.lie(self.cleo, Deliver, alter)
+        self.ben.send("#team", "of another list")
+        self.honest(self.cleo)
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
+        self.pass_time()
+        self.assertEqual(self.room(self.cleo).state, RoomState.FORKED)
+        known = self.room(self.cleo)
+        self.change(self.cleo, lambda records, profile, now: joining.follow(records, known, now))
+        self.pass_time(30)
+        self.assertEqual(self.room(self.cleo).state, RoomState.IN)
+        self.decide(self.ada, ChangeKind.TITLE, text="Newer")
+        self.pass_time()
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).title), (RoomState.IN, "Newer"))
+
+
 class RollbackTests(MaliceCase):
     """The server says that it has an older list."""
 
@@ -425,8 +451,33 @@ class NumberTests(MaliceCase):
     """The server names numbers that there are not."""
 
     def test_in_a_delivery(self) -> None:
-        """Nobody has that list: after a day the room is shown as broken, and nothing was adopted."""
+        """Nobody has that list, and the server insists: after a day the room is shown as broken, and nothing was adopted."""
         self.remember()
+        self.name_the_future()
+        for _ in range(3):
+            self.ada.send("#team", "of the future")
+            self.world.advance(PATIENCE / 2, ticks=4)
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).code), (RoomState.BROKEN, "room-list-missing"))
+        self.assertEqual(self.room(self.cleo).mark, self.before.mark)
+        self.assert_unchanged(self.ada, self.ben)
+
+    def test_in_one_delivery(self) -> None:
+        """Nobody has that list, and the server does not insist: the room goes on, and waits for nothing."""
+        self.remember()
+        self.name_the_future()
+        self.ada.send("#team", "of the future")
+        self.honest(self.cleo)
+        for _ in range(4):
+            self.world.advance(ASK_PAUSE + 1, ticks=4)
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).is_behind), (RoomState.IN, False))
+        self.cleo.send("#team", "here")
+        self.ada.send("#team", "here, too")
+        self.world.advance(PATIENCE * 2, ticks=4)
+        self.assertEqual((self.said(self.cleo)[-1], self.said(self.ben)[-2:]), ("here, too", ["here", "here, too"]))
+        self.assert_unchanged(self.ada, self.ben, self.cleo)
+
+    def name_the_future(self) -> None:
+        """From now on the server delivers to cleo under a number that there is not."""
 
         def alter(delivery: Deliver) -> Deliver:
             if delivery.room is None:
@@ -434,15 +485,6 @@ class NumberTests(MaliceCase):
             return replace(delivery, room=replace(delivery.room, n=2**62, digest=bytes(32)))
 
         self.lie(self.cleo, Deliver, alter)
-        self.ada.send("#team", "of the future")
-        self.honest(self.cleo)
-        self.pass_time()
-        self.assertEqual(self.room(self.cleo).mark, self.before.mark)
-        for _ in range(3):
-            self.world.advance(PATIENCE / 2, ticks=4)
-        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).code), (RoomState.BROKEN, "room-list-missing"))
-        self.assertEqual(self.room(self.cleo).mark, self.before.mark)
-        self.assert_unchanged(self.ada, self.ben)
 
 
 class StepTests(MaliceCase):
@@ -508,6 +550,32 @@ class StepTests(MaliceCase):
         one, other = (self.signed(self.ben, keys.random_bytes(32)) for _ in range(2))
         self.step(self.ben, other, self.cleo, digest=keys.sha256(one.body))
         self.assert_broken(self.cleo, self.ben)
+
+    def test_right_list_from_another(self) -> None:
+        """Once another member shows it the list that was ordered, it goes on by that one."""
+        self.remember()
+        one, other = (self.signed(self.ben, keys.random_bytes(32)) for _ in range(2))
+        item = self.item(
+            RoomStep(self.newest(self.ben).signed.proof, decode_record(MemberList, one.body).next),
+            self.before.mark.version + 1,
+            keys.sha256(one.body),
+        )
+        self.send(self.ben, self.content(self.ben, Kind.LIST, encode_record(other)), item, self.cleo)
+        self.assertEqual(self.room(self.cleo).state, RoomState.BROKEN)
+        self.say(self.dan, Kind.LISTS, RoomLists(self.room_id, (one,), 0), self.cleo)
+        self.assertEqual((self.room(self.cleo).state, self.newest(self.cleo).digest), (RoomState.IN, item.digest))
+
+    def test_removal_never_stepped(self) -> None:
+        """An admin makes one member believe that it is out: it comes back with the next step, and has missed nothing."""
+        removed = tuple(member for member in self.newest(self.ada).body.members if member.account != "cleo")
+        signed = self.signed(self.ada, keys.random_bytes(32), decision="removed", members=removed, link=b"")
+        self.say(self.ada, Kind.LISTS, RoomLists(self.room_id, (lists.without_proof(signed),), 0), self.cleo)
+        self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
+        self.ben.send("#team", "are you there?")
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
+        self.pass_time()
+        self.assertEqual((self.room(self.cleo).state, self.said(self.cleo)[-1]), (RoomState.IN, "are you there?"))
+        self.assert_agreed(self.ada, self.ben, self.cleo)
 
     def test_never_stepped(self) -> None:
         """A list that is only shown to one, and was never a step, is not adopted: not even from an admin."""

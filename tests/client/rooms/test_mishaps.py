@@ -113,6 +113,23 @@ class BehindTests(RoomCase):
         self.pass_time(30)
         self.assertEqual(self.said(self.ben), ["hello"])
 
+    def test_out_and_in(self) -> None:
+        """Who was taken out and added again meanwhile goes on, and does not read what was said in between."""
+        identity = self.ben.profile().identity.public
+        assert self.ben.wire is not None, "connected"
+        self.ben.wire.to_client = spoiled(lambda message: True)
+        self.decide(self.ada, ChangeKind.REMOVE, "ben")
+        self.ada.send("#team", "without ben")
+        self.decide(self.ada, ChangeKind.ADD, "ben", identity=identity)
+        self.ben.wire.to_client = None
+        self.ada.send("#team", "with ben")
+        self.pass_time(30)
+        # The first answer may be sealed in a session that ended with what did not come.
+        self.world.advance(ASK_PAUSE + 1)
+        self.pass_time(30)
+        self.assertEqual((self.room(self.ben).state, self.said(self.ben)), (RoomState.IN, ["with ben"]))
+        self.assert_agreed(self.ada, self.ben, self.cleo)
+
     def test_without_proof(self) -> None:
         """Who was taken out gives the lists without a proof: we talk by them, and ask for the proof when we want to step."""
         self.miss_steps(self.ben)

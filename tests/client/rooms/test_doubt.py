@@ -1,0 +1,135 @@
+"""Who is in a room and who is not, where that changes while something else happens."""
+
+from __future__ import annotations
+
+from securemsg.client.rooms import joining, steps, store
+from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.profile import Profile
+from securemsg.interfaces import IRecords
+from securemsg.protocol.envelope import Kind
+from securemsg.protocol.rooms import RoomAccept
+from tests.client.rig import User
+from tests.client.rooms.case import RoomCase
+
+
+class DoubtCase(RoomCase):
+    """Ada, the admin, and Ben and Cleo in a room; Dan is not."""
+
+    def setUp(self) -> None:
+        """They are."""
+        super().setUp()
+        self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
+        [self.dan] = self.people("dan")
+
+    def want(self, user: User, *changes: PendingChange) -> None:
+        """Somebody wants several things at once."""
+
+        def add(records: IRecords, profile: Profile, now: int) -> None:
+            for change in changes:
+                store.add_change(records, store.find_room(records, "team"), change)
+
+        self.change(user, add)
+
+    def accept(self, user: User, admin: User, secret: bytes = b"") -> None:
+        """Somebody asks an admin to be added."""
+        body = RoomAccept(self.room(self.ada).id, secret)
+
+        def write(records: IRecords, profile: Profile, now: int) -> None:
+            steps.write_row(records, profile, direct(admin.name), Kind.ACCEPT, body, now)
+
+        self.change(user, write)
+        self.pass_time()
+
+
+class RemovalTests(DoubtCase):
+    """Who is to be taken out gets nothing more."""
+
+    def test_message_behind_removal(self) -> None:
+        """A message that was written after somebody was removed is not sealed for them, though the step is still to be made."""
+        self.ada.disconnect()
+        self.want(self.ada, PendingChange(ChangeKind.REMOVE, int(self.world.now()), "ben", is_ours=True))
+        self.ada.send("#team", "without ben")
+        self.ada.connect()
+        self.pass_time()
+        self.assertEqual((self.said(self.ben), self.said(self.cleo)), ([], ["without ben"]))
+
+    def test_old_invitation(self) -> None:
+        """Who came by one invitation and was removed does not come back by another one from before."""
+        self.decide(self.ada, ChangeKind.ADMIN, "ben")
+        room = self.room(self.ben)
+        for admin in (self.ada, self.ben):
+            self.change(admin, joining.invite, room, "dan")
+        self.change(self.dan, joining.accept, self.room(self.dan, room.id.hex()), "team")
+        self.pass_time()
+        self.assertEqual(self.room(self.dan).state, RoomState.IN)
+        self.decide(self.ada, ChangeKind.REMOVE, "dan")
+        self.accept(self.dan, self.ben)
+        self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo"])
+
+    def test_asked_before_removal(self) -> None:
+        """Nor by having asked before the step; others who have asked come in."""
+        ben, dan = (user.profile().identity.public for user in (self.ben, self.dan))
+        self.want(
+            self.ada,
+            PendingChange(ChangeKind.REMOVE, 0, "ben"),
+            PendingChange(ChangeKind.ADD, 0, "ben", ben),
+            PendingChange(ChangeKind.ADD, 0, "dan", dan),
+        )
+        self.pass_time(30)
+        self.assertEqual(self.members(self.ada), ["ada", "cleo", "dan"])
+
+
+class LinkTests(DoubtCase):
+    """Who comes by a link."""
+
+    def test_withdrawn_before_the_step(self) -> None:
+        """Who showed it in time, but is to be added after it was withdrawn, is not added."""
+        link, _ = self.change(self.ada, joining.new_link, self.room(self.ada))
+        self.pass_time()
+        self.ada.disconnect()
+        self.want(self.ada, PendingChange(ChangeKind.LINK, int(self.world.now()), is_ours=True))
+        self.accept(self.dan, self.ada, link.secret)
+        self.ada.connect()
+        self.pass_time(30)
+        self.assertEqual(self.newest(self.ada).body.link, b"")
+        self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo"])
+
+    def test_one_person_twice(self) -> None:
+        """An identity that is on the list already, under another name, keeps nobody else out."""
+        now, ben = int(self.world.now()), self.ben.profile().identity.public
+        dan = self.dan.profile().identity.public
+        self.want(
+            self.ada, PendingChange(ChangeKind.ADD, now, "dan", dan), PendingChange(ChangeKind.ADD, now, "benno", ben)
+        )
+        self.pass_time(30)
+        self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo", "dan"])
+
+
+class LeavingTests(DoubtCase):
+    """Whoever declines, or leaves what hardly is."""
+
+    def test_declined(self) -> None:
+        """Who was in the room before, and declines, is out of it as before, under the same name."""
+        self.decide(self.ada, ChangeKind.REMOVE, "ben")
+        self.change(self.ada, joining.invite, self.room(self.ada), "ben")
+        self.assertEqual(self.room(self.ben).state, RoomState.INVITED)
+        self.change(self.ben, joining.leave, self.room(self.ben))
+        self.assertEqual(self.room(self.ben).state, RoomState.OUT)
+
+    def test_second_inviter(self) -> None:
+        """An invitation that waits stays that of whoever made it."""
+        self.decide(self.ada, ChangeKind.ADMIN, "ben")
+        for admin in (self.ada, self.ben):
+            self.change(admin, joining.invite, self.room(admin), "dan")
+        self.assertEqual(self.room(self.dan, self.room(self.ada).id.hex()).inviter, "ada")
+
+    def test_not_made_yet(self) -> None:
+        """Who leaves a room before the server has taken it is not in it later."""
+        self.dan.disconnect()
+        self.create(self.dan)
+        self.change(self.dan, joining.leave, self.room(self.dan))
+        self.dan.connect()
+        self.pass_time()
+        with self.dan.store.inner.reading() as records:
+            self.assertEqual(store.all_rooms(records), [])
