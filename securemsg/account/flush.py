@@ -7,6 +7,7 @@ from typing import Any
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError
+from securemsg.client.rooms import steps
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.records import HISTORY, OUTBOX, RECEIPTS, ROWS, HistoryRow, OutboxRow, load, load_all
 from securemsg.interfaces import IProfileStore, IRecords
@@ -39,15 +40,15 @@ async def flush(clock: Any, store: IProfileStore, connection: AccountConnection)
 def unsent(store: IProfileStore) -> int:
     """
     Count the rows that could be sent now: drafts, sealed messages, receipts. This includes messages to an identity that the
-    user has accepted meanwhile.
+    user has accepted meanwhile, and what others have asked of our rooms.
     """
     with store.reading() as records:
-        receipts = len(records.scan(RECEIPTS, limit=PAGE))
+        others = len(records.scan(RECEIPTS, limit=PAGE)) + steps.count_pending(records)
         if not records.count(OUTBOX, ROWS):
-            return receipts
+            return others
         rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
         held_up = {row.to for row in rows if _waits_for_something(records, row)}
-        return sum(1 for row in rows if row.to not in held_up) + receipts
+        return sum(1 for row in rows if row.to not in held_up) + others
 
 
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:

@@ -113,6 +113,14 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     return False
 
 
+def count_pending(records: IRecords) -> int:
+    """How many changes of our rooms may be made now."""
+    if not store.has_changes(records):
+        return 0
+    rooms = [room for room in store.all_rooms(records) if room.state is RoomState.IN and not room.is_behind]
+    return sum(not change.code for room in rooms for _, change in store.pending_changes(records, room))
+
+
 def lacks_proof(records: IRecords, room: Room) -> bool:
     """Whether a step is wanted, and cannot be made: we have the newest list from somebody who was taken out."""
     newest = store.newest(records, room)

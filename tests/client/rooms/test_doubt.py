@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from securemsg.account.flush import unsent
 from securemsg.client.rooms import joining, steps, store
 from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
@@ -104,6 +105,19 @@ class LinkTests(DoubtCase):
         )
         self.pass_time(30)
         self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo", "dan"])
+
+
+class WaitingTests(DoubtCase):
+    """A command waits for what it may do."""
+
+    def test_counted(self) -> None:
+        """A change that can be made counts as unsent until it is made, so that no command ends before that."""
+        self.ada.disconnect()
+        self.want(self.ada, PendingChange(ChangeKind.TITLE, int(self.world.now()), text="New"))
+        self.assertEqual(unsent(self.ada.store), 1)
+        self.ada.connect()
+        self.pass_time()
+        self.assertEqual((unsent(self.ada.store), self.room(self.ben).title), (0, "New"))
 
 
 class LeavingTests(DoubtCase):
