@@ -110,7 +110,7 @@ class TalkTests(RoomCase):
         eva.run("room", "invite", TEAM, "gil")
         self.assertEqual(gil.recv()[0]["join"], f"securemsg room join '{TEAM}'")
         self.assertIn(f"securemsg room join '{TEAM}'", gil.run("contacts").err)
-        self.assertIn("declined", gil.run("room", "leave", TEAM).err)
+        self.assertIn("not on your list any more", gil.run("room", "leave", TEAM).err)
         self.read(fay)
         fay.run("room", "leave", TEAM)
         until(lambda: '"left"' in client.out, "the step that takes Fay out")
@@ -167,7 +167,7 @@ class TalkTests(RoomCase):
             (oli, ("recv", "--from", "#nothing"), 3, "no-such-room"),
             (oli, ("verify", TEAM), 2, "illegal-name"),
             (oli, ("room", "create", TEAM), 2, "room-name-taken"),
-            (oli, ("room", "create", "#lobby"), 2, "room-name-taken"),
+            (oli, ("room", "create", "#lobby"), 5, "reserved-name"),
             (oli, ("room", "create", "No Name"), 2, "illegal-name"),
             (oli, ("room", "invite", TEAM, "pam"), 2, "bad-request"),
             (oli, ("room", "invite", TEAM, "nobody"), 3, "no-such-account"),
