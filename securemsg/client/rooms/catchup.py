@@ -197,11 +197,11 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
 
 
 def _keep_ours(records: IRecords, room: Room, contact: Contact) -> Room | None:
-    """Of a forked room another member goes by our list, too: go on. A server that does not says so again."""
+    """Another member of a forked room has our list, too: go on. A server that goes by another one says so again."""
     newest = store.newest(records, room)
     if newest is None or not newest.body.stands(contact.name, contact.identity):
         return None
-    room = replace(room, state=RoomState.IN, following=False, told=room.mark, code="", culprit="", asked=0)
+    room = replace(room, state=RoomState.IN, following=False, told=room.mark, told_at=0, code="", culprit="", asked=0)
     store.put_room(records, room)
     return room
 

@@ -150,7 +150,7 @@ def _ask_to_be_added(
 ) -> Room:
     if not room.alias:
         room = store.name_room(records, room, alias or store.suggested_alias(room.title))
-    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, seen=0, asked_at=now)
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, told_at=0, seen=0, asked_at=now)
     room = replace(room, step=0, repeating=0)
     store.forget_lists(records, room)
     store.put_room(records, room)

@@ -17,7 +17,7 @@ from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomSt
 from securemsg.client.state import contacts, quarantine
 from securemsg.client.state.conversations import Conversation, direct
 from securemsg.client.state.counters import forget_streams, note_account_base
-from securemsg.client.state.profile import Profile
+from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
@@ -310,7 +310,8 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.told.version:
         # Where it names one again that nobody has, the day that we wait began before.
-        room = replace(room, told=mark, told_at=room.told_at if room.asked else now, told_by=by)
+        is_again = room.told_at and 0 <= now - room.asked_at < DAY
+        room = replace(room, told=mark, told_at=room.told_at if is_again else now, told_by=by)
     elif mark == room.told and by:
         # A refusal names nobody.
         room = replace(room, told_by=by)
@@ -333,7 +334,7 @@ def take_back(records: IRecords, room: Room) -> None:
     is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
     if is_missing:
         room = replace(room, state=RoomState.IN, code="", culprit="")
-    store.put_room(records, replace(room, told=room.mark, asked=0))
+    store.put_room(records, replace(room, told=room.mark, told_at=0, asked=0))
 
 
 def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
@@ -415,6 +416,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
             contact = contacts.get_contact(records, member.account)
             devices = [] if contact is None else [device.id for device in contacts.devices(contact)]
             note_account_base(records, profile, member.account, conversation, devices)
+    is_behind = listing.mark.version < room.told.version
     state = RoomState.OUT
     if is_in:
         is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
@@ -428,8 +430,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         mark=listing.mark,
         title=body.title,
         state=state,
-        told=listing.mark if listing.mark.version >= room.told.version else room.told,
-        asked=0 if listing.mark.version >= room.told.version else room.asked,
+        told=room.told if is_behind else listing.mark,
+        told_at=room.told_at if is_behind else 0,
+        asked=room.asked if is_behind else 0,
         code="",
         culprit="",
         secret=room.secret if has_link else b"",

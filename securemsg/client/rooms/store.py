@@ -77,7 +77,8 @@ class Room(Private, frozen=True):
     @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
     @ivar identity: that C{inviter} must have, as the link or the invitation says.
     @ivar mark: the newest list that we have.
-    @ivar told: the newest that the server has named; C{told_at}: when; C{told_by}: who sent it, as the server says.
+    @ivar told: the newest that the server has named; C{told_at}: since when we lack it, or when
+        we were invited; C{told_by}: who sent it, as the server says.
     @ivar seen: the highest number under which something was delivered.
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
     @ivar repeating: seq of the last of the lists that are sent again to a server that lacks them; 0: none are.

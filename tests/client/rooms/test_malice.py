@@ -476,6 +476,14 @@ class NumberTests(MaliceCase):
         self.assertEqual((self.said(self.cleo)[-1], self.said(self.ben)[-2:]), ("here, too", ["here", "here, too"]))
         self.assert_unchanged(self.ada, self.ben, self.cleo)
 
+    def test_long_ago(self) -> None:
+        """Once that is over, the next list that nobody gives is waited for as long as the first."""
+        self.test_in_one_delivery()
+        self.name_the_future()
+        self.ada.send("#team", "of the future")
+        self.world.advance(PATIENCE / 2, ticks=4)
+        self.assertEqual(self.room(self.cleo).state, RoomState.IN)
+
     def name_the_future(self) -> None:
         """From now on the server delivers to cleo under a number that there is not."""
 
