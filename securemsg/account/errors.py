@@ -248,7 +248,7 @@ WORDS: dict[str, _Words] = {
         "the other members were asked for it; it comes once one of them is online",
     ),
     "room-removal-waits": _Words(
-        Exit.NOT_CONNECTED, "somebody is taken out of {name} first, so that they do not get this", _LATER
+        Exit.NOT_CONNECTED, "somebody is being removed from {name} first, so that they do not get this", _LATER
     ),
     "stale-room": _Words(Exit.NOT_CONNECTED, "the members of {name} have just changed", _LATER),
     "room-step-waits": _Words(Exit.NOT_CONNECTED, "a change to {name} goes out after the messages before it", _LATER),
