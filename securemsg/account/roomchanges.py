@@ -12,7 +12,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.rooms import explained, find, not_in_room, own_profile, trouble
 from securemsg.account.timeouts import Timeout
 from securemsg.client import messages
-from securemsg.client.rooms import joining, steps, store
+from securemsg.client.rooms import joining, rows, steps, store
 from securemsg.client.rooms.joining import LINK_PREFIX, RoomLink
 from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
@@ -120,7 +120,7 @@ class RoomChanges:
             left = joining.leave(records, profile, room, int(self._now()))
         if left is not None and left.state is RoomState.LEAVING:
             fate = "the others are told with the next connection"
-            await self._until(lambda records: not steps.is_waiting(records, left.conversation, Kind.LEAVING), fate, left)
+            await self._until(lambda records: not rows.is_waiting(records, left.conversation, Kind.LEAVING), fate, left)
         return left
 
     async def invite(self, name: str, whom: Sequence[str]) -> Room:
@@ -152,7 +152,7 @@ class RoomChanges:
 
     def _is_inviting(self, records: IRecords, whom: Sequence[str]) -> bool:
         """Whether an invitation is on its way."""
-        return any(steps.is_waiting(records, direct(who), Kind.INVITE) for who in whom)
+        return any(rows.is_waiting(records, direct(who), Kind.INVITE) for who in whom)
 
     def _check_invited(self, records: IRecords, profile: Profile, room: Room, whom: Sequence[str]) -> None:
         body = self._checked(records, profile, room, needs_admin=True)
@@ -307,7 +307,7 @@ class RoomChanges:
         @raise SecuremsgError: nobody has in time.
         """
         asked = f"{room.inviter} is asked with the next connection"
-        await self._until(lambda records: not steps.is_waiting(records, direct(room.inviter), Kind.ACCEPT), asked, room)
+        await self._until(lambda records: not rows.is_waiting(records, direct(room.inviter), Kind.ACCEPT), asked, room)
         hint = (
             f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this; to take it back:"
             f" securemsg room leave '{room.name}'"

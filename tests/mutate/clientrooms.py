@@ -219,10 +219,19 @@ GUARDS: tuple[Guard, ...] = (
             "MemberTests::test_old_list_as_step",
         ),
         (
-            '                steps.break_at(records, room, item, sender.name, now)\n',
+            '                ordering.break_at(records, room, item, sender.name, now)\n',
             "                pass\n",
             "StepTests::test_garbage_in_the_place_of_a_list",
         ),
+    ),
+    *guards(
+        "client/rooms/ordering.py",
+        "tests/client/rooms/test_malice.py",
+        ("        if known and known != mark.digest:\n", "        if False:\n", "ForkTests::test_in_a_refusal"),
+        ("room = replace(room, told=ListMark(item.n, item.digest), told_at=now, told_by=culprit, asked=0)\n    return",
+         "return",
+         "StepTests::test_right_list_from_another"),
+        (" and 0 <= now - room.asked_at < DAY", "", "NumberTests::test_long_ago"),
     ),
     *guards(
         "client/rooms/steps.py",
@@ -234,7 +243,6 @@ GUARDS: tuple[Guard, ...] = (
             "StepTests::test_list_of_another",
         ),
         ("            lists.check_follows(before, listing)\n", "            pass\n", "StepTests::test_invalid_lists"),
-        ("        if known and known != mark.digest:\n", "        if False:\n", "ForkTests::test_in_a_refusal"),
         (
             "        withdraw(records, room)\n        room = replace(room, step=0)\n",
             "        pass\n",
@@ -327,10 +335,6 @@ GUARDS: tuple[Guard, ...] = (
         ("change.account in moved and body.member(change.account) is None", "False", "RemovalTests::test_asked_before_removal"),
         ("not change.digest or change.digest == body.link", "True", "LinkTests::test_withdrawn_before_the_step"),
         (" and identity not in taken and", " and", "LinkTests::test_one_person_twice"),
-        ("room = replace(room, told=ListMark(item.n, item.digest), told_at=now, told_by=culprit, asked=0)\n    return",
-         "return",
-         "tests/client/rooms/test_malice.py::StepTests::test_right_list_from_another"),
-        (" and 0 <= now - room.asked_at < DAY", "", "tests/client/rooms/test_malice.py::NumberTests::test_long_ago"),
     ),
     *guards(
         "client/rooms/joining.py",
@@ -342,8 +346,10 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/receiving/rooms.py",
         "tests/client/rooms/test_malice.py",
-        ("        room = steps.come_back(records, profile, room)\n", "        pass\n", "StepTests::test_removal_never_stepped"),
-        ('            raise Refusal("room-behind")\n        room = steps', "            return False\n        room = steps",
+        ("        room = ordering.come_back(records, profile, room)\n", "        pass\n",
+         "StepTests::test_removal_never_stepped"),
+        ('            raise Refusal("room-behind")\n        room = ordering',
+         "            return False\n        room = ordering",
          "StepTests::test_removal_never_stepped"),
         ('            if waited != "room-forked":\n', "            if True:\n", "DecidedTests::test_not_again"),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import catchup, heard, joining, lists, steps, store
+from securemsg.client.rooms import catchup, heard, joining, lists, ordering, rows, steps, store
 from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
@@ -57,7 +57,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
         if item.n < room.mark.version:
             # It was on its way, or nobody but one member goes by the list that takes us out.
             raise Refusal("room-behind")
-        room = steps.come_back(records, profile, room)
+        room = ordering.come_back(records, profile, room)
     if room is None or room.state in (RoomState.INVITED, RoomState.OUT) or delivery.account == profile.name:
         return False
     if room.state is RoomState.ASKED and not room.mark.version:
@@ -70,10 +70,10 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
         if known and known != item.digest:
             if waited != "room-forked":
                 # The user may have decided since.
-                steps.fork(records, room, mark, delivery.account, now)
+                ordering.fork(records, room, mark, delivery.account, now)
             raise Refusal("room-forked")
         if mark == room.mark and room.is_behind and not waited:
-            steps.take_back(records, room)
+            ordering.take_back(records, room)
         listing = store.list_at(records, room, item.n)
     else:
         listing = store.newest(records, room)
@@ -93,7 +93,7 @@ def _note_told(records: IRecords, profile: Profile, room: Room, delivery: Delive
     """The server names a list that we lack; of what has waited that was noted, and may be a lie by now."""
     if not waited and delivery.room is not None:
         mark = ListMark(delivery.room.n, delivery.room.digest)
-        steps.note_told(records, profile, room, mark, delivery.account, now)
+        ordering.note_told(records, profile, room, mark, delivery.account, now)
 
 
 def is_in_order(records: IRecords, item: RoomItem) -> bool:
@@ -156,7 +156,7 @@ def apply(records: IRecords, profile: Profile, opened: Opened, content: Content,
         if content.kind != Kind.LIST or item.step is None:
             # A step that brings no list: nobody can go on from here.
             if item.step is not None and room.mark.version:
-                steps.break_at(records, room, item, sender.name, now)
+                ordering.break_at(records, room, item, sender.name, now)
             return False
         signed = decode_record(SignedMemberList, content.body)
         steps.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)
@@ -175,7 +175,7 @@ def _leave_again(records: IRecords, profile: Profile, room: Room, now: int) -> N
     own = None if newest is None else newest.body.member(profile.name)
     if own is not None:
         statement = lists.leave_statement(profile, room.id, own.since)
-        steps.write_row(records, profile, room.conversation, Kind.LEAVING, statement, now)
+        rows.write(records, profile, room.conversation, Kind.LEAVING, statement, now)
         store.put_room(records, replace(room, asked_at=now))
 
 
@@ -205,7 +205,7 @@ def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool,
     """
     for room in store.all_rooms(records):
         if room.is_unsupported and has_rooms:
-            steps.note_support(records, room.id, is_supported=True)
+            ordering.note_support(records, room.id, is_supported=True)
         elif room.renews and room.state is RoomState.IN:
             joining.send_invitations(records, profile, room, now)
             store.put_room(records, replace(room, renews=b""))

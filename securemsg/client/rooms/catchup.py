@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import events, lists, steps, store
+from securemsg.client.rooms import events, lists, ordering, rows, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import TABLE, Room, RoomState
 from securemsg.client.state.contacts import Contact
@@ -54,7 +54,7 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
         return
     if room.needs_lists and now - room.told_at > PATIENCE and room.asked:
         if room.state is not RoomState.BROKEN:
-            steps.break_room(records, room, steps.LIST_MISSING, room.told_by)
+            ordering.break_room(records, room, ordering.LIST_MISSING, room.told_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
@@ -66,7 +66,7 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     room = replace(room, asked=room.asked + 1, asked_at=now)
     if turn < len(candidates):
         asked = ListRequest(room.id, _from(records, profile, room))
-        steps.write_row(records, profile, direct(candidates[turn]), Kind.ASK, asked, now)
+        rows.write(records, profile, direct(candidates[turn]), Kind.ASK, asked, now)
     elif room.state in (RoomState.IN, RoomState.LEAVING):
         room = replace(room, told=room.mark)
     store.put_room(records, room)
@@ -129,7 +129,7 @@ def answer(records: IRecords, profile: Profile, contact: Contact, body: ListRequ
         found.append(signed)
     more = last if found and store.number_of(found[-1]) < last else 0
     if found:
-        steps.write_row(records, profile, direct(contact.name), Kind.LISTS, RoomLists(room.id, tuple(found), more), now)
+        rows.write(records, profile, direct(contact.name), Kind.LISTS, RoomLists(room.id, tuple(found), more), now)
 
 
 def _taken_out(records: IRecords, room: Room, contact: Contact, after: int) -> int:
@@ -192,7 +192,7 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         for each in chain[1:]:
             save(records, TABLE, PAGES + room.id, each.signed, each.body.n)
         store.put_room(records, replace(room, asked_at=now))
-        steps.write_row(records, profile, direct(contact.name), Kind.ASK, ListRequest(room.id, last.body.n), now)
+        rows.write(records, profile, direct(contact.name), Kind.ASK, ListRequest(room.id, last.body.n), now)
     return None
 
 

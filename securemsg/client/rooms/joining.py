@@ -12,7 +12,7 @@ import binascii
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import lists, rows, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
@@ -108,7 +108,7 @@ def invite(records: IRecords, profile: Profile, room: Room, account: str, now: i
     store.note_invited(records, room, account, now)
     names = tuple(member.account for member in body.members)
     invitation = RoomInvite(room.id, room.title, names, room.mark, renews)
-    steps.write_row(records, profile, direct(account), Kind.INVITE, invitation, now)
+    rows.write(records, profile, direct(account), Kind.INVITE, invitation, now)
 
 
 def accept(records: IRecords, profile: Profile, room: Room, alias: str, now: int) -> Room:
@@ -154,7 +154,7 @@ def _ask_to_be_added(
     room = replace(room, step=0, repeating=0)
     store.forget_lists(records, room)
     store.put_room(records, room)
-    steps.write_row(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
+    rows.write(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
     return room
 
 
@@ -177,7 +177,7 @@ def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | N
         room = replace(room, state=RoomState.OUT)
     else:
         statement = lists.leave_statement(profile, room.id, own.since)
-        steps.write_row(records, profile, room.conversation, Kind.LEAVING, statement, now)
+        rows.write(records, profile, room.conversation, Kind.LEAVING, statement, now)
         room = replace(room, state=RoomState.LEAVING, asked_at=now)
     store.put_room(records, room)
     return room

@@ -11,29 +11,24 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import events, lists, store
+from securemsg.client.rooms import events, lists, ordering, rows, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts, quarantine
-from securemsg.client.state.conversations import Conversation, direct
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import forget_streams, note_account_base
-from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     OUTBOX,
     ROWS,
     SEALED,
     OutboxRow,
-    draft,
-    load_all,
-    load_totals,
-    next_seq,
-    save,
 )
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
-from securemsg.protocol.messages import MAX_EXPIRY, ListMark, Record, RoomItem
+from securemsg.protocol.envelope import Content, Kind, decode_record
+from securemsg.protocol.messages import RoomItem
 from securemsg.protocol.rooms import (
     MAX_MEMBERS,
     MAX_ROOM_DEVICES,
@@ -43,30 +38,8 @@ from securemsg.protocol.rooms import (
     SignedMemberList,
 )
 
-# Why a room is broken: nobody gives the list that the server names.
-LIST_MISSING = "room-list-missing"
 # Seconds after a step of somebody else before we decide again: at least one, and so many at most.
 LONGEST_PAUSE = 5
-
-
-def write_row(
-    records: IRecords, profile: Profile, to: Conversation, kind: Kind, body: Record, now: int, *, again: bool = False
-) -> int:
-    """
-    Put something about a room into the outbox that has no place in history.
-
-    @return: its seq.
-    """
-    content = replace(draft(profile, kind, now), body=encode_record(body))
-    seq = next_seq(records)
-    row = OutboxRow(to, int(kind), 0, now, MAX_EXPIRY, encode_record(content), again=again)
-    save(records, OUTBOX, ROWS, row, seq)
-    return seq
-
-
-def is_waiting(records: IRecords, to: Conversation, kind: Kind) -> bool:
-    """Whether something of this kind is still in the outbox."""
-    return any(row.to == to and row.kind == kind for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
 
 
 # --- our own steps --------------------------------------------------------------------------------------------------
@@ -234,7 +207,7 @@ def _device_count(records: IRecords, account: str) -> int:
 
 def _write(records: IRecords, profile: Profile, room: Room, listing: RoomList, now: int) -> Room:
     """Put a list of ours into the outbox."""
-    seq = write_row(records, profile, room.conversation, Kind.LIST, listing.signed, now)
+    seq = rows.write(records, profile, room.conversation, Kind.LIST, listing.signed, now)
     room = replace(room, step=seq)
     store.put_room(records, room)
     return room
@@ -290,105 +263,6 @@ def list_in(profile: Profile, row: OutboxRow) -> RoomList:
     """The list of ours that a row brings."""
     content = decode_record(Content, row.content)
     return lists.read(decode_record(SignedMemberList, content.body), row.to.room_id, profile.pin)
-
-
-# --- what the server says -------------------------------------------------------------------------------------------
-
-
-def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, by: str, now: int) -> Room:
-    """
-    The server names its newest list.
-
-    @param by: who has made it, or goes by it, as the server says.
-    """
-    n, held = mark.version, room.mark.version
-    if n <= held:
-        known = store.digest_at(records, room, n)
-        if known and known != mark.digest:
-            return fork(records, room, mark, by, now)
-        if n < held and not room.repeating:
-            room = _repeat_steps(records, profile, room, n, now)
-    elif n > room.told.version:
-        # Where it names one again that nobody has, the day that we wait began before.
-        is_again = room.told_at and 0 <= now - room.asked_at < DAY
-        room = replace(room, told=mark, told_at=room.told_at if is_again else now, told_by=by)
-    elif mark == room.told and by:
-        # A refusal names nobody.
-        room = replace(room, told_by=by)
-    store.put_room(records, room)
-    return room
-
-
-def note_support(records: IRecords, room_id: bytes, *, is_supported: bool) -> None:
-    """Note for whoever waits whether the server supports rooms."""
-    room = store.get_room(records, room_id)
-    if room is not None and room.is_unsupported == is_supported:
-        store.put_room(records, replace(room, is_unsupported=not is_supported))
-
-
-def take_back(records: IRecords, room: Room) -> None:
-    """
-    The server goes by our list, though it has named a newer one: it has lied, once, or this was on its way. If there is a newer
-    one it will be named again.
-    """
-    is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
-    if is_missing:
-        room = replace(room, state=RoomState.IN, code="", culprit="")
-    store.put_room(records, replace(room, told=room.mark, told_at=0, asked=0))
-
-
-def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
-    """The server delivers to us as to a member, though we were told that we are out: forget the lists that say so."""
-    n = room.mark.version
-    while n and (listing := store.list_at(records, room, n)) is not None:
-        if listing.body.stands(profile.name, profile.identity.public):
-            store.forget_lists(records, room, n)
-            room = replace(room, state=RoomState.IN, mark=listing.mark, told=listing.mark, is_hearsay=False)
-            store.put_room(records, room)
-            _retry_quarantine(records, {member.account for member in listing.body.members})
-            return room
-        n -= 1
-    return room
-
-
-def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
-    """The server shows another list than the one we have: nothing is taken or sent until the user decides."""
-    room = replace(room, state=RoomState.FORKED, code="room-forked", told=mark, told_at=now, told_by=by)
-    store.put_room(records, room)
-    return room
-
-
-def break_at(records: IRecords, room: Room, item: RoomItem, culprit: str, now: int) -> Room:
-    """What came as the list that the server has ordered is none. Another member may have it as it should be."""
-    room = replace(room, told=ListMark(item.n, item.digest), told_at=now, told_by=culprit, asked=0)
-    return break_room(records, room, "bad-room-list", culprit)
-
-
-def break_room(records: IRecords, room: Room, code: str, culprit: str) -> Room:
-    """Nothing can be sent in this room any more."""
-    room = replace(room, state=RoomState.BROKEN, code=code, culprit=culprit)
-    store.put_room(records, room)
-    return room
-
-
-def _repeat_steps(records: IRecords, profile: Profile, room: Room, n: int, now: int) -> Room:
-    """A server that was restored lacks lists: send those that are kept again, to nobody, in order."""
-    signed = store.lists_after(records, room, n, store.MAX_KEPT)
-    if not n:
-        # Where there is no row, any list makes one.
-        signed = signed[-1:]
-    elif not all(_has_proof_for(records, room, store.number_of(each)) for each in signed):
-        # Some other member has them: proofs come with steps, and of lists that were asked for only with the newest.
-        return room
-    for each in signed:
-        room = replace(room, repeating=write_row(records, profile, room.conversation, Kind.LIST, each, now, again=True))
-    return room
-
-
-def _has_proof_for(records: IRecords, room: Room, n: int) -> bool:
-    """Whether the step to the list of this number can be made by what is kept."""
-    before = store.list_at(records, room, n - 1)
-    return before is not None and bool(before.signed.proof)
 
 
 # --- adopting -------------------------------------------------------------------------------------------------------
@@ -451,7 +325,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)
-    _retry_quarantine(records, {member.account for each in (before, listing) if each for member in each.body.members})
+    quarantine.mark_for_retry(records, {member.account for each in (before, listing) if each for member in each.body.members})
     return room
 
 
@@ -485,7 +359,7 @@ def take(
     except Refusal:
         if before is None:
             return room
-        return break_at(records, room, item, sender[0], now)
+        return ordering.break_at(records, room, item, sender[0], now)
     return adopt(records, profile, room, listing, now)
 
 
@@ -495,11 +369,4 @@ def _tell_removed(records: IRecords, profile: Profile, before: RoomList, listing
         contact = contacts.get_contact(records, member.account)
         if listing.body.member(member.account) is None and contact is not None and contact.identity == member.identity:
             answer = RoomLists(listing.body.room, (lists.without_proof(listing.signed),), 0)
-            write_row(records, profile, direct(member.account), Kind.LISTS, answer, now)
-
-
-def _retry_quarantine(records: IRecords, names: set[str]) -> None:
-    """What these have sent may open now."""
-    for peer in load_totals(records).peers:
-        if peer.name in names:
-            quarantine.mark_for_retry(records, peer.name)
+            rows.write(records, profile, direct(member.account), Kind.LISTS, answer, now)

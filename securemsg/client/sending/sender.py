@@ -11,7 +11,7 @@ from attrs import define, field
 from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer
-from securemsg.client.rooms import steps
+from securemsg.client.rooms import ordering, steps
 from securemsg.client.rooms.store import RoomState, get_room, removes_anybody
 from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
@@ -232,7 +232,7 @@ class Sender:
             while (queue := self._queues.next(self._context.seconds())) is not None:
                 seq = queue.waiting[0]
                 if queue.conversation.is_room and not context.has_rooms:
-                    steps.note_support(records, queue.conversation.room_id, is_supported=False)
+                    ordering.note_support(records, queue.conversation.room_id, is_supported=False)
                     self._delay(records, queue, seq, NO_ROOMS)
                     continue
                 try:
@@ -320,7 +320,7 @@ class Sender:
             if is_dated:
                 self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
-        room = steps.note_told(records, profile, room, mark, "", now)
+        room = ordering.note_told(records, profile, room, mark, "", now)
         if room.may_send and not is_dated:
             # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
             self._queues.pause(queue, self._context.seconds())

@@ -7,6 +7,8 @@ C{docs/protocol.md}, section "Receiving".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from securemsg.client.state.profile import DAY, Private
@@ -134,9 +136,10 @@ def pop_unreported(records: IRecords, name: str) -> list[QuarantinedPeer]:
     return unreported
 
 
-def mark_for_retry(records: IRecords, name: str) -> None:
-    """Have the rows of a peer tried again: the user changed something that may open them."""
-    _mark(records, name, True)
+def mark_for_retry(records: IRecords, names: Iterable[str]) -> None:
+    """Have the rows of peers tried again: something has changed that may open them."""
+    for name in names:
+        _mark(records, name, True)
 
 
 def mark_tried(records: IRecords, name: str) -> None:

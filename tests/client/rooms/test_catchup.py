@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.rooms import joining, steps
+from securemsg.client.rooms import joining, ordering
 from securemsg.client.rooms.catchup import ASK_PAUSE, PATIENCE
 from securemsg.client.rooms.store import ChangeKind, RoomState
 from securemsg.protocol.messages import Deliver, Message
@@ -107,7 +107,7 @@ class CatchUpTests(RoomCase):
         for user in (ada, cleo):
             room = self.room(user)
             with user.store.writing() as records:
-                steps.break_room(records, room, "bad-room-list", "ben")
+                ordering.break_room(records, room, "bad-room-list", "ben")
         self.change(ada, joining.renew, self.room(ada), "ben")
         self.pass_time()
         self.assertEqual(self.members(ada, "team-2"), ["ada", "cleo"])

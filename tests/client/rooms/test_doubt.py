@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securemsg.account.flush import unsent
-from securemsg.client.rooms import joining, steps, store
+from securemsg.client.rooms import joining, rows, store
 from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
@@ -37,7 +37,7 @@ class DoubtCase(RoomCase):
         body = RoomAccept(self.room(self.ada).id, secret)
 
         def write(records: IRecords, profile: Profile, now: int) -> None:
-            steps.write_row(records, profile, direct(admin.name), Kind.ACCEPT, body, now)
+            rows.write(records, profile, direct(admin.name), Kind.ACCEPT, body, now)
 
         self.change(user, write)
         self.pass_time()

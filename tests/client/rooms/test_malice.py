@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.rooms import catchup, joining, lists, steps, store
+from securemsg.client.rooms import catchup, joining, lists, ordering, rows, store
 from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PATIENCE
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import ChangeKind, RoomState
@@ -170,7 +170,7 @@ class MaliceCase(RoomCase):
         """Say something about the room between two, by the liar's own client."""
 
         def write(records: IRecords, profile: Profile, to: str, now: int) -> None:
-            steps.write_row(records, profile, direct(to), kind, body, now)
+            rows.write(records, profile, direct(to), kind, body, now)
 
         for user in to:
             self.change(liar, write, user.name)
@@ -909,7 +909,7 @@ class StrangerTests(MaliceCase):
         """Who is no admin of a broken room renews it: its members are asked, and do not go along by themselves."""
         room = self.room(self.cleo)
         with self.cleo.store.writing() as records:
-            steps.break_room(records, room, "bad-room-list", "ben")
+            ordering.break_room(records, room, "bad-room-list", "ben")
         for liar in (self.ben, self.eve):
             new = keys.random_id()
             self.say(liar, Kind.INVITE, RoomInvite(new, "Team", ("cleo",), ListMark(1, bytes(32)), self.room_id), self.cleo)

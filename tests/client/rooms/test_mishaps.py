@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from msgspec.structs import replace
 
-from securemsg.client.rooms import joining, lists, steps, store
+from securemsg.client.rooms import joining, lists, rows, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
 from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
@@ -185,7 +185,7 @@ class FarBehindTests(RoomCase):
         with user.store.writing() as records:
             # It answers nothing by itself.
             store.put_room(records, replace(room, state=RoomState.ASKED))
-            steps.write_row(records, profile, cleo, Kind.LISTS, RoomLists(room.id, answer, 0), int(self.world.now()))
+            rows.write(records, profile, cleo, Kind.LISTS, RoomLists(room.id, answer, 0), int(self.world.now()))
         user.connect()
         self.pass_time()
 
