@@ -80,7 +80,7 @@ class RoomChanges:
                 raise _usage(f"you call this room {known.name} already", "omit --as")
             if known is not None and known.state is RoomState.ASKED and (link is None or known.step):
                 room = known
-            elif known is not None and known.state not in admitted:
+            elif known is not None and known.state not in admitted and (known.is_member or link is None):
                 raise not_in_room(known, profile.name)
             else:
                 room = self._ask(records, profile, known, link, alias)
@@ -108,14 +108,14 @@ class RoomChanges:
 
     async def leave(self, name: str) -> Room | None:
         """
-        Leave a room.
+        Leave a room, or withdraw a request to be added.
 
         @return: the room; C{None}: we were only invited, and have declined, or were out of it, and have forgotten it.
         @raise SecuremsgError: C{not-in-room}.
         """
         with self._changing(name) as (records, profile):
             room = store.find_room(records, name)
-            if room.state is RoomState.LEAVING:
+            if room.state is RoomState.LEAVING and room.is_member:
                 raise not_in_room(room, profile.name)
             left = joining.leave(records, profile, room, int(self._now()))
         if left is not None and left.state is RoomState.LEAVING:
@@ -309,7 +309,7 @@ class RoomChanges:
         asked = f"{room.inviter} is asked with the next connection"
         await self._until(lambda records: not rows.is_waiting(records, direct(room.inviter), Kind.ACCEPT), asked, room)
         hint = (
-            f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this; to take it back:"
+            f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this; to withdraw your request:"
             f" securemsg room leave '{room.name}'"
         )
         late = error_for("not-added", room.name, hint=hint)

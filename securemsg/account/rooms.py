@@ -117,6 +117,8 @@ def not_in_room(room: Room, own: str) -> SecuremsgError:
             hint = f"{room.inviter}'s client does that as soon as it runs"
         case RoomState.INVITED:
             text, hint = f"you are invited to {name}, and have not joined", f"join it: {join_command(room)}"
+        case RoomState.LEAVING if not room.is_member:
+            text, hint = f"you have withdrawn your request to join {name}", "an admin of the room can invite you again"
         case RoomState.LEAVING:
             text, hint = f"you have left {name}", "an admin of the room can invite you again"
         case RoomState.OUT if room.code:

@@ -56,6 +56,8 @@ def room_text(room: Room, names: list[str], unread: int, changes: list[PendingCh
             state = "waiting for the server"
         case RoomState.ASKED:
             state = f"waiting for {room.inviter} to add you"
+        case RoomState.LEAVING if not room.is_member:
+            state = "request withdrawn"
         case RoomState.OUT:
             state = "not a member"
         case _:

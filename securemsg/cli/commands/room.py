@@ -102,7 +102,7 @@ def invite(ctx: click.Context, room: str, who: tuple[str, ...]) -> int:
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
         found = await rooms.invite(room, list(dict.fromkeys(who)))
-        text = f"invited to {found.name}: {', '.join(who)}; whoever accepts is added as soon as your client runs"
+        text = f"invited to {found.name}: {', '.join(dict.fromkeys(who))}; whoever accepts is added as soon as your client runs"
         return _done(context, found, text)
 
     return _run(ctx, work)
@@ -137,13 +137,15 @@ def join(ctx: click.Context, room: str, alias: str | None) -> int:
 @shared
 @click.pass_context
 def leave(ctx: click.Context, room: str) -> int:
-    """Leave ROOM, or decline an invitation."""
+    """Leave ROOM, decline an invitation, or withdraw a request to join."""
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
         left = await rooms.leave(room)
         if left is None:
             say(f"{room} is not on your list any more")
             return Exit.DONE
+        if left.state is RoomState.LEAVING and not left.is_member:
+            return _done(context, left, f"your request is withdrawn; if you are added to {left.name} all the same, you leave")
         is_told = left.state is RoomState.LEAVING
         told = "the others see it with the next change or message there" if is_told else "nobody was told"
         return _done(context, left, f"you have left {left.name}; {told}")

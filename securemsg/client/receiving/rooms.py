@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import catchup, heard, joining, lists, ordering, rows, steps, store
+from securemsg.client.rooms import catchup, heard, joining, ordering, steps, store
 from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
@@ -60,7 +60,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
         room = ordering.come_back(records, profile, room)
     if room is None or room.state in (RoomState.INVITED, RoomState.OUT) or delivery.account == profile.name:
         return False
-    if room.state is RoomState.ASKED and not room.mark.version:
+    if not room.mark.version:
         if item.step is None or delivery.account != room.inviter:
             _note_told(records, profile, room, delivery, now, waited)
             raise Refusal("room-behind")
@@ -165,18 +165,12 @@ def apply(records: IRecords, profile: Profile, opened: Opened, content: Content,
         joining.take_statement(records, room, sender, decode_record(LeaveStatement, content.body), now)
         return False
     if room.state is RoomState.LEAVING and now - room.asked_at >= DAY:
-        _leave_again(records, profile, room, now)
+        newest = store.newest(records, room)
+        own = None if newest is None else newest.body.member(profile.name)
+        if own is not None:
+            # Whoever still writes to us may not have heard it.
+            steps.say_leaving(records, profile, room, own.since, now)
     return True
-
-
-def _leave_again(records: IRecords, profile: Profile, room: Room, now: int) -> None:
-    """Somebody still writes to us, and may not have heard that we leave."""
-    newest = store.newest(records, room)
-    own = None if newest is None else newest.body.member(profile.name)
-    if own is not None:
-        statement = lists.leave_statement(profile, room.id, own.since)
-        rows.write(records, profile, room.conversation, Kind.LEAVING, statement, now)
-        store.put_room(records, replace(room, asked_at=now))
 
 
 def apply_direct(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> None:

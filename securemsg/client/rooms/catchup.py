@@ -152,7 +152,7 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
     room = store.get_room(records, body.room)
     if room is None or not body.lists:
         return None
-    if room.state is RoomState.ASKED and not room.mark.version:
+    if room.state in (RoomState.ASKED, RoomState.LEAVING) and not room.mark.version:
         return _begin(records, profile, room, contact, body.lists[-1], now)
     if not room.is_member or (len(body.lists) > 1 and not room.needs_lists):
         return None

@@ -12,7 +12,7 @@ import binascii
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import lists, rows, steps, store
+from securemsg.client.rooms import rows, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
 from securemsg.client.state import contacts
@@ -160,7 +160,8 @@ def _ask_to_be_added(
 
 def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | None:
     """
-    Leave a room, decline an invitation, or forget a room that we are out of. Where we were before we are out again.
+    Leave a room, decline an invitation, withdraw a request to join, or forget a room that we are out of. Where we were before,
+    we are out again.
 
     @return: the room; C{None}: it is forgotten.
     """
@@ -169,16 +170,15 @@ def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | N
         # Nobody but the server has seen it.
         steps.withdraw(records, room)
         room = replace(room, state=RoomState.OUT)
-    if room.state is RoomState.OUT or (room.state is RoomState.INVITED and not room.alias):
+    is_withdrawn = room.state is RoomState.LEAVING and newest is None
+    if room.state is RoomState.OUT or is_withdrawn or (room.state is RoomState.INVITED and not room.alias):
         store.forget_room(records, room)
         return None
     own = None if newest is None else newest.body.member(profile.name)
-    if room.state is not RoomState.IN or newest is None or own is None or len(newest.body.members) == 1:
-        room = replace(room, state=RoomState.OUT)
-    else:
-        statement = lists.leave_statement(profile, room.id, own.since)
-        rows.write(records, profile, room.conversation, Kind.LEAVING, statement, now)
-        room = replace(room, state=RoomState.LEAVING, asked_at=now)
+    if room.state is RoomState.IN and newest is not None and own is not None and len(newest.body.members) > 1:
+        return steps.say_leaving(records, profile, room, own.since, now)
+    # Whom we have asked may add us all the same: then we say that we leave.
+    room = replace(room, state=RoomState.LEAVING if room.state is RoomState.ASKED else RoomState.OUT)
     store.put_room(records, room)
     return room
 
@@ -267,7 +267,7 @@ def free_alias(records: IRecords, room: Room) -> str:
 def take_invite(records: IRecords, profile: Profile, contact: Contact, body: RoomInvite, now: int) -> None:
     """An admin asks us to join. In the place of a room that is of no use any more we accept by ourselves, once."""
     known = store.get_room(records, body.room)
-    if known is not None and known.state not in (RoomState.INVITED, RoomState.OUT):
+    if known is not None and (known.is_member or known.state is RoomState.ASKED):
         return
     if known is not None and known.state is RoomState.INVITED and known.inviter != contact.name:
         # Whoever answers the first must not come to another.
@@ -321,7 +321,7 @@ def take_accept(records: IRecords, profile: Profile, contact: Contact, body: Roo
         # Who comes by the link comes in vain once there is another one.
         link = b"" if is_invited else newest.body.link
         store.forget_invited(records, room, contact.name)
-        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity, digest=link))
+        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity, digest=link, is_ours=True))
 
 
 def take_statement(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:

@@ -68,11 +68,9 @@ def decide(records: IRecords, profile: Profile, room: Room, now: int) -> bool:
     """
     newest = store.newest(records, room)
     is_early = now < room.not_before <= now + LONGEST_PAUSE
-    if newest is None or room.state is not RoomState.IN or room.is_stepping or room.is_behind or is_early:
+    if newest is None or room.is_stepping or room.is_behind or is_early or not lists.has_proof(newest):
         return False
-    if not lists.has_proof(newest):
-        return False
-    waiting = [(number, change) for number, change in store.pending_changes(records, room) if not change.code]
+    waiting = _grantable(records, room)
     for number, change in waiting:
         try:
             listing = _following(records, profile, newest, change, [each for _, each in waiting], now)
@@ -90,16 +88,25 @@ def count_pending(records: IRecords) -> int:
     """How many changes of our rooms may be made now."""
     if not store.has_changes(records):
         return 0
-    rooms = [room for room in store.all_rooms(records) if room.state is RoomState.IN and not room.is_behind]
-    return sum(not change.code for room in rooms for _, change in store.pending_changes(records, room))
+    return sum(len(_grantable(records, room)) for room in store.all_rooms(records) if not room.is_behind)
 
 
 def lacks_proof(records: IRecords, room: Room) -> bool:
     """Whether a step is wanted, and cannot be made: we have the newest list from somebody who was taken out."""
     newest = store.newest(records, room)
-    if newest is None or room.state is not RoomState.IN or lists.has_proof(newest):
-        return False
-    return any(not change.code for _, change in store.pending_changes(records, room))
+    return newest is not None and not lists.has_proof(newest) and bool(_grantable(records, room))
+
+
+def _grantable(records: IRecords, room: Room) -> list[tuple[int, PendingChange]]:
+    """What waits for a step of ours. While we leave, that is the leaving of others: of two who go at once one goes first."""
+    waiting = [(number, change) for number, change in store.pending_changes(records, room) if not change.code]
+    match room.state:
+        case RoomState.IN:
+            return waiting
+        case RoomState.LEAVING:
+            return [(number, change) for number, change in waiting if change.kind is ChangeKind.LEFT]
+        case _:
+            return []
 
 
 def _following(
@@ -291,10 +298,7 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
             devices = [] if contact is None else [device.id for device in contacts.devices(contact)]
             note_account_base(records, profile, member.account, conversation, devices)
     is_behind = listing.mark.version < room.told.version
-    state = RoomState.OUT
-    if is_in:
-        is_new = room.state is not RoomState.LEAVING or (own is not None and own.since == body.n)
-        state = RoomState.IN if is_new else room.state
+    state = _state_after(room, before, listing, own if is_in else None)
     # A link that is still wanted is not in this list, and may be in the next.
     changes = [change for _, change in store.pending_changes(records, room)]
     links = {body.link, *(change.digest for change in changes if change.kind is ChangeKind.LINK)}
@@ -313,6 +317,9 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         is_hearsay=False,
     )
     store.put_room(records, room)
+    if before is None and own is not None and room.state is RoomState.LEAVING:
+        # We have withdrawn our request, which was granted all the same.
+        room = say_leaving(records, profile, room, own.since, now)
     moved = _moved(before, listing)
     for account in moved:
         store.forget_invited(records, room, account)
@@ -327,6 +334,29 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         _tell_removed(records, profile, before, listing, now)
     quarantine.mark_for_retry(records, {member.account for each in (before, listing) if each for member in each.body.members})
     return room
+
+
+def say_leaving(records: IRecords, profile: Profile, room: Room, since: int, now: int) -> Room:
+    """Tell all members that we leave; to be said again to those who still write."""
+    rows.write(records, profile, room.conversation, Kind.LEAVING, lists.leave_statement(profile, room.id, since), now)
+    room = replace(room, state=RoomState.LEAVING, asked_at=now)
+    store.put_room(records, room)
+    return room
+
+
+def _state_after(room: Room, before: RoomList | None, listing: RoomList, own: Member | None) -> RoomState:
+    """
+    What we are in a room by a list.
+
+    @param own: we on it; C{None}: we are not.
+    """
+    if own is None:
+        return RoomState.OUT
+    is_added_again = before is not None and own.since == listing.body.n
+    if room.state is not RoomState.LEAVING or is_added_again:
+        return RoomState.IN
+    # Nobody is left who could take us out.
+    return RoomState.OUT if len(listing.body.members) == 1 else RoomState.LEAVING
 
 
 def _moved(before: RoomList | None, after: RoomList) -> set[str]:

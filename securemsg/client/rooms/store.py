@@ -51,8 +51,9 @@ MAX_INVITED_BY_ONE = 10
 MAX_KEPT = 100
 # Digits of an id that may stand for it.
 SHORTEST_ID = 6
-# Changes of one room that wait.
+# Changes of one room that wait, and that have failed, until the user is told.
 MAX_CHANGES = 200
+MAX_FAILED = 50
 NO_LIST = ListMark(0, b"")
 
 
@@ -62,7 +63,7 @@ class RoomState(enum.StrEnum):
     INVITED = "invited"     # an admin has asked us to join
     ASKED = "asked"         # we have asked to be added
     IN = "in"
-    LEAVING = "leaving"     # we have said that we leave, and stand on the list still
+    LEAVING = "leaving"     # we have said that we leave, and stand on the list still; or will say so if we are added
     OUT = "out"             # we were taken out, or have left
     BROKEN = "broken"       # a list is missing or invalid: nothing can be sent
     FORKED = "forked"       # the server shows another list than we have
@@ -83,7 +84,8 @@ class Room(Private, frozen=True):
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
     @ivar repeating: seq of the last of the lists that are sent again to a server that lacks them; 0: none are.
     @ivar not_before: when we may decide again, after another step has won.
-    @ivar asked_at: when we last asked a member for lists; C{asked}: how many we have asked.
+    @ivar asked_at: when we last asked a member for lists, or to be added, or have said that we leave; C{asked}: how many were
+        asked for lists.
     @ivar code: why it is broken; C{culprit}: who has done that.
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
@@ -129,7 +131,8 @@ class Room(Private, frozen=True):
     @property
     def is_member(self) -> bool:
         """Whether we stand on its newest list, as far as we know."""
-        return self.state in (RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
+        states = (RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
+        return bool(self.mark.version) and self.state in states
 
     @property
     def is_stepping(self) -> bool:
@@ -172,7 +175,7 @@ class PendingChange(Private, frozen=True):
 
     @ivar account: whom it is about; C{identity}: of whoever is to be added.
     @ivar text: a title; C{digest}: of the link's secret, or empty for no link.
-    @ivar is_ours: the user asked for it, and wants to know what becomes of it.
+    @ivar is_ours: the user has asked for it, or for the invitation or link that it comes from, and is told if it fails.
     @ivar code: why it failed, until the user has been told; else empty.
     """
 
@@ -421,7 +424,7 @@ def add_change(records: IRecords, room: Room, change: PendingChange) -> int:
     @return: its number.
     @raise Refusal: C{busy}: too many wait.
     """
-    if len(pending_changes(records, room)) >= MAX_CHANGES:
+    if sum(not change.code for _, change in pending_changes(records, room)) >= MAX_CHANGES:
         raise Refusal("busy")
     number = records.last(TABLE, CHANGES) + 1
     save(records, TABLE, CHANGES, _RoomChange(room.id, change), number)
@@ -456,7 +459,9 @@ def end_change(records: IRecords, number: int, code: str = "") -> None:
     found = load(records, _RoomChange, TABLE, CHANGES, number)
     if found is None:
         return
-    if code and found.change.is_ours:
+    wanted = load_all(records, _RoomChange, TABLE, CHANGES)
+    failed = sum(bool(each.change.code) for _, each in wanted if each.room == found.room)
+    if code and found.change.is_ours and failed < MAX_FAILED:
         save(records, TABLE, CHANGES, replace(found, change=replace(found.change, code=code)), number)
     else:
         records.delete(TABLE, CHANGES, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from securemsg.account.flush import unsent
-from securemsg.client.rooms import joining, rows, store
+from securemsg.client.rooms import joining, rows, steps, store
 from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
@@ -147,3 +147,82 @@ class LeavingTests(DoubtCase):
         self.pass_time()
         with self.dan.store.inner.reading() as records:
             self.assertEqual(store.all_rooms(records), [])
+
+    def test_two_at_once(self) -> None:
+        """Two who leave as the last ones, each before hearing of the other, are both out of it."""
+        self.decide(self.ada, ChangeKind.REMOVE, "cleo")
+        users = (self.ada, self.ben)
+        for user in users:
+            user.disconnect()
+            self.change(user, joining.leave, self.room(user))
+        for user in users:
+            user.connect()
+        self.pass_time(30)
+        self.assertEqual([self.room(user).state for user in users], [RoomState.OUT, RoomState.OUT])
+
+    def test_nothing_but_leaving(self) -> None:
+        """Who leaves changes nothing else in the room."""
+        self.decide(self.ada, ChangeKind.ADMIN, "ben")
+        self.ben.disconnect()
+        self.cleo.disconnect()
+        now = int(self.world.now())
+        self.change(self.ada, joining.leave, self.room(self.ada))
+        self.want(self.ada, PendingChange(ChangeKind.TITLE, now, text="Mine"))
+        self.pass_time()
+        self.assertEqual((self.room(self.ada).state, self.newest(self.ada).body.title), (RoomState.LEAVING, "Team"))
+
+    def test_request_withdrawn(self) -> None:
+        """Who takes back that they want to be added, and is added all the same, knows of it, and leaves."""
+        room = self.room(self.ada)
+        self.change(self.ada, joining.invite, room, "dan")
+        self.ada.disconnect()
+        self.change(self.dan, joining.accept, self.room(self.dan, room.id.hex()), "team")
+        self.change(self.dan, joining.leave, self.room(self.dan))
+        self.ada.connect()
+        self.pass_time(30)
+        self.assertEqual(self.room(self.dan).state, RoomState.OUT)
+        self.assertEqual(self.newest(self.ada).body.decision, "left")
+        self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo"])
+
+    def test_request_withdrawn_twice(self) -> None:
+        """Who takes back a request can forget it, or be invited anew."""
+        room = self.room(self.ada)
+        self.ada.disconnect()
+        link = joining.RoomLink(room.id, bytes(32), "ada", self.ada.profile().identity.public)
+        self.change(self.dan, joining.join, link, "team")
+        self.change(self.dan, joining.leave, self.room(self.dan))
+        self.ada.connect()
+        self.change(self.ada, joining.invite, room, "dan")
+        self.assertEqual(self.room(self.dan).state, RoomState.INVITED)
+        self.change(self.dan, joining.accept, self.room(self.dan), "")
+        self.pass_time()
+        self.assertEqual(self.room(self.dan).state, RoomState.IN)
+
+
+class FailedTests(DoubtCase):
+    """What cannot be done."""
+
+    def test_told(self) -> None:
+        """An admin is told of somebody who could not be added."""
+        self.patch(steps, "MAX_MEMBERS", 3)
+        self.change(self.ada, joining.invite, self.room(self.ada), "dan")
+        self.change(self.dan, joining.accept, self.room(self.dan, self.room(self.ada).id.hex()), "team")
+        self.pass_time()
+        self.assertEqual(self.failed(), [("dan", "room-full")])
+
+    def test_many(self) -> None:
+        """What has failed does not stand in the way of what is wanted, and is not kept without a limit."""
+        now, count = int(self.world.now()), store.MAX_FAILED + 5
+        for _ in range(count):
+            self.want(self.ada, PendingChange(ChangeKind.NO_ADMIN, now, "ada", is_ours=True))
+        self.pass_time()
+        self.assertEqual(len(self.failed()), store.MAX_FAILED)
+        self.patch(store, "MAX_CHANGES", 1)
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
+        self.assertEqual(self.room(self.ben).title, "New")
+
+    def failed(self) -> list[tuple[str, str]]:
+        """Of Ada's changes, what they are about and why they failed."""
+        with self.ada.store.inner.reading() as records:
+            changes = [change for _, change in store.pending_changes(records, store.find_room(records, "team"))]
+        return [(change.account, change.code) for change in changes]
