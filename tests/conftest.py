@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_ROUNDS = 20
 DEFAULT_EXAMPLES = 60
 DEFAULT_NOISE = 1000
+DEFAULT_EVERY = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer C{--rounds}, C{--examples} and C{--noise}."""
+    """Offer C{--rounds}, C{--examples}, C{--noise} and C{--every}."""
     parser.addoption(
         "--rounds",
         type=int,
@@ -39,6 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_NOISE,
         metavar="N",
         help=f"how many datagrams of each kind of noise the server is sent (default: {DEFAULT_NOISE})",
+    )
+
+
+    parser.addoption(
+        "--every",
+        type=int,
+        default=DEFAULT_EVERY,
+        metavar="N",
+        help=f"in memory, somebody dies at every Nth moment of a scene (default: {DEFAULT_EVERY}; 1: at each)",
     )
 
 
@@ -109,4 +119,11 @@ def examples(pytestconfig: pytest.Config) -> int:
 def noise(pytestconfig: pytest.Config) -> int:
     """How many datagrams of each kind. As C{rounds}."""
     wanted: int = pytestconfig.getoption("noise")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def every(pytestconfig: pytest.Config) -> int:
+    """At every how many moments somebody dies. As C{rounds}."""
+    wanted: int = pytestconfig.getoption("every")
     return wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -122,6 +123,11 @@ def conversation(story: Story) -> None:
 class EveryMomentTests(SynchronousTestCase):
     """One conversation, again and again; each time somebody dies at another moment."""
 
+    @pytest.fixture(autouse=True)
+    def _take_every(self, every: int) -> None:
+        """At every how many moments somebody dies."""
+        self.every = every
+
     def tell(self, prepare: Callable[[Story], None]) -> Story:
         """Run the conversation, and check the promises."""
         story = Story()
@@ -133,10 +139,10 @@ class EveryMomentTests(SynchronousTestCase):
         return story
 
     def every_moment(self, who: str) -> None:
-        """Let somebody die at each of their moments."""
+        """Let somebody die at their moments."""
         moments = self.tell(lambda story: None).fate(who).moments
         self.assertGreater(moments, 10)
-        for deadline in range(1, moments + 1):
+        for deadline in range(1, moments + 1, self.every):
             for loses in (False, True):
 
                 def prepare(story: Story, deadline: int = deadline, loses: bool = loses) -> None:

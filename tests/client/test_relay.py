@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import lobby, messages
@@ -609,6 +610,11 @@ def number_of(text: str) -> bytes:
 class KilledTests(SynchronousTestCase):
     """The contact dies at each durable step."""
 
+    @pytest.fixture(autouse=True)
+    def _take_every(self, every: int) -> None:
+        """At every how many moments somebody dies."""
+        self.every = every
+
     def tell(self, deadline: int, loses: bool) -> int:
         """
         Two talk, and a third is away; the contact dies at this moment, from 1; 0: it lives.
@@ -657,5 +663,5 @@ class KilledTests(SynchronousTestCase):
         """Every line comes to everybody, once and in order, whenever the contact dies."""
         moments = self.tell(0, False)
         self.assertGreater(moments, 20)
-        for deadline in range(1, moments + 1):
+        for deadline in range(1, moments + 1, self.every):
             self.tell(deadline, deadline % 2 == 0)

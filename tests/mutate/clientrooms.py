@@ -372,4 +372,19 @@ GUARDS: tuple[Guard, ...] = (
          "FailedTests::test_many"),
         (" and failed < MAX_FAILED", "", "FailedTests::test_many"),
     ),
+    *guards(
+        "client/receiving/rooms.py",
+        "tests/client/rooms/test_malice.py",
+        (" and opened.suite == PQXDH and", " and", "MemberTests::test_other_suite"),
+    ),
+    *guards(
+        "client/rooms/joining.py",
+        "tests/client/rooms/test_doubt.py",
+        ("if contact is not None and contact.identity != link.identity:", "if False:", "LinkTests::test_of_another_identity"),
+    ),
+    *guards(
+        "client/rooms/catchup.py",
+        "tests/client/rooms/test_malice.py",
+        (" and len(chain) <= store.MAX_KEPT:", ":", "FloodTests::test_pages"),
+    ),
 )

@@ -7,6 +7,8 @@ from securemsg.client.rooms import joining, rows, steps, store
 from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
+from securemsg.crypto import keys
+from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.rooms import RoomAccept
@@ -95,6 +97,14 @@ class LinkTests(DoubtCase):
         self.pass_time(30)
         self.assertEqual(self.newest(self.ada).body.link, b"")
         self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo"])
+
+    def test_of_another_identity(self) -> None:
+        """A link that gives an admin whom we know another identity is refused, and nothing is sent."""
+        link = joining.RoomLink(keys.random_id(), bytes(32), "ada", keys.SigningKey(keys.random_bytes(32)).public)
+        self.dan.send("ada", "hello")
+        with self.assertRaises(Refusal) as caught:
+            self.change(self.dan, joining.join, link, "other")
+        self.assertEqual(caught.exception.code, "identity-changed")
 
     def test_one_person_twice(self) -> None:
         """An identity that is on the list already, under another name, keeps nobody else out."""

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import catchup, joining, lists, ordering, rows, store
-from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PATIENCE
+from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PAGES, PATIENCE
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import ChangeKind, RoomState
-from securemsg.client.sessions import suites
+from securemsg.client.rooms.store import TABLE, ChangeKind, RoomState
+from securemsg.client.sessions import pins, suites
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.sessions.store import all_sessions, bucket_of
@@ -33,6 +33,7 @@ from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import (
+    PSK,
     Content,
     ContentKey,
     Kind,
@@ -71,6 +72,8 @@ from securemsg.protocol.states import Side
 from tests.client.rig import User, decoded
 from tests.client.rooms.case import RoomCase
 from tests.client.test_malice import replacing
+
+PQXDH_CHOSEN = Chosen()
 
 
 class MaliceCase(RoomCase):
@@ -138,7 +141,13 @@ class MaliceCase(RoomCase):
         return replace(made, **fields)
 
     def send(
-        self, liar: User, content: Content, item: RoomItem | None, *to: User, sealed: ListMark | None = None
+        self,
+        liar: User,
+        content: Content,
+        item: RoomItem | None,
+        *to: User,
+        sealed: ListMark | None = None,
+        choice: Chosen = PQXDH_CHOSEN,
     ) -> Deposit:
         """
         Seal a content for people, and send it.
@@ -146,7 +155,7 @@ class MaliceCase(RoomCase):
         @param sealed: the list that the own parts name; C{None}: that of the item, if there is one.
         """
         profile, now = liar.profile(), int(self.world.now())
-        common, key = suites.make_common(encode_record(content), 64)
+        common, key = suites.make_common(encode_record(content), choice.key_size)
         base = Share(0, content.counter - 1) if content.counter else None
         key = ContentKey(key.key, key.common, base, key.place)
         if item is not None:
@@ -156,7 +165,7 @@ class MaliceCase(RoomCase):
         with liar.store.writing() as records:
             for user in to:
                 recipient = PEERS[ConversationKind.DIRECT].recipient(records, profile, direct(user.name), now)
-                plans = suites.plan(records, profile, Chosen(), recipient, now, set())
+                plans = suites.plan(records, profile, choice, recipient, now, set())
                 parts = [Part(device, plan.seal(records, key)) for device, plan in plans.items()]
                 destinations.append(Destination(user.name, parts))
         self.number += 1
@@ -802,6 +811,16 @@ class MemberTests(MaliceCase):
         self.send(self.ben, self.content(self.ben, Kind.TEXT, b"from ada", device=device), self.item(), self.cleo)
         self.assertEqual(self.said(self.cleo), before)
 
+    def test_other_suite(self) -> None:
+        """A member writes in the room under a suite that has less than rooms promise: it is not taken."""
+        before = self.said(self.cleo)
+        key_file = Chosen(PSK, keys.random_bytes(32))
+        with self.cleo.store.writing() as records:
+            pins.pin_suite(records, direct("ben"), PSK, key_file.key)
+        content = self.content(self.ben, Kind.TEXT, b"under a key file")
+        self.send(self.ben, content, self.item(), self.cleo, choice=key_file)
+        self.assertEqual(self.said(self.cleo), before)
+
     def test_another_list_inside(self) -> None:
         """A member seals a message under another list than it tells the server: it is not taken."""
         old = self.remember().mark
@@ -809,6 +828,60 @@ class MemberTests(MaliceCase):
         before = self.said(self.cleo)
         self.send(self.ben, self.content(self.ben, Kind.TEXT, b"dated"), self.item(), self.cleo, sealed=old)
         self.assertEqual(self.said(self.cleo), before)
+
+
+class FloodTests(MaliceCase):
+    """A member says a great deal."""
+
+    def test_heard(self) -> None:
+        """What says nothing but that something was taken makes nobody answer, and is not kept."""
+        with self.ada.store.inner.reading() as records:
+            before = records.last(OUTBOX, ROWS)
+        body = self.content(self.ben, Kind.HEARD, b"", in_room=False)
+        own, other = self.ben.profile(), self.ada.profile()
+        talk = conversation_of(own.identity.public, other.identity.public)
+        for _ in range(30):
+            one = replace(body, message_id=keys.random_id(), conversation=talk, peer_list=other.mark)
+            self.send(self.ben, one, None, self.ada)
+        self.world.advance(4000, ticks=4)
+        with self.ada.store.inner.reading() as records:
+            self.assertEqual(records.last(OUTBOX, ROWS), before)
+        self.assertEqual(self.ada.lines("ben"), [])
+
+    def test_pages(self) -> None:
+        """A member who is asked for lists shows page after page of its own: no more of them are kept than could be lacking."""
+        self.patch(store, "MAX_KEPT", 5)
+        self.remember()
+        self.cleo.disconnect()
+        future = ListMark(2**40, bytes(32))
+
+        def note(records: IRecords, profile: Profile, now: int) -> None:
+            ordering.note_told(records, profile, store.find_room(records, "team"), future, "ben", now)
+
+        self.change(self.cleo, note)
+        shown = self.newest(self.ben)
+        contact, profile = self.known(self.cleo, self.ben), self.cleo.profile()
+        assert contact is not None, "they have met"
+        for _ in range(20):
+            signed = self.after(shown, keys.random_bytes(32))
+            with self.cleo.store.writing() as records:
+                answer = RoomLists(self.room_id, (signed,), 2**40)
+                catchup.take_lists(records, profile, contact, answer, int(self.world.now()))
+                kept = len(load_all(records, SignedMemberList, TABLE, PAGES + self.room_id))
+                asked = sum(row.kind == Kind.ASK for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
+            shown = lists.read(signed, self.room_id, profile.pin)
+            self.assertLessEqual(max(kept, asked), 6)
+        self.assert_unchanged(self.ada, self.ben)
+
+    def after(self, shown: RoomList, proof: bytes) -> SignedMemberList:
+        """A list of Ben's that is valid, and was never a step."""
+        profile = self.ben.profile()
+        body = replace(
+            shown.body, n=shown.body.n + 1, previous=shown.digest, salt=keys.random_bytes(32), author="ben",
+            device=profile.device_id, decision="fresh", statement=None, next=keys.sha256(proof),
+        )  # fmt: skip
+        data = encode_record(body)
+        return SignedMemberList(data, profile.devices, profile.device_key.sign(LIST_LABEL, data), proof)
 
 
 class StrangerTests(MaliceCase):
