@@ -70,7 +70,8 @@ def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
             store.forget_lists(records, room, n)
             room = replace(room, state=RoomState.IN, mark=listing.mark, told=listing.mark, is_hearsay=False)
             store.put_room(records, room)
-            quarantine.mark_for_retry(records, {member.account for member in listing.body.members})
+            for member in listing.body.members:
+                quarantine.mark_for_retry(records, member.account)
             return room
         n -= 1
     return room

@@ -332,7 +332,8 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
     events.note(records, profile, room, before, listing, now)
     if before is not None and body.author == profile.name:
         _tell_removed(records, profile, before, listing, now)
-    quarantine.mark_for_retry(records, {member.account for each in (before, listing) if each for member in each.body.members})
+    for name in {member.account for each in (before, listing) if each for member in each.body.members}:
+        quarantine.mark_for_retry(records, name)
     return room
 
 

@@ -101,7 +101,7 @@ def pin_suite(
     before = records.get(TABLE, conversation.bucket)
     save(records, TABLE, conversation.bucket, Chosen(suite, key, cipher))
     _note(records, conversation, before)
-    quarantine.mark_for_retry(records, [conversation.account])
+    quarantine.mark_for_retry(records, conversation.account)
 
 
 def forget(records: IRecords, conversation: Conversation) -> None:

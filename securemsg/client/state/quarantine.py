@@ -7,8 +7,6 @@ C{docs/protocol.md}, section "Receiving".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from securemsg.client.state.profile import DAY, Private
@@ -136,10 +134,9 @@ def pop_unreported(records: IRecords, name: str) -> list[QuarantinedPeer]:
     return unreported
 
 
-def mark_for_retry(records: IRecords, names: Iterable[str]) -> None:
-    """Have the rows of peers tried again: something has changed that may open them."""
-    for name in names:
-        _mark(records, name, True)
+def mark_for_retry(records: IRecords, name: str) -> None:
+    """Have the rows of a peer tried again: something has changed that may open them."""
+    _mark(records, name, True)
 
 
 def mark_tried(records: IRecords, name: str) -> None:
