@@ -25,7 +25,7 @@ from bench.served import Served
 from bench.sizes import PARTS
 from securemsg.client import messages
 from securemsg.client.receiving import inbox
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import adopting, lists, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.sending import outbox, results
@@ -67,7 +67,7 @@ class Members:
         # Whoever reads has begun the session, and the writer has answered, as after some talk.
         first = lists.first(writer.profile, random_bytes(16), "Bench", NOW)
         newcomers = [(reader.profile.name, reader.profile.identity.public) for reader in readers]
-        listing = lists.following(writer.profile, first, "added", NOW, members=lists.added(first.body, newcomers))
+        listing = lists.make_next(writer.profile, first, "added", NOW, members=lists.added(first.body, newcomers))
         room = cls(writer, readers)
         for reader in readers:
             contact = reader.meet(writer)
@@ -88,7 +88,7 @@ class Members:
         """Somebody goes by a list."""
         with client.store.writing() as records:
             room = store.name_room(records, Room(listing.body.room, "", "", RoomState.ASKED), ALIAS)
-            steps.adopt(records, client.profile, room, listing, NOW)
+            adopting.adopt(records, client.profile, room, listing, NOW)
 
     def talk(self) -> tuple[float, float]:
         """

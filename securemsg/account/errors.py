@@ -37,7 +37,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
     Exit.REFUSED: "refused for good; the code is printed, the message is marked as failed and leaves the outbox"
-    " (it stays if the server refuses the whole account, the recipient has no RSA key, or its room waits for you)",
+    " (it stays if the server refuses the whole account, the recipient has no RSA key, or it waits for `room release`)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
     Exit.TIMED_OUT: "not delivered, not added to a room, or too few messages received, within --timeout",
@@ -222,7 +222,7 @@ WORDS: dict[str, _Words] = {
     ),
     "room-full": _Words(
         Exit.REFUSED,
-        f"{{name}} is full: a room has at most {MAX_MEMBERS} members, and {MAX_ROOM_DEVICES} devices of theirs",
+        f"{{name}} is full: a room has at most {MAX_MEMBERS} members with {MAX_ROOM_DEVICES} devices in all",
         "remove somebody first: securemsg room remove '{name}' WHO",
     ),
     "room-forked": _Words(

@@ -12,9 +12,10 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.rooms import explained, find, not_in_room, own_profile, trouble
 from securemsg.account.timeouts import Timeout
 from securemsg.client import messages
-from securemsg.client.rooms import joining, rows, steps, store
+from securemsg.client.rooms import changes, joining, rows, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.joining import LINK_PREFIX, RoomLink
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
@@ -23,9 +24,6 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import ROOM_MARK, is_reserved
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.rooms import MAX_TITLE, MemberList
-
-# What becomes of a change that is not done in time.
-STAYS_WANTED = "the change is queued, and is made with the next connection"
 
 
 @frozen
@@ -178,7 +176,7 @@ class RoomChanges:
                 raise error_for("own-name", text="you cannot remove yourself", hint=f"securemsg room leave '{room.name}'")
             if who and body.member(who) is None:
                 raise _no_member(room, who)
-            number = store.add_change(records, room, PendingChange(kind, int(self._now()), who, text=text, is_ours=True))
+            number = changes.add(records, room, PendingChange(kind, who, text=text, is_ours=True))
         await self._until_granted(room, number)
         return room
 
@@ -291,13 +289,14 @@ class RoomChanges:
         """
 
         def is_settled(records: IRecords) -> bool:
-            found = self._current(records, room)
-            return found.state is not RoomState.ASKED or not found.step
+            return self._current(records, room).state is not RoomState.ASKED
 
         await self._until(is_settled, "it is made with the next connection", room)
         made = find(self._store, room.name)
-        if made.state is RoomState.ASKED:
-            raise error_for("bad-request", text=f"the server refused to create {made.name}", hint="it may have no rooms")
+        if made.state is RoomState.OUT:
+            with self._store.writing() as records:
+                joining.forget(records, made)
+            raise error_for(made.code, made.name)
         return made
 
     async def _until_added(self, room: Room) -> Room:
@@ -323,17 +322,12 @@ class RoomChanges:
         @raise SecuremsgError: it cannot be done; or it is not in time, and stays wanted.
         """
 
-        def look(records: IRecords) -> bool:
-            change = store.get_change(records, number)
-            return change is None or bool(change.code)
-
-        await self._until(look, STAYS_WANTED, room)
+        fate = "the change is queued, and is made with the next connection"
+        await self._until(lambda records: not changes.is_pending(records, number), fate, room)
         with self._store.writing() as records:
-            change = store.get_change(records, number)
-            if change is not None:
-                store.end_change(records, number)
-        if change is not None:
-            raise error_for(change.code, room.name)
+            code = changes.pop_failed(records, number)
+        if code:
+            raise error_for(code, room.name)
 
     async def _until(
         self, check: Callable[[IRecords], bool], fate: str, room: Room, late: SecuremsgError | None = None
@@ -371,7 +365,7 @@ class RoomChanges:
         with self._store.reading() as records:
             found = self._current(records, room)
         problem = trouble(found)
-        if problem is not None and not found.following:
+        if problem is not None and not found.follows_server:
             return problem
         if self._connection.last_failure:
             return error_for(self._connection.last_failure, self._connection.where)

@@ -62,7 +62,8 @@ def _facts_of(message: Received) -> dict[str, object]:
     if message.event is not None:
         event = message.event
         changed = {"event": event.decision, "author": event.author, "names": list(event.names), "title": event.title}
-        return {"kind": "room", **changed, "is_admin": event.is_on if event.decision == "role" else None}
+        is_admin, has_link = (event.is_on if event.decision == kind else None for kind in ("role", "link"))
+        return {"kind": "room", **changed, "is_admin": is_admin, "has_link": has_link}
     if message.invite is not None:
         invite = message.invite
         facts = {"room_id": invite.room.hex(), "title": invite.title, "members": list(invite.members)}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
 from securemsg.account.rooms import MemberRow, join_command, members, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note, write_record
 from securemsg.cli.rendering import left_out_text
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.rooms import store
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms import changes, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
+from securemsg.client.rooms.store import Room, RoomState
+from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH
 
 # What is wanted of a room, in words.
@@ -17,7 +21,7 @@ _WORDS = {
     ChangeKind.ADD: "add {name}",
     ChangeKind.REMOVE: "remove {name}",
     ChangeKind.ADMIN: "make {name} an admin",
-    ChangeKind.NO_ADMIN: "make {name} no admin",
+    ChangeKind.NO_ADMIN: "remove {name} as admin",
     ChangeKind.TITLE: "rename it",
     ChangeKind.LINK: "change its link",
     ChangeKind.FRESH: "renew its keys",
@@ -25,12 +29,24 @@ _WORDS = {
 }
 
 
+@frozen
+class _Wanted:
+    """
+    A change, for display.
+
+    @ivar code: why it failed; empty: it waits.
+    """
+
+    change: PendingChange
+    code: str
+
+
 def label(room: Room) -> str:
     """What a room is called here; where we have no name for it, the digits that name it."""
     return room.name if room.alias else room.id.hex()[:8]
 
 
-def room_record(room: Room, names: list[str], unread: int, changes: list[PendingChange]) -> dict[str, object]:
+def room_record(room: Room, names: list[str], unread: int, wanted: list[_Wanted]) -> dict[str, object]:
     """A room, for programs."""
     return {
         "room": room.name if room.alias else None,
@@ -43,11 +59,11 @@ def room_record(room: Room, names: list[str], unread: int, changes: list[Pending
         "inviter": room.inviter or None,
         "code": room.code,
         "culprit": room.culprit or None,
-        "pending": [{"change": change.kind.value, "name": change.account, "code": change.code} for change in changes],
+        "pending": [{"change": each.change.kind.value, "name": each.change.account, "code": each.code} for each in wanted],
     }
 
 
-def room_text(room: Room, names: list[str], unread: int, changes: list[PendingChange], own: str) -> str:
+def room_text(room: Room, names: list[str], unread: int, wanted: list[_Wanted], own: str) -> str:
     """A room, for people."""
     match room.state:
         case RoomState.INVITED:
@@ -59,7 +75,7 @@ def room_text(room: Room, names: list[str], unread: int, changes: list[PendingCh
         case RoomState.LEAVING if not room.is_member:
             state = "request withdrawn"
         case RoomState.OUT:
-            state = "not a member"
+            state = "not a member" + (f" [{room.code}]" if room.code else "")
         case _:
             state = "1 member" if len(names) == 1 else f"{len(names)} members"
             state += {RoomState.LEAVING: ", leaving", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
@@ -67,9 +83,9 @@ def room_text(room: Room, names: list[str], unread: int, changes: list[PendingCh
             )
     news = f"  {unread} unread" if unread else ""
     lines = [f"{label(room):<20}  {escape(room.title)}  {escape(state)}{news}"]
-    for change in changes:
-        what = _WORDS[change.kind].format(name=change.account)
-        state, code = ("failed", f" [{change.code}]") if change.code else ("waits", "")
+    for each in wanted:
+        what = _WORDS[each.change.kind].format(name=each.change.account)
+        state, code = ("failed", f" [{each.code}]") if each.code else ("waits", "")
         lines.append(f"    {state}: {escape(what)}{code}")
     return "\n".join(lines)
 
@@ -77,23 +93,32 @@ def room_text(room: Room, names: list[str], unread: int, changes: list[PendingCh
 def described(context: CommandContext, room: Room, unread: int) -> tuple[dict[str, object], str]:
     """A room, for programs and for people."""
     with context.store.reading() as records:
-        newest = store.newest(records, room)
-        changes = [change for _, change in store.pending_changes(records, room) if change.is_ours]
+        return _described(context, records, room, unread, changes.failed(records, room))
+
+
+def _described(
+    context: CommandContext, records: IRecords, room: Room, unread: int, failed: list[tuple[int, PendingChange, str]]
+) -> tuple[dict[str, object], str]:
+    newest = store.newest(records, room)
+    wanted = [_Wanted(change, "") for _, change in changes.pending(records, room) if change.is_ours]
+    wanted += [_Wanted(change, code) for _, change, code in failed]
     names = [member.account for member in newest.body.members] if newest is not None and room.is_member else []
-    return room_record(room, names, unread, changes), room_text(room, names, unread, changes, context.profile.name)
+    return room_record(room, names, unread, wanted), room_text(room, names, unread, wanted, context.profile.name)
 
 
 def show_rooms(context: CommandContext, rooms: list[Room]) -> None:
     """Print rooms; of what has failed the user knows then."""
     unread = messages.unread_counts(context.store)
     for room in rooms:
-        record, text = described(context, room, unread.get(room.name, 0))
+        with context.store.reading() as records:
+            failed = changes.failed(records, room)
+            record, text = _described(context, records, room, unread.get(room.name, 0), failed)
         write_record(record, context.settings.as_json, text)
         report_trouble(context, room)
-        with context.store.writing() as records:
-            for number, change in store.pending_changes(records, room):
-                if change.code:
-                    store.end_change(records, number)
+        if failed:
+            with context.store.writing() as records:
+                for number, _, _ in failed:
+                    changes.pop_failed(records, number)
 
 
 def report_trouble(context: CommandContext, room: Room) -> None:

@@ -13,12 +13,13 @@ from securemsg.account.compose import commit
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks
-from securemsg.account.roomchanges import STAYS_WANTED, RoomChanges
+from securemsg.account.roomchanges import RoomChanges
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.rooms import store
-from securemsg.client.rooms.store import ChangeKind, Room, RoomState
+from securemsg.client.rooms import changes, store
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.protocol.envelope import Kind
 from securemsg.server import login
@@ -127,7 +128,9 @@ class JoiningTests(RoomsCase):
         self.ada.dialer.is_local = True
         self.ada.dialer.start()
         self.place.settle(1)
-        self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, "Team"), 3).code, "bad-request")
+        self.assertEqual(self.refused(self.rooms(self.ada).create(TEAM, "Team"), 3).code, "forbidden")
+        with self.ada.context.store.reading() as records:
+            self.assertEqual(store.all_rooms(records), [], "its name is free again")
 
     def test_old_server(self) -> None:
         """A server that knows no rooms is named as the reason, at once."""
@@ -271,7 +274,7 @@ class ChangeTests(RoomsCase):
             self.assertEqual(self.refused(work).code, code)
         self.assertEqual(self.refused(mine.follow(TEAM)).text, "#team is not forked")
         with self.ada.context.store.reading() as records:
-            self.assertEqual(store.pending_changes(records, store.find_room(records, TEAM)), [])
+            self.assertEqual(changes.pending(records, store.find_room(records, TEAM)), [])
 
     def test_later(self) -> None:
         """What is not done in time stays wanted, and that is said; it is done with the next connection."""
@@ -282,7 +285,7 @@ class ChangeTests(RoomsCase):
         changing = RoomChanges(self.ada.context.store, connection, self.place.now, 2)
         problem = self.refused(changing.change(TEAM, ChangeKind.TITLE, text="Later"))
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
-        self.assertTrue(problem.hint.startswith(STAYS_WANTED), problem.hint)
+        self.assertTrue(problem.hint.startswith("the change is queued"), problem.hint)
         connection.stop()
         self.place.settle(1)
         self.place.is_up = True
@@ -293,7 +296,7 @@ class ChangeTests(RoomsCase):
 
     def test_behind(self) -> None:
         """While lists are missing that is said to hold a change up."""
-        self.put(self.ada, told=replace(self.room(self.ada).mark, version=99), told_at=int(self.place.now()))
+        self.put(self.ada, server_mark=replace(self.room(self.ada).mark, version=99), behind_since=int(self.place.now()))
         problem = self.refused(self.rooms(self.ada, 2).change(TEAM, ChangeKind.TITLE, text="x"), 5)
         self.assertEqual((problem.code, problem.status), ("room-behind", Exit.NOT_CONNECTED))
 

@@ -22,9 +22,10 @@ from securemsg.cli.rooms import member_text, show_members, show_rooms
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.rooms import events, joining, lists, steps, store
+from securemsg.client.rooms import changes, events, joining, lists, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.events import RoomEvent
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, LeftOut, Status, load_all, save
 from securemsg.protocol.envelope import Kind
@@ -82,7 +83,7 @@ class ListTests(PrintedCase):
     def test_states(self) -> None:
         """Each state is told, with what to do; nothing that others have written harms the terminal."""
         self.assertEqual(self.listed(), "#team                 The \\x1b team  1 member\n")
-        for changes, text in (
+        for known, text in (
             ({"state": RoomState.OUT}, "not a member"),
             ({"state": RoomState.LEAVING}, "1 member, leaving"),
             ({"state": RoomState.ASKED}, "waiting for the server"),
@@ -91,22 +92,22 @@ class ListTests(PrintedCase):
             ({"state": RoomState.FORKED}, "securemsg room follow '#team'"),
             ({"state": RoomState.BROKEN, "code": "room-list-missing"}, "nobody has the newest member list of #team"),
         ):
-            self.change(**changes)
+            self.change(**known)
             self.assertIn(text, self.listed())
 
     def test_pending(self) -> None:
         """What waits is listed; what has failed once."""
         room = self.change(state=RoomState.FORKED)
         with self.ada.context.store.writing() as records:
-            waits = store.add_change(records, room, PendingChange(ChangeKind.TITLE, 1, text="x", is_ours=True))
-            fails = store.add_change(records, room, PendingChange(ChangeKind.REMOVE, 1, "ben", is_ours=True))
-            store.end_change(records, fails, "not-admin")
+            waits = changes.add(records, room, PendingChange(ChangeKind.TITLE, text="x", is_ours=True))
+            fails = changes.add(records, room, PendingChange(ChangeKind.REMOVE, "ben", is_ours=True))
+            changes.end(records, fails, "not-admin")
         first = self.listed()
         self.assertIn("    waits: rename it\n    failed: remove ben [not-admin]\n", first)
         again = json.loads(self.listed(as_json=True).splitlines()[0])
         self.assertEqual(again["pending"], [{"change": "title", "name": "", "code": ""}])
         with self.ada.context.store.reading() as records:
-            self.assertEqual([number for number, _ in store.pending_changes(records, room)], [waits])
+            self.assertEqual([number for number, _ in changes.pending(records, room)], [waits])
 
     def test_invitations(self) -> None:
         """C{contacts} says which invitations wait."""

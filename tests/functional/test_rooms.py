@@ -110,7 +110,7 @@ class TalkTests(RoomCase):
         eva.run("room", "invite", TEAM, "gil")
         self.assertEqual(gil.recv()[0]["join"], f"securemsg room join '{TEAM}'")
         self.assertIn(f"securemsg room join '{TEAM}'", gil.run("contacts").err)
-        self.assertIn("not on your list any more", gil.run("room", "leave", TEAM).err)
+        self.assertIn("removed #team from your list of rooms", gil.run("room", "leave", TEAM).err)
         self.read(fay)
         fay.run("room", "leave", TEAM)
         until(lambda: '"left"' in client.out, "the step that takes Fay out")

@@ -14,7 +14,8 @@ from securemsg.account.rooms import MemberRow, find, members, not_in_room, troub
 from securemsg.cli.context import CommandContext
 from securemsg.client import messages
 from securemsg.client.messages import ROOM_CHANGED
-from securemsg.client.rooms.store import ChangeKind, Room, RoomState
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import Room, RoomState
 
 HELD = (
     "-- somebody has joined since you wrote that, so it waits: /release sends it to the new members, too, /release drop"

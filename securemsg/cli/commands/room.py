@@ -18,8 +18,9 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rooms import label, show_members, show_rooms
 from securemsg.cli.settings import NAME, ROOM, json_option, settings_of, shared
 from securemsg.client.rooms import store
+from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.rooms.joining import LINK_PREFIX
-from securemsg.client.rooms.store import ChangeKind, Room, RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.protocol.devices import ROOM_MARK
 
 # Bytes that are read from standard input; a link has some 180.
@@ -142,7 +143,7 @@ def leave(ctx: click.Context, room: str) -> int:
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
         left = await rooms.leave(room)
         if left is None:
-            say(f"{room} is not on your list any more")
+            say(f"removed {room} from your list of rooms")
             return Exit.DONE
         if left.state is RoomState.LEAVING and not left.is_member:
             return _done(context, left, f"your request is withdrawn; if you are added to {left.name} all the same, you leave")
@@ -173,8 +174,8 @@ def remove(ctx: click.Context, room: str, who: str) -> int:
 @click.pass_context
 def admin(ctx: click.Context, room: str, who: str, off: bool) -> int:
     """Make WHO an admin of ROOM, who invites, removes, and makes others admins."""
-    kind, text = (ChangeKind.NO_ADMIN, "no admin") if off else (ChangeKind.ADMIN, "an admin")
-    return _change(ctx, room, kind, f"{who} is {text} of {{room}} now", who=who)
+    kind, text = (ChangeKind.NO_ADMIN, "no longer an admin") if off else (ChangeKind.ADMIN, "now an admin")
+    return _change(ctx, room, kind, f"{who} is {text} of {{room}}", who=who)
 
 
 @room.command()

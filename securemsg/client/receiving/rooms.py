@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import catchup, heard, joining, ordering, steps, store
+from securemsg.client.rooms import adopting, catchup, changes, heard, joining, ordering, steps, store
 from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
@@ -62,7 +62,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
         return False
     if not room.mark.version:
         if item.step is None or delivery.account != room.inviter:
-            _note_told(records, profile, room, delivery, now, waited)
+            _note_server_mark(records, profile, room, delivery, now, waited)
             raise Refusal("room-behind")
         return True
     if item.n <= room.mark.version:
@@ -79,7 +79,7 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
         listing = store.newest(records, room)
         is_next = item.step is not None and item.n == room.mark.version + 1 and room.state is not RoomState.FORKED
         if not is_next:
-            _note_told(records, profile, room, delivery, now, waited)
+            _note_server_mark(records, profile, room, delivery, now, waited)
             raise Refusal("room-behind")
     member = None if listing is None else listing.body.member(delivery.account)
     if member is None:
@@ -89,11 +89,11 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
     return is_known or suites.introduced(delivery.own) in (b"", member.identity)
 
 
-def _note_told(records: IRecords, profile: Profile, room: Room, delivery: Deliver, now: int, waited: str) -> None:
+def _note_server_mark(records: IRecords, profile: Profile, room: Room, delivery: Deliver, now: int, waited: str) -> None:
     """The server names a list that we lack; of what has waited that was noted, and may be a lie by now."""
     if not waited and delivery.room is not None:
         mark = ListMark(delivery.room.n, delivery.room.digest)
-        ordering.note_told(records, profile, room, mark, delivery.account, now)
+        ordering.note_server_mark(records, profile, room, mark, delivery.account, now)
 
 
 def is_in_order(records: IRecords, item: RoomItem) -> bool:
@@ -159,17 +159,17 @@ def apply(records: IRecords, profile: Profile, opened: Opened, content: Content,
                 ordering.break_at(records, room, item, sender.name, now)
             return False
         signed = decode_record(SignedMemberList, content.body)
-        steps.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)
+        adopting.take(records, profile, room, signed, item, (sender.name, opened.device_id), now)
         return False
     if content.kind == Kind.LEAVING:
         joining.take_statement(records, room, sender, decode_record(LeaveStatement, content.body), now)
         return False
-    if room.state is RoomState.LEAVING and now - room.asked_at >= DAY:
+    if room.state is RoomState.LEAVING and now - room.left_at >= DAY:
         newest = store.newest(records, room)
         own = None if newest is None else newest.body.member(profile.name)
         if own is not None:
             # Whoever still writes to us may not have heard it.
-            steps.say_leaving(records, profile, room, own.since, now)
+            adopting.say_leaving(records, profile, room, own.since, now)
     return True
 
 
@@ -210,6 +210,6 @@ def maintain(records: IRecords, profile: Profile, now: int, *, is_drained: bool,
 
 def is_due(records: IRecords) -> bool:
     """Whether there is anything to do in a room."""
-    if heard.is_due(records) or store.has_changes(records):
+    if heard.is_due(records) or changes.is_any_pending(records):
         return True
     return any(room.needs_lists or room.renews or room.is_unsupported for room in store.all_rooms(records))

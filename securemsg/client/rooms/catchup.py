@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import events, lists, ordering, rows, steps, store
+from securemsg.client.rooms import adopting, events, lists, ordering, rows, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import TABLE, Room, RoomState
 from securemsg.client.state.contacts import Contact
@@ -21,8 +21,6 @@ from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import MAX_TEXT, Counter, Record
 from securemsg.protocol.rooms import MAX_LISTS, ListRequest, RoomLists, SignedMemberList
 
-# Room: lists of an answer that is not complete, by number.
-PAGES = b"page/"
 # Account: how many of its questions were answered in this hour.
 ANSWERED = b"answered/"
 
@@ -50,11 +48,11 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     """Ask for what is missing, if it is time; and give up after a day. To be called once the mailbox is drained."""
     if room.state not in ASKING or not (room.needs_lists or steps.lacks_proof(records, room)):
         return
-    if room.state is RoomState.FORKED and not room.following:
+    if room.state is RoomState.FORKED and not room.follows_server:
         return
-    if room.needs_lists and now - room.told_at > PATIENCE and room.asked:
+    if room.needs_lists and now - room.behind_since > PATIENCE and room.asked:
         if room.state is not RoomState.BROKEN:
-            ordering.break_room(records, room, ordering.LIST_MISSING, room.told_by)
+            ordering.break_room(records, room, ordering.LIST_MISSING, room.server_mark_by)
         return
     if room.asked and 0 <= now - room.asked_at < ASK_PAUSE:
         return
@@ -68,7 +66,7 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
         asked = ListRequest(room.id, _from(records, profile, room))
         rows.write(records, profile, direct(candidates[turn]), Kind.ASK, asked, now)
     elif room.state in (RoomState.IN, RoomState.LEAVING):
-        room = replace(room, told=room.mark)
+        room = replace(room, server_mark=room.mark)
     store.put_room(records, room)
 
 
@@ -76,10 +74,10 @@ def _from(records: IRecords, profile: Profile, room: Room) -> int:
     """The number of the list behind which we ask; where the server's lists are followed, of one that both sides may have."""
     newest = store.newest(records, room)
     own = None if newest is None else newest.body.member(profile.name)
-    if not room.is_behind and not room.following:
+    if not room.is_behind and not room.follows_server:
         # It is here, without its proof.
         return room.mark.version - 1
-    if own is None or not room.following:
+    if own is None or not room.follows_server:
         return room.mark.version
     return min(max(room.mark.version - MAX_LISTS, own.since), room.mark.version - 1)
 
@@ -92,44 +90,47 @@ def _candidates(records: IRecords, profile: Profile, room: Room) -> list[str]:
     members = [member.account for member in newest.body.members]
     admins = [member.account for member in newest.body.members if member.is_admin]
     # Who goes by the list may have joined since.
-    ordered = [room.told_by, newest.body.author, *admins, *members]
+    ordered = [room.server_mark_by, newest.body.author, *admins, *members]
     return [name for name in dict.fromkeys(ordered) if name and name != profile.name]
 
 
 def answer(records: IRecords, profile: Profile, contact: Contact, body: ListRequest, now: int) -> None:
-    """Answer a member with the lists behind the one it has; or somebody who is out with those up to the one that says so."""
+    """
+    Answer a member with the lists behind the one it has, the newest with its proof; or somebody who is out with those up to the
+    one that says so, without.
+    """
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
-    if room is None or newest is None or room.state is RoomState.ASKED or newest.body.n <= body.n:
+    if room is None or newest is None or newest.body.n <= body.n:
         return
-    last, since, member = newest.body.n, 0, newest.body.member(contact.name)
-    if member is not None and member.identity == contact.identity:
-        since = member.since
-    else:
-        last = _taken_out(records, room, contact, body.n)
-        if not last:
-            return
-    if not _within_limit(records, contact.name, now):
+    is_member = newest.body.stands(contact.name, contact.identity)
+    last = newest.body.n if is_member else _taken_out(records, room, contact, body.n)
+    if not last or not _within_limit(records, contact.name, now):
         return
-    found: list[SignedMemberList] = []
-    size = 0
     kept = store.lists_after(records, room, body.n, MAX_LISTS)
-    begin = store.list_at(records, room, body.n)
-    is_new = body.n < since and not (begin is not None and begin.body.stands(contact.name, contact.identity))
-    if not kept or store.number_of(kept[0]) != body.n + 1 or is_new:
+    if not kept or store.number_of(kept[0]) != body.n + 1 or _is_new(records, room, newest, contact, body.n):
         # It lacks more than we keep, or was added by one of these: it gets the newest, as somebody who joins does.
         kept = [newest.signed]
+    found: list[SignedMemberList] = []
+    size = 0
     for signed in kept:
         number = store.number_of(signed)
         # Only the proof of the newest is of use, and only to those who are on it.
-        signed = signed if since and number == last else lists.without_proof(signed)
+        signed = signed if is_member and number == last else lists.without_proof(signed)
         size += len(encode_record(signed))
         if number > last or size > MAX_TEXT - _MARGIN:
             break
         found.append(signed)
-    more = last if found and store.number_of(found[-1]) < last else 0
     if found:
+        more = last if store.number_of(found[-1]) < last else 0
         rows.write(records, profile, direct(contact.name), Kind.LISTS, RoomLists(room.id, tuple(found), more), now)
+
+
+def _is_new(records: IRecords, room: Room, newest: RoomList, contact: Contact, n: int) -> bool:
+    """Whether a member has joined behind list C{n}, so that the lists before that are not for it."""
+    member, before = newest.body.member(contact.name), store.list_at(records, room, n)
+    was_in = before is not None and before.body.stands(contact.name, contact.identity)
+    return member is not None and n < member.since and not was_in
 
 
 def _taken_out(records: IRecords, room: Room, contact: Contact, after: int) -> int:
@@ -160,7 +161,7 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         shown = [lists.read(signed, room.id, profile.pin) for signed in body.lists]
         if shown[-1].mark == room.mark and lists.has_proof(shown[-1]):
             store.put_list(records, room, shown[-1])
-        if shown[-1].mark == room.mark and room.following:
+        if shown[-1].mark == room.mark and room.follows_server:
             return _keep_ours(records, room, contact)
         before = _pages(records, profile, room)
         start = next((index for index, each in enumerate(before) if each.body.n == shown[0].body.n), len(before))
@@ -170,7 +171,7 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         for one, following in zip(chain, chain[1:], strict=False):
             lists.check_follows(one, following)
     except Refusal:
-        _forget_pages(records, room)
+        store.forget_pages(records, room)
         return None
     last, was_in = chain[-1], room.state is not RoomState.LEAVING
     if not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
@@ -180,17 +181,17 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         store.put_room(records, room)
         return room
     # What leads further than the server has said may never have been a step.
-    ordered = next((index for index, each in enumerate(chain) if each.mark == room.told), 0)
+    ordered = next((index for index, each in enumerate(chain) if each.mark == room.server_mark), 0)
     if ordered:
         if room.state is RoomState.FORKED:
             _convict(records, profile, room, chain[1:], now)
             store.forget_lists(records, room, chain[0].body.n)
-            room = replace(room, mark=chain[0].mark, seen=chain[0].body.n, following=False, state=RoomState.IN)
+            room = replace(room, mark=chain[0].mark, seen=chain[0].body.n, follows_server=False, state=RoomState.IN)
         return _adopt_all(records, profile, room, chain[1 : ordered + 1], now)
     is_more = not before or last.body.n > before[-1].body.n
-    if body.more and is_more and room.told.version > last.body.n and len(chain) <= store.MAX_KEPT:
+    if body.more and is_more and room.server_mark.version > last.body.n and len(chain) <= store.MAX_KEPT:
         for each in chain[1:]:
-            save(records, TABLE, PAGES + room.id, each.signed, each.body.n)
+            save(records, TABLE, store.PAGES + room.id, each.signed, each.body.n)
         store.put_room(records, replace(room, asked_at=now))
         rows.write(records, profile, direct(contact.name), Kind.ASK, ListRequest(room.id, last.body.n), now)
     return None
@@ -201,7 +202,8 @@ def _keep_ours(records: IRecords, room: Room, contact: Contact) -> Room | None:
     newest = store.newest(records, room)
     if newest is None or not newest.body.stands(contact.name, contact.identity):
         return None
-    room = replace(room, state=RoomState.IN, following=False, told=room.mark, told_at=0, code="", culprit="", asked=0)
+    room = replace(room, state=RoomState.IN, code="", culprit="")
+    room = replace(room, server_mark=room.mark, behind_since=0, asked=0, follows_server=False)
     store.put_room(records, room)
     return room
 
@@ -228,7 +230,7 @@ def _begin(
         listing = lists.read(signed, room.id, profile.pin)
     except Refusal:
         return None
-    return steps.adopt(records, profile, room, listing, now) if listing.mark == room.told else None
+    return adopting.adopt(records, profile, room, listing, now) if listing.mark == room.server_mark else None
 
 
 def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[RoomList] | None:
@@ -239,7 +241,7 @@ def _from_common(records: IRecords, room: Room, pages: list[RoomList]) -> list[R
         before = store.list_at(records, room, each.body.n - 1)
         is_common = before is not None and before.digest == each.body.previous
         if before is not None and is_common and store.digest_at(records, room, each.body.n) != each.digest:
-            if before.mark == room.mark or room.following:
+            if before.mark == room.mark or room.follows_server:
                 return [before, *pages[index:]]
             return None
     return None
@@ -252,19 +254,19 @@ def _jump(
     newest = store.newest(records, room)
     if newest is None or last.body.n <= room.mark.version + store.MAX_KEPT:
         return None
-    if last.mark != room.told:
+    if last.mark != room.server_mark:
         return None
     member = newest.body.member(contact.name)
     if member is None or not member.is_admin or member.identity != contact.identity:
         return None
-    return steps.adopt(records, profile, room, last, now)
+    return adopting.adopt(records, profile, room, last, now)
 
 
 def _adopt_all(records: IRecords, profile: Profile, room: Room, found: list[RoomList], now: int) -> Room:
     for listing in found:
         # One of these may take us out, and a later one add us again.
-        room = steps.adopt(records, profile, room, listing, now)
-    _forget_pages(records, room)
+        room = adopting.adopt(records, profile, room, listing, now)
+    store.forget_pages(records, room)
     room = replace(room, asked=0)
     store.put_room(records, room)
     return room
@@ -274,13 +276,8 @@ def _pages(records: IRecords, profile: Profile, room: Room) -> list[RoomList]:
     """What earlier answers brought."""
     return [
         lists.read(signed, room.id, profile.pin)
-        for _, signed in load_all(records, SignedMemberList, TABLE, PAGES + room.id, room.mark.version)
+        for _, signed in load_all(records, SignedMemberList, TABLE, store.PAGES + room.id, room.mark.version)
     ]
-
-
-def _forget_pages(records: IRecords, room: Room) -> None:
-    for _, n, _ in records.scan(TABLE, PAGES + room.id):
-        records.delete(TABLE, PAGES + room.id, n)
 
 
 def _within_limit(records: IRecords, account: str, now: int) -> bool:

@@ -12,13 +12,15 @@ import binascii
 
 from msgspec.structs import replace
 
-from securemsg.client.rooms import rows, steps, store
+from securemsg.client.rooms import adopting, changes, rows, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
+from securemsg.client.state.records import remove_row
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -150,8 +152,8 @@ def _ask_to_be_added(
 ) -> Room:
     if not room.alias:
         room = store.name_room(records, room, alias or store.suggested_alias(room.title))
-    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, told=store.NO_LIST, told_at=0, seen=0, asked_at=now)
-    room = replace(room, step=0, repeating=0)
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, seen=0, step=0, repeating=0, code="")
+    room = replace(room, server_mark=store.NO_LIST, behind_since=0, asked_at=now)
     store.forget_lists(records, room)
     store.put_room(records, room)
     rows.write(records, profile, direct(room.inviter), Kind.ACCEPT, body, now)
@@ -168,19 +170,25 @@ def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | N
     newest = store.newest(records, room)
     if room.state is RoomState.ASKED and room.step:
         # Nobody but the server has seen it.
-        steps.withdraw(records, room)
+        remove_row(records, room.step)
         room = replace(room, state=RoomState.OUT)
     is_withdrawn = room.state is RoomState.LEAVING and newest is None
     if room.state is RoomState.OUT or is_withdrawn or (room.state is RoomState.INVITED and not room.alias):
-        store.forget_room(records, room)
+        forget(records, room)
         return None
     own = None if newest is None else newest.body.member(profile.name)
     if room.state is RoomState.IN and newest is not None and own is not None and len(newest.body.members) > 1:
-        return steps.say_leaving(records, profile, room, own.since, now)
+        return adopting.say_leaving(records, profile, room, own.since, now)
     # Whom we have asked may add us all the same: then we say that we leave.
     room = replace(room, state=RoomState.LEAVING if room.state is RoomState.ASKED else RoomState.OUT)
     store.put_room(records, room)
     return room
+
+
+def forget(records: IRecords, room: Room) -> None:
+    """Forget an invitation, or a room that we are out of, and all that was wanted of it; what was said there stays."""
+    changes.forget(records, room)
+    store.forget_room(records, room)
 
 
 def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple[RoomLink, int]:
@@ -193,7 +201,7 @@ def new_link(records: IRecords, profile: Profile, room: Room, now: int) -> tuple
     check_admin(records, profile, room)
     secret = keys.random_bytes(SECRET_SIZE)
     store.put_room(records, replace(room, secret=secret))
-    number = store.add_change(records, room, PendingChange(ChangeKind.LINK, now, digest=keys.sha256(secret), is_ours=True))
+    number = changes.add(records, room, PendingChange(ChangeKind.LINK, digest=keys.sha256(secret), is_ours=True))
     return RoomLink(room.id, secret, profile.name, profile.identity.public), number
 
 
@@ -201,7 +209,7 @@ def want_fresh(records: IRecords, now: int) -> None:
     """A device is not ours any more, and knows the proofs for the next lists of our rooms: make them useless."""
     for room in store.all_rooms(records):
         if room.is_member:
-            _want(records, room, PendingChange(ChangeKind.FRESH, now, digest=room.mark.digest))
+            _want(records, room, PendingChange(ChangeKind.FRESH, digest=room.mark.digest))
 
 
 def current_link(records: IRecords, profile: Profile, room: Room) -> RoomLink | None:
@@ -243,7 +251,7 @@ def follow(records: IRecords, room: Room, now: int) -> Room:
     """
     if room.state is not RoomState.FORKED:
         raise Refusal("bad-request")
-    room = replace(room, following=True, asked=0, told_at=now)
+    room = replace(room, follows_server=True, asked=0, behind_since=now)
     store.put_room(records, room)
     return room
 
@@ -279,7 +287,7 @@ def take_invite(records: IRecords, profile: Profile, contact: Contact, body: Roo
         by_one = [room for room in waiting if room.inviter == contact.name]
         surplus = by_one if len(by_one) >= store.MAX_INVITED_BY_ONE else waiting if len(waiting) >= store.MAX_INVITED else []
         if surplus:
-            store.forget_room(records, min(surplus, key=lambda room: room.told_at))
+            forget(records, min(surplus, key=lambda room: room.invited_at))
         known = Room(body.room, "", body.title, RoomState.INVITED)
     room = replace(
         known,
@@ -287,7 +295,7 @@ def take_invite(records: IRecords, profile: Profile, contact: Contact, body: Roo
         title=body.title,
         inviter=contact.name,
         identity=contact.identity,
-        told_at=now,
+        invited_at=now,
         renews=body.renews,
     )
     store.put_room(records, room)
@@ -314,14 +322,14 @@ def take_accept(records: IRecords, profile: Profile, contact: Contact, body: Roo
         return
     is_invited = store.invited_at(records, room, contact.name) is not None
     has_secret = keys.sha256(body.secret) == newest.body.link
-    waiting = [change for _, change in store.pending_changes(records, room) if change.kind is ChangeKind.ADD]
+    waiting = [change for _, change in changes.pending(records, room) if change.kind is ChangeKind.ADD]
     if any((change.account, change.identity) == (contact.name, contact.identity) for change in waiting):
         return
     if has_secret or is_invited:
         # Who comes by the link comes in vain once there is another one.
         link = b"" if is_invited else newest.body.link
         store.forget_invited(records, room, contact.name)
-        _want(records, room, PendingChange(ChangeKind.ADD, now, contact.name, contact.identity, digest=link, is_ours=True))
+        _want(records, room, PendingChange(ChangeKind.ADD, contact.name, contact.identity, digest=link, is_ours=True))
 
 
 def take_statement(records: IRecords, room: Room, contact: Contact, statement: LeaveStatement, now: int) -> None:
@@ -329,12 +337,12 @@ def take_statement(records: IRecords, room: Room, contact: Contact, statement: L
     newest = store.newest(records, room)
     if newest is None or statement.account != contact.name or not newest.body.stands(contact.name, contact.identity):
         return
-    waiting = {change.account for _, change in store.pending_changes(records, room) if change.kind is ChangeKind.LEFT}
+    waiting = {change.account for _, change in changes.pending(records, room) if change.kind is ChangeKind.LEFT}
     if statement.account not in waiting:
         # All hear of it at once: let one of them be first.
         pause = 1 + keys.random_bytes(1)[0] % steps.LONGEST_PAUSE
         store.put_room(records, replace(room, not_before=max(room.not_before, now + pause)))
-        _want(records, room, PendingChange(ChangeKind.LEFT, now, statement.account, statement=statement))
+        _want(records, room, PendingChange(ChangeKind.LEFT, statement.account, statement=statement))
 
 
 def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) -> None:
@@ -352,6 +360,6 @@ def send_invitations(records: IRecords, profile: Profile, room: Room, now: int) 
 def _want(records: IRecords, room: Room, change: PendingChange) -> None:
     """Want what others have asked for; where too much waits, they must ask again."""
     try:
-        store.add_change(records, room, change)
+        changes.add(records, room, change)
     except Refusal:
         return

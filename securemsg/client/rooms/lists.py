@@ -198,7 +198,7 @@ def first(profile: Profile, room: bytes, title: str, now: int) -> RoomList:
     return _signed(profile, body)
 
 
-def following(
+def make_next(
     profile: Profile,
     before: RoomList,
     decision: Decision,

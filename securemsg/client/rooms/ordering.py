@@ -20,7 +20,7 @@ from securemsg.protocol.messages import ListMark, RoomItem
 LIST_MISSING = "room-list-missing"
 
 
-def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, by: str, now: int) -> Room:
+def note_server_mark(records: IRecords, profile: Profile, room: Room, mark: ListMark, by: str, now: int) -> Room:
     """
     The server names its newest list.
 
@@ -33,13 +33,13 @@ def note_told(records: IRecords, profile: Profile, room: Room, mark: ListMark, b
             return fork(records, room, mark, by, now)
         if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
-    elif n > room.told.version:
+    elif n > room.server_mark.version:
         # Where it names one again that nobody has, the day that we wait began before.
-        is_again = room.told_at and 0 <= now - room.asked_at < DAY
-        room = replace(room, told=mark, told_at=room.told_at if is_again else now, told_by=by)
-    elif mark == room.told and by:
+        is_again = room.behind_since and 0 <= now - room.asked_at < DAY
+        room = replace(room, server_mark=mark, behind_since=room.behind_since if is_again else now, server_mark_by=by)
+    elif mark == room.server_mark and by:
         # A refusal names nobody.
-        room = replace(room, told_by=by)
+        room = replace(room, server_mark_by=by)
     store.put_room(records, room)
     return room
 
@@ -59,7 +59,7 @@ def take_back(records: IRecords, room: Room) -> None:
     is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
     if is_missing:
         room = replace(room, state=RoomState.IN, code="", culprit="")
-    store.put_room(records, replace(room, told=room.mark, told_at=0, asked=0))
+    store.put_room(records, replace(room, server_mark=room.mark, behind_since=0, asked=0))
 
 
 def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
@@ -68,7 +68,7 @@ def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
     while n and (listing := store.list_at(records, room, n)) is not None:
         if listing.body.stands(profile.name, profile.identity.public):
             store.forget_lists(records, room, n)
-            room = replace(room, state=RoomState.IN, mark=listing.mark, told=listing.mark, is_hearsay=False)
+            room = replace(room, state=RoomState.IN, mark=listing.mark, server_mark=listing.mark, is_hearsay=False)
             store.put_room(records, room)
             for member in listing.body.members:
                 quarantine.mark_for_retry(records, member.account)
@@ -79,14 +79,14 @@ def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
 
 def fork(records: IRecords, room: Room, mark: ListMark, by: str, now: int) -> Room:
     """The server shows another list than the one we have: nothing is taken or sent until the user decides."""
-    room = replace(room, state=RoomState.FORKED, code="room-forked", told=mark, told_at=now, told_by=by)
+    room = replace(room, state=RoomState.FORKED, code="room-forked", server_mark=mark, behind_since=now, server_mark_by=by)
     store.put_room(records, room)
     return room
 
 
 def break_at(records: IRecords, room: Room, item: RoomItem, culprit: str, now: int) -> Room:
     """What came as the list that the server has ordered is none. Another member may have it as it should be."""
-    room = replace(room, told=ListMark(item.n, item.digest), told_at=now, told_by=culprit, asked=0)
+    room = replace(room, server_mark=ListMark(item.n, item.digest), behind_since=now, server_mark_by=culprit, asked=0)
     return break_room(records, room, "bad-room-list", culprit)
 
 

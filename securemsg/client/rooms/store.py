@@ -26,16 +26,16 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
 from securemsg.protocol.envelope import decode_record
 from securemsg.protocol.messages import Code, Counter, Id, Key, ListMark, Name, Record
-from securemsg.protocol.rooms import MAX_TITLE, LeaveStatement, MemberList, SignedMemberList
+from securemsg.protocol.rooms import MemberList, SignedMemberList
 
 ROOMS = "rooms"  # bucket = id of the room
 TABLE = "room-parts"
 
-# What is wanted of rooms, in order.
-CHANGES = b"changes"
-# Other buckets of the second table, each with the prefix and what follows. Room: its lists and their digests, by number.
+# Buckets of the second table, each with the prefix and what follows; other modules of this package have more. Room: its lists,
+# their digests, and the lists of an answer that is not complete, by number.
 LISTS = b"list/"
 DIGESTS = b"digest/"
+PAGES = b"page/"
 # Room, and account: whom we have invited.
 INVITED = b"invited/"
 # What we call it, or the conversation that its contents name: which room it is.
@@ -51,9 +51,6 @@ MAX_INVITED_BY_ONE = 10
 MAX_KEPT = 100
 # Digits of an id that may stand for it.
 SHORTEST_ID = 6
-# Changes of one room that wait, and that have failed, until the user is told.
-MAX_CHANGES = 200
-MAX_FAILED = 50
 NO_LIST = ListMark(0, b"")
 
 
@@ -78,20 +75,21 @@ class Room(Private, frozen=True):
     @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
     @ivar identity: that C{inviter} must have, as the link or the invitation says.
     @ivar mark: the newest list that we have.
-    @ivar told: the newest that the server has named; C{told_at}: since when we lack it, or when
-        we were invited; C{told_by}: who sent it, as the server says.
+    @ivar server_mark: the newest that the server has named; C{behind_since}: since when we lack it; C{server_mark_by}: who goes
+        by it, as the server says.
     @ivar seen: the highest number under which something was delivered.
     @ivar step: seq of the outbox row of our own next list; 0: there is none.
     @ivar repeating: seq of the last of the lists that are sent again to a server that lacks them; 0: none are.
     @ivar not_before: when we may decide again, after another step has won.
-    @ivar asked_at: when we last asked a member for lists, or to be added, or have said that we leave; C{asked}: how many were
-        asked for lists.
-    @ivar code: why it is broken; C{culprit}: who has done that.
+    @ivar asked_at: when we last asked a member, for lists or to be added; C{asked}: how many were asked for lists.
+    @ivar left_at: when we last said that we leave.
+    @ivar invited_at: when we were invited.
+    @ivar code: why it is broken, or could not be made; C{culprit}: who has done that.
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
     @ivar is_unsupported: the server, when we were connected last, did not support rooms.
     @ivar is_hearsay: a member says that we are out, and the server has not shown otherwise.
-    @ivar following: the server's list is to be followed from the last common one on.
+    @ivar follows_server: the server's lists are to be followed from the last common one on.
     """
 
     id: Id
@@ -101,20 +99,22 @@ class Room(Private, frozen=True):
     inviter: Name = ""
     identity: bytes = b""
     mark: ListMark = NO_LIST
-    told: ListMark = NO_LIST
-    told_at: Counter = 0
-    told_by: Name = ""
+    server_mark: ListMark = NO_LIST
+    behind_since: Counter = 0
+    server_mark_by: Name = ""
     seen: Counter = 0
     step: Counter = 0
     repeating: Counter = 0
     not_before: Counter = 0
     asked_at: Counter = 0
     asked: Counter = 0
+    left_at: Counter = 0
+    invited_at: Counter = 0
     code: Code = ""
     culprit: Name = ""
     secret: bytes = b""
     renews: bytes = b""
-    following: bool = False
+    follows_server: bool = False
     is_unsupported: bool = False
     is_hearsay: bool = False
 
@@ -148,59 +148,18 @@ class Room(Private, frozen=True):
     @property
     def is_behind(self) -> bool:
         """Whether the server has named a newer list than we have."""
-        return self.told.version > self.mark.version
+        return self.server_mark.version > self.mark.version
 
     @property
     def needs_lists(self) -> bool:
         """Whether a member has to give us lists; of a fork it may be other ones with the numbers of ours."""
-        return self.is_behind or self.following
-
-
-class ChangeKind(enum.StrEnum):
-    """What somebody wants changed."""
-
-    ADD = "add"
-    REMOVE = "remove"
-    ADMIN = "admin"
-    NO_ADMIN = "no-admin"
-    TITLE = "title"
-    LINK = "link"
-    FRESH = "fresh"
-    LEFT = "left"
-
-
-class PendingChange(Private, frozen=True):
-    """
-    A change that waits for a step of ours.
-
-    @ivar account: whom it is about; C{identity}: of whoever is to be added.
-    @ivar text: a title; C{digest}: of the link's secret, or empty for no link.
-    @ivar is_ours: the user has asked for it, or for the invitation or link that it comes from, and is told if it fails.
-    @ivar code: why it failed, until the user has been told; else empty.
-    """
-
-    kind: ChangeKind
-    at: Counter
-    account: Name = ""
-    identity: Annotated[bytes, Meta(max_length=32)] = b""
-    text: Annotated[str, Meta(max_length=MAX_TITLE)] = ""
-    digest: Annotated[bytes, Meta(max_length=32)] = b""
-    statement: LeaveStatement | None = None
-    is_ours: bool = False
-    code: Code = ""
+        return self.is_behind or self.follows_server
 
 
 class _Invited(Record, frozen=True):
     """Somebody whom we have invited, and who may accept that. C{at}: when; 0: the invitation is still to be sent."""
 
     at: Counter
-
-
-class _RoomChange(Private, frozen=True):
-    """A change, and the room that it is about. Bucket: C{CHANGES}; order: a number of its own."""
-
-    room: Id
-    change: PendingChange
 
 
 class _Id(Record, frozen=True):
@@ -248,6 +207,9 @@ def check_capacity(records: IRecords) -> None:
 def forget_room(records: IRecords, room: Room) -> None:
     """Forget an invitation, or a room that we are out of; what was said there stays."""
     forget_lists(records, room)
+    forget_pages(records, room)
+    for bucket in {bucket for bucket, _, _ in records.scan(TABLE) if bucket.startswith(INVITED + room.id)}:
+        records.delete(TABLE, bucket)
     records.delete(ROOMS, room.id)
     records.delete(TABLE, CONVERSATIONS + lists.conversation_id(room.id))
     if room.alias:
@@ -403,6 +365,12 @@ def forget_lists(records: IRecords, room: Room, above: int = 0) -> None:
             records.delete(TABLE, part + room.id, n)
 
 
+def forget_pages(records: IRecords, room: Room) -> None:
+    """Forget what answers have brought that are not complete."""
+    for _, n, _ in records.scan(TABLE, PAGES + room.id):
+        records.delete(TABLE, PAGES + room.id, n)
+
+
 def number_of(signed: SignedMemberList) -> int:
     """The number of a list that is kept."""
     return _body(signed.body).n
@@ -412,56 +380,3 @@ def number_of(signed: SignedMemberList) -> int:
 def _body(data: bytes) -> MemberList:
     """Read a list that was checked before it was kept; each message asks for it."""
     return decode_record(MemberList, data)
-
-
-# --- changes ---------------------------------------------------------------------------------------------------------
-
-
-def add_change(records: IRecords, room: Room, change: PendingChange) -> int:
-    """
-    Want a change of a room.
-
-    @return: its number.
-    @raise Refusal: C{busy}: too many wait.
-    """
-    if sum(not change.code for _, change in pending_changes(records, room)) >= MAX_CHANGES:
-        raise Refusal("busy")
-    number = records.last(TABLE, CHANGES) + 1
-    save(records, TABLE, CHANGES, _RoomChange(room.id, change), number)
-    return number
-
-
-def pending_changes(records: IRecords, room: Room) -> list[tuple[int, PendingChange]]:
-    """What is wanted of a room, in order; also what failed."""
-    wanted = load_all(records, _RoomChange, TABLE, CHANGES)
-    return [(number, each.change) for number, each in wanted if each.room == room.id]
-
-
-def removes_anybody(records: IRecords, room: Room) -> bool:
-    """Whether a step of ours waits that takes somebody out, so that nothing may be sent to them any more."""
-    changes = (change for _, change in pending_changes(records, room) if not change.code)
-    return room.state is RoomState.IN and any(change.kind in (ChangeKind.REMOVE, ChangeKind.LEFT) for change in changes)
-
-
-def has_changes(records: IRecords) -> bool:
-    """Whether anything is wanted of any room."""
-    return records.count(TABLE, CHANGES) > 0
-
-
-def get_change(records: IRecords, number: int) -> PendingChange | None:
-    """A change; C{None}: it is done."""
-    found = load(records, _RoomChange, TABLE, CHANGES, number)
-    return None if found is None else found.change
-
-
-def end_change(records: IRecords, number: int, code: str = "") -> None:
-    """A change is done, or has failed; of ours the user is told, and it is kept until then."""
-    found = load(records, _RoomChange, TABLE, CHANGES, number)
-    if found is None:
-        return
-    wanted = load_all(records, _RoomChange, TABLE, CHANGES)
-    failed = sum(bool(each.change.code) for _, each in wanted if each.room == found.room)
-    if code and found.change.is_ours and failed < MAX_FAILED:
-        save(records, TABLE, CHANGES, replace(found, change=replace(found.change, code=code)), number)
-    else:
-        records.delete(TABLE, CHANGES, number)

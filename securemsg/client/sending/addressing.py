@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from securemsg.client.rooms import lists, steps, store
+from securemsg.client.rooms import changes, lists, steps, store
 from securemsg.client.rooms.lists import RoomList
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sending.results import NOT_IN_ROOM, content_of
@@ -102,7 +102,7 @@ def _address_room(
     newest = store.newest(records, room)
     if newest is None or not room.may_send:
         raise Refusal("room-behind")
-    if store.removes_anybody(records, room):
+    if changes.removes_anybody(records, room):
         raise Refusal("room-removal-waits")
     if not row.newcomers and not row.again and _has_newcomers(records, profile, row, newest):
         raise Refusal("room-changed")

@@ -14,7 +14,7 @@ import msgspec
 from securemsg.client.rooms import heard
 from securemsg.client.rooms.store import get_room
 from securemsg.client.sending.addressing import Address, address
-from securemsg.client.sending.results import content_of, give_up, remove
+from securemsg.client.sending.results import content_of, give_up
 from securemsg.client.sessions import suites
 from securemsg.client.sessions.addresses import RecipientGone
 from securemsg.client.sessions.peers import PEERS
@@ -46,6 +46,7 @@ from securemsg.client.state.records import (
     SentRow,
     load,
     load_number,
+    remove_row,
     save,
     save_number,
     unsealed,
@@ -286,7 +287,7 @@ def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow |
     @return: the draft, if there is one.
     """
     history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
-    remove(records, seq)
+    remove_row(records, seq)
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)

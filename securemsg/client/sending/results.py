@@ -29,6 +29,7 @@ from securemsg.client.state.records import (
     load,
     load_all,
     load_number,
+    remove_row,
     save,
     save_number,
 )
@@ -54,7 +55,7 @@ def accepted(
     """
     row = load(records, OutboxRow, OUTBOX, ROWS, seq)
     sealed = load(records, SealedDeposit, OUTBOX, SEALED, seq) if row is not None and row.to.is_room else None
-    remove(records, seq)
+    remove_row(records, seq)
     if row is not None and row.kind == Kind.LIST:
         steps.accepted(records, profile, row, seq, now)
         return True
@@ -95,7 +96,7 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
     content = content_of(records, row)
     if row.history and not row.withdrawn and (not row.again or _is_queued(records, row)):
         _mark_history(records, row, Status.FAILED, code)
-    remove(records, seq)
+    remove_row(records, seq)
     if not row.sealed or content is None or not content.counter or content.kind == Kind.VOID or code in (GONE, NOT_IN_ROOM):
         return None
     void = OutboxRow(row.to, int(Kind.VOID), 0, now, row.expiry, encode_record(void_of(content)), home=row.home)
@@ -168,9 +169,3 @@ def content_of(records: IRecords, row: OutboxRow) -> Content | None:
         return decode_record(Content, row.content)
     history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
     return None if history is None else history.content
-
-
-def remove(records: IRecords, seq: int) -> None:
-    """Take a row out of the outbox."""
-    records.delete(OUTBOX, ROWS, seq)
-    records.delete(OUTBOX, SEALED, seq)

@@ -12,7 +12,8 @@ from securemsg.client.context import Context
 from securemsg.client.events import Changed
 from securemsg.client.requests import Answer
 from securemsg.client.rooms import ordering, steps
-from securemsg.client.rooms.store import RoomState, get_room, removes_anybody
+from securemsg.client.rooms.changes import removes_anybody
+from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending import losses, outbox, results
 from securemsg.client.sending.queues import SendQueue, SendQueues
 from securemsg.client.sending.receipts import ReceiptRounds
@@ -320,7 +321,7 @@ class Sender:
             if is_dated:
                 self._queues.drop(queue)
             room = get_room(records, queue.conversation.room_id) or room
-        room = ordering.note_told(records, profile, room, mark, "", now)
+        room = ordering.note_server_mark(records, profile, room, mark, "", now)
         if room.may_send and not is_dated:
             # It goes by an older list, and somebody else has to send it what it lacks; or it contradicts itself.
             self._queues.pause(queue, self._context.seconds())

@@ -381,3 +381,9 @@ def end_notices(records: IRecords, code: str, name: str) -> None:
     for seq, notice in load_all(records, Notice, META, NOTICE):
         if (notice.code, notice.name) == (code, name):
             save(records, META, NOTICE, msgspec.structs.replace(notice, about=b""), seq)
+
+
+def remove_row(records: IRecords, seq: int) -> None:
+    """Take a row out of the outbox."""
+    records.delete(OUTBOX, ROWS, seq)
+    records.delete(OUTBOX, SEALED, seq)

@@ -19,6 +19,7 @@ from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, R
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.rooms import store
+from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.state import contacts
 from securemsg.storage.memory import MemoryProfile
@@ -107,12 +108,12 @@ class LineTests(RoomChatCase):
         self.show()
         self.data.clear()
         self.add(self.cleo)
-        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.TITLE, text="New\x1b"))
-        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.ADMIN, who="ben"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.TITLE, text="New\x1b"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.ADMIN, who="ben"))
         self.do(self.rooms(self.ada).link(TEAM, new=True))
-        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.LINK))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.LINK))
         self.do(self.rooms(self.cleo).leave(TEAM))
-        self.do(self.rooms(self.ada).change(TEAM, store.ChangeKind.REMOVE, who="ben"))
+        self.do(self.rooms(self.ada).change(TEAM, ChangeKind.REMOVE, who="ben"))
         self.show()
         self.assertEqual([line.partition("-- ")[2] for line in self.data], [
             "ada added cleo", "ada renamed the room to New\\x1b", "you are an admin now", "ada made a link to this room",

@@ -8,9 +8,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
-from securemsg.client.rooms import joining, lists, steps, store
+from securemsg.client.rooms import changes, joining, lists, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.interfaces import IRecords
 from tests.client.rig import User, World
 
@@ -54,8 +55,8 @@ class RoomCase(SynchronousTestCase):
         """Want something of the room C{#team}."""
 
         def add(records: IRecords, profile: object, now: int) -> None:
-            change = PendingChange(kind, now, account, is_ours=True, **options)
-            store.add_change(records, store.find_room(records, "team"), change)
+            change = PendingChange(kind, account, is_ours=True, **options)
+            changes.add(records, store.find_room(records, "team"), change)
 
         self.change(user, add)
         self.pass_time()

@@ -101,7 +101,7 @@ class Ledger:
     def may_catch_up(self, user: User, newest: MemberList) -> bool:
         """Whether anybody whom somebody knows to be a member has all lists behind its own."""
         room = room_of(user)
-        names = {member.account for member in self.lists[room.mark.digest].members} | {room.told_by} - {user.name}
+        names = {member.account for member in self.lists[room.mark.digest].members} | {room.server_mark_by} - {user.name}
         for name in names & self.world.users.keys():
             other = self.world.users[name]
             with other.store.inner.reading() as records:

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.client.rooms import joining, steps, store
-from securemsg.client.rooms.store import ChangeKind, PendingChange, Room, RoomState
+from securemsg.client.rooms import changes, joining, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state.profile import Profile, resigned, save_profile
 from securemsg.crypto.keys import sha256
 from securemsg.errors import Refusal
@@ -104,7 +105,7 @@ class Story:
         """Somebody wants something changed."""
 
         def add(records: IRecords, profile: Profile, now: int) -> None:
-            store.add_change(records, store.find_room(records, "team"), PendingChange(kind, now, whom, text=text, is_ours=True))
+            changes.add(records, store.find_room(records, "team"), PendingChange(kind, whom, text=text, is_ours=True))
 
         if self.state(user) == RoomState.IN:
             self.change(user, add)

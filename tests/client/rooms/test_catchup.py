@@ -10,7 +10,8 @@ from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import joining, ordering
 from securemsg.client.rooms.catchup import ASK_PAUSE, PATIENCE
-from securemsg.client.rooms.store import ChangeKind, RoomState
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import RoomState
 from securemsg.protocol.messages import Deliver, Message
 from tests.client.rig import MortalServerStore, Tap, User
 from tests.client.rooms.case import RoomCase

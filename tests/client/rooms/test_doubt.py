@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from securemsg.account.flush import unsent
-from securemsg.client.rooms import joining, rows, steps, store
-from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
+from securemsg.client.rooms import changes, joining, rows, steps, store
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
+from securemsg.client.rooms.store import RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
@@ -25,12 +28,12 @@ class DoubtCase(RoomCase):
         self.ada, self.ben, self.cleo = self.room_of("ada", "ben", "cleo")
         [self.dan] = self.people("dan")
 
-    def want(self, user: User, *changes: PendingChange) -> None:
+    def want(self, user: User, *wanted: PendingChange) -> None:
         """Somebody wants several things at once."""
 
         def add(records: IRecords, profile: Profile, now: int) -> None:
-            for change in changes:
-                store.add_change(records, store.find_room(records, "team"), change)
+            for change in wanted:
+                changes.add(records, store.find_room(records, "team"), change)
 
         self.change(user, add)
 
@@ -51,7 +54,7 @@ class RemovalTests(DoubtCase):
     def test_message_behind_removal(self) -> None:
         """A message that was written after somebody was removed is not sealed for them, though the step is still to be made."""
         self.ada.disconnect()
-        self.want(self.ada, PendingChange(ChangeKind.REMOVE, int(self.world.now()), "ben", is_ours=True))
+        self.want(self.ada, PendingChange(ChangeKind.REMOVE, "ben", is_ours=True))
         self.ada.send("#team", "without ben")
         self.ada.connect()
         self.pass_time()
@@ -75,9 +78,9 @@ class RemovalTests(DoubtCase):
         ben, dan = (user.profile().identity.public for user in (self.ben, self.dan))
         self.want(
             self.ada,
-            PendingChange(ChangeKind.REMOVE, 0, "ben"),
-            PendingChange(ChangeKind.ADD, 0, "ben", ben),
-            PendingChange(ChangeKind.ADD, 0, "dan", dan),
+            PendingChange(ChangeKind.REMOVE, "ben"),
+            PendingChange(ChangeKind.ADD, "ben", ben),
+            PendingChange(ChangeKind.ADD, "dan", dan),
         )
         self.pass_time(30)
         self.assertEqual(self.members(self.ada), ["ada", "cleo", "dan"])
@@ -91,7 +94,7 @@ class LinkTests(DoubtCase):
         link, _ = self.change(self.ada, joining.new_link, self.room(self.ada))
         self.pass_time()
         self.ada.disconnect()
-        self.want(self.ada, PendingChange(ChangeKind.LINK, int(self.world.now()), is_ours=True))
+        self.want(self.ada, PendingChange(ChangeKind.LINK, is_ours=True))
         self.accept(self.dan, self.ada, link.secret)
         self.ada.connect()
         self.pass_time(30)
@@ -108,10 +111,10 @@ class LinkTests(DoubtCase):
 
     def test_one_person_twice(self) -> None:
         """An identity that is on the list already, under another name, keeps nobody else out."""
-        now, ben = int(self.world.now()), self.ben.profile().identity.public
+        ben = self.ben.profile().identity.public
         dan = self.dan.profile().identity.public
         self.want(
-            self.ada, PendingChange(ChangeKind.ADD, now, "dan", dan), PendingChange(ChangeKind.ADD, now, "benno", ben)
+            self.ada, PendingChange(ChangeKind.ADD, "dan", dan), PendingChange(ChangeKind.ADD, "benno", ben)
         )
         self.pass_time(30)
         self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo", "dan"])
@@ -123,7 +126,7 @@ class WaitingTests(DoubtCase):
     def test_counted(self) -> None:
         """A change that can be made counts as unsent until it is made, so that no command ends before that."""
         self.ada.disconnect()
-        self.want(self.ada, PendingChange(ChangeKind.TITLE, int(self.world.now()), text="New"))
+        self.want(self.ada, PendingChange(ChangeKind.TITLE, text="New"))
         self.assertEqual(unsent(self.ada.store), 1)
         self.ada.connect()
         self.pass_time()
@@ -175,9 +178,8 @@ class LeavingTests(DoubtCase):
         self.decide(self.ada, ChangeKind.ADMIN, "ben")
         self.ben.disconnect()
         self.cleo.disconnect()
-        now = int(self.world.now())
         self.change(self.ada, joining.leave, self.room(self.ada))
-        self.want(self.ada, PendingChange(ChangeKind.TITLE, now, text="Mine"))
+        self.want(self.ada, PendingChange(ChangeKind.TITLE, text="Mine"))
         self.pass_time()
         self.assertEqual((self.room(self.ada).state, self.newest(self.ada).body.title), (RoomState.LEAVING, "Team"))
 
@@ -222,17 +224,39 @@ class FailedTests(DoubtCase):
 
     def test_many(self) -> None:
         """What has failed does not stand in the way of what is wanted, and is not kept without a limit."""
-        now, count = int(self.world.now()), store.MAX_FAILED + 5
+        count = changes.MAX_FAILED + 5
         for _ in range(count):
-            self.want(self.ada, PendingChange(ChangeKind.NO_ADMIN, now, "ada", is_ours=True))
+            self.want(self.ada, PendingChange(ChangeKind.NO_ADMIN, "ada", is_ours=True))
         self.pass_time()
-        self.assertEqual(len(self.failed()), store.MAX_FAILED)
-        self.patch(store, "MAX_CHANGES", 1)
+        self.assertEqual(len(self.failed()), changes.MAX_FAILED)
+        self.patch(changes, "MAX_PENDING", 1)
         self.decide(self.ada, ChangeKind.TITLE, text="New")
         self.assertEqual(self.room(self.ben).title, "New")
+
+    def test_too_many(self) -> None:
+        """No more is wanted of a room than has a limit."""
+        self.ada.disconnect()
+        title = PendingChange(ChangeKind.TITLE, text="x")
+        self.want(self.ada, *[title] * changes.MAX_PENDING)
+        with self.assertRaises(Refusal) as caught:
+            self.want(self.ada, title)
+        self.assertEqual(caught.exception.code, "busy")
+
+    def test_forgotten(self) -> None:
+        """With a room goes all that was wanted of it, and whom we had invited."""
+        self.test_told()
+        self.change(self.ada, joining.invite, self.room(self.ada), "eve")
+        for user in (self.ben, self.cleo):
+            self.decide(self.ada, ChangeKind.REMOVE, user.name)
+        room = self.room(self.ada)
+        for _ in range(2):
+            self.change(self.ada, joining.leave, room)
+            room = replace(room, state=RoomState.OUT)
+        with self.ada.store.inner.reading() as records:
+            self.assertEqual((changes.failed(records, room), store.invited_at(records, room, "eve")), ([], None))
 
     def failed(self) -> list[tuple[str, str]]:
         """Of Ada's changes, what they are about and why they failed."""
         with self.ada.store.inner.reading() as records:
-            changes = [change for _, change in store.pending_changes(records, store.find_room(records, "team"))]
-        return [(change.account, change.code) for change in changes]
+            failed = changes.failed(records, store.find_room(records, "team"))
+        return [(change.account, code) for _, change, code in failed]

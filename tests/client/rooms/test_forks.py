@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from securemsg.client.rooms import joining, store
-from securemsg.client.rooms.store import ChangeKind, RoomState
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import RoomState
 from securemsg.client.state.profile import DAY
 from securemsg.errors import Refusal
 from tests.client.rig import User

@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.rooms import joining
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import ChangeKind, RoomState
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import RoomState
 from securemsg.crypto.keys import SigningKey
 from securemsg.protocol.messages import Deliver, Message
 from securemsg.storage.memory import MemoryProfile

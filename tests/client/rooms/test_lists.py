@@ -49,8 +49,8 @@ class ListCase(SynchronousTestCase):
         self.first = lists.first(self.ada.profile, ROOM, "Team", NOW)
         both = [(who.name, who.profile.identity.public) for who in (self.ben, self.cleo)]
         members = lists.added(self.first.body, both)
-        self.second = lists.following(self.ada.profile, self.first, "added", NOW, members=members)
-        linked = lists.following(self.ada.profile, self.second, "link", NOW, link=keys.sha256(bytes(32)))
+        self.second = lists.make_next(self.ada.profile, self.first, "added", NOW, members=members)
+        linked = lists.make_next(self.ada.profile, self.second, "link", NOW, link=keys.sha256(bytes(32)))
         self.newest = lists.read(linked.signed, ROOM, self.server)
 
     def refused(self, signed: SignedMemberList, room: bytes = ROOM, server: bytes = b"") -> None:
@@ -366,7 +366,7 @@ class FollowTests(ListCase):
 
     def test_left_with_the_statement_of_another(self) -> None:
         """Who leaves is who has said so."""
-        dan = lists.following(
+        dan = lists.make_next(
             self.ada.profile, self.newest, "added", NOW, members=lists.added(self.newest.body, [("dan", bytes(32))])
         )
         body = replace(
@@ -377,9 +377,9 @@ class FollowTests(ListCase):
 
     def test_left_long_ago(self) -> None:
         """Who was added again has not said so since."""
-        gone = lists.following(self.ada.profile, self.newest, "removed", NOW, members=self.without("ben"), link=b"")
+        gone = lists.make_next(self.ada.profile, self.newest, "removed", NOW, members=self.without("ben"), link=b"")
         members = lists.added(gone.body, [("ben", self.ben.profile.identity.public)])
-        back = lists.following(self.ada.profile, gone, "added", NOW, members=members)
+        back = lists.make_next(self.ada.profile, gone, "added", NOW, members=members)
         body = replace(
             back.body, n=back.body.n + 1, previous=back.digest, author="cleo", device=self.cleo.profile.device_id,
             decision="left", statement=self.statement(self.ben), members=lists.members_without(back.body, "ben"),
@@ -430,14 +430,14 @@ class MakeTests(ListCase):
     def test_invalid(self) -> None:
         """We sign no list that would not be valid."""
         with self.assertRaises(Refusal):
-            lists.following(self.ben.profile, self.newest, "title", NOW, title="Other")
+            lists.make_next(self.ben.profile, self.newest, "title", NOW, title="Other")
         with self.assertRaises(Refusal):
-            lists.following(self.ada.profile, self.newest, "title", NOW, title="ä" * 65)
+            lists.make_next(self.ada.profile, self.newest, "title", NOW, title="ä" * 65)
 
     def test_salted(self) -> None:
         """Who knows all that a list says does not know its hash."""
-        other = lists.following(self.ada.profile, self.newest, "title", NOW, title="Other")
-        again = lists.following(self.ada.profile, self.newest, "title", NOW, title="Other")
+        other = lists.make_next(self.ada.profile, self.newest, "title", NOW, title="Other")
+        again = lists.make_next(self.ada.profile, self.newest, "title", NOW, title="Other")
         self.assertNotEqual(other.body.salt, again.body.salt)
         self.assertNotEqual(other.digest, again.digest)
 

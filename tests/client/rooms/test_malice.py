@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.rooms import catchup, joining, lists, ordering, rows, store
-from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PAGES, PATIENCE
+from securemsg.client.rooms.catchup import ASK_PAUSE, MAX_ANSWERED, PATIENCE
+from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.rooms.lists import RoomList
-from securemsg.client.rooms.store import TABLE, ChangeKind, RoomState
+from securemsg.client.rooms.store import TABLE, RoomState
 from securemsg.client.sessions import pins, suites
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import Chosen
@@ -856,7 +857,7 @@ class FloodTests(MaliceCase):
         future = ListMark(2**40, bytes(32))
 
         def note(records: IRecords, profile: Profile, now: int) -> None:
-            ordering.note_told(records, profile, store.find_room(records, "team"), future, "ben", now)
+            ordering.note_server_mark(records, profile, store.find_room(records, "team"), future, "ben", now)
 
         self.change(self.cleo, note)
         shown = self.newest(self.ben)
@@ -867,7 +868,7 @@ class FloodTests(MaliceCase):
             with self.cleo.store.writing() as records:
                 answer = RoomLists(self.room_id, (signed,), 2**40)
                 catchup.take_lists(records, profile, contact, answer, int(self.world.now()))
-                kept = len(load_all(records, SignedMemberList, TABLE, PAGES + self.room_id))
+                kept = len(load_all(records, SignedMemberList, TABLE, store.PAGES + self.room_id))
                 asked = sum(row.kind == Kind.ASK for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
             shown = lists.read(signed, self.room_id, profile.pin)
             self.assertLessEqual(max(kept, asked), 6)

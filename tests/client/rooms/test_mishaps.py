@@ -5,9 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 from msgspec.structs import replace
 
-from securemsg.client.rooms import joining, lists, rows, store
+from securemsg.client.rooms import changes, joining, lists, rows, store
 from securemsg.client.rooms.catchup import ASK_PAUSE
-from securemsg.client.rooms.store import ChangeKind, PendingChange, RoomState
+from securemsg.client.rooms.changes import ChangeKind, PendingChange
+from securemsg.client.rooms.store import RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
 from securemsg.interfaces import IRecords
@@ -72,7 +73,7 @@ class BehindTests(RoomCase):
         """Somebody wants something, of whatever comes of that."""
 
         def add(records: IRecords, profile: object, now: int) -> None:
-            store.add_change(records, self.known, PendingChange(kind, now, text=text))
+            changes.add(records, self.known, PendingChange(kind, text=text))
 
         self.change(user, add)
 
@@ -184,7 +185,7 @@ class FarBehindTests(RoomCase):
         profile = user.profile()
         with user.store.writing() as records:
             # It answers nothing by itself.
-            store.put_room(records, replace(room, state=RoomState.ASKED))
+            store.put_room(records, replace(room, state=RoomState.ASKED, mark=store.NO_LIST))
             rows.write(records, profile, cleo, Kind.LISTS, RoomLists(room.id, answer, 0), int(self.world.now()))
         user.connect()
         self.pass_time()
@@ -207,7 +208,7 @@ class FarBehindTests(RoomCase):
         """Nor does it take one that the server has not named."""
         self.change_title(7)
         newest, profile = self.newest(self.ada), self.ada.profile()
-        more = lists.following(profile, newest, "title", int(self.world.now()), title="For cleo alone")
+        more = lists.make_next(profile, newest, "title", int(self.world.now()), title="For cleo alone")
         self.answer(self.ada, more.signed)
         self.assertEqual(self.room(self.cleo).title, "Team")
 

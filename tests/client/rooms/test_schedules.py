@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
 from securemsg.client.rooms import joining, store
-from securemsg.client.rooms.store import ChangeKind, RoomState
+from securemsg.client.rooms.changes import ChangeKind
+from securemsg.client.rooms.store import RoomState
 from securemsg.crypto import keys
 from securemsg.server.limits import Settings
 from tests.client.rig import MortalServerStore, User
