@@ -54,7 +54,7 @@ def unsent(store: IProfileStore) -> int:
 def _waits_for_something(records: IRecords, row: OutboxRow) -> bool:
     """Whether its contact or its history says why this row waits."""
     contact = get_contact(records, row.to.account)
-    if contact is not None and contact.is_blocked:
+    if contact is not None and contact.has_changed:
         return True
     message = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row.history else None
     return message is not None and message.code not in ("", "identity-changed")

@@ -138,7 +138,7 @@ class RoomChanges:
             self._check_invited(records, profile, room, whom)
             for who in whom:
                 contact = contacts.get_contact(records, who)
-                if contact is None or contact.is_blocked:
+                if contact is None or contact.has_changed:
                     raise error_for("no-such-account" if contact is None else "identity-changed", who)
                 joining.invite(records, profile, room, who, int(self._now()))
         await self._until(

@@ -97,7 +97,7 @@ def _row(records: IRecords, profile: Profile, room: Room, member: Member, missed
     if member.account == profile.name:
         return MemberRow(member.account, member.is_admin, is_verified=True)
     contact = contacts.get_contact(records, member.account)
-    if contact is not None and (contact.is_blocked or contact.identity != member.identity):
+    if contact is not None and (contact.has_changed or contact.identity != member.identity):
         return MemberRow(member.account, member.is_admin, is_verified=False, left_out="identity-changed")
     is_verified = contact is not None and contact.verified
     since = store.list_at(records, room, member.since)

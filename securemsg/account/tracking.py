@@ -175,7 +175,7 @@ def held_up_in(records: IRecords, sent: Sent) -> str:
     contact = get_contact(records, sent.conversation.account)
     if contact is None:
         return BLOCKING if sent.code == BLOCKING else ""
-    if contact.is_blocked:
+    if contact.has_changed:
         return BLOCKING
     is_rsa = pinned_suite(records, sent.conversation).suite == RSA
     if is_rsa and contact.checked_at > sent.sent_at and first_code(records, sent.conversation) == NO_KEY:

@@ -200,8 +200,8 @@ def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, o
     return {
         "name": contact.name,
         "fingerprint": fingerprint(contact.identity),
-        "verified": contact.verified and not contact.is_blocked,
-        "changed": contact.is_blocked,
+        "verified": contact.verified and not contact.has_changed,
+        "changed": contact.has_changed,
         "new_devices": len(contact.unconfirmed),
         "known": contact.known,
         "origin": contact.origin,
@@ -235,7 +235,7 @@ def lack_words(choice: Chosen) -> str:
 
 def mark_of(contact: Contact) -> str:
     """The mark beside a contact's name."""
-    if contact.is_blocked:
+    if contact.has_changed:
         return "CHANGED"
     if contact.unconfirmed:
         return "NEW DEVICE"
@@ -292,8 +292,8 @@ def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, ob
     return {
         "name": contact.name,
         "safety_number": number,
-        "verified": contact.verified and not contact.is_blocked,
-        "changed": contact.is_blocked,
+        "verified": contact.verified and not contact.has_changed,
+        "changed": contact.has_changed,
         "new_devices": len(contact.unconfirmed),
         "fingerprint": fingerprint(offered(contact)),
         **suite_facts(choice),

@@ -118,7 +118,7 @@ class Context:
         """
         before = contacts.get_contact(records, record.name)
         contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
-        if before is not None and before.is_blocked:
+        if before is not None and before.has_changed:
             end_notices(records, "identity-changed", contact.name)
         self.announce(records, contact.name)
         return contact

@@ -246,7 +246,7 @@ class _Turn:
             return True
         if member.name == self.name:
             return False
-        if contact.is_blocked:
+        if contact.has_changed:
             return True
         bucket = lobby(member.name).bucket
         last = load(self._records, HistoryRow, HISTORY, bucket, self._records.last(HISTORY, bucket))

@@ -264,7 +264,7 @@ class ProfileTests(CommandLineCase):
             known = all_contacts(records)
         assert profile is not None
         self.assertEqual((profile.name, profile.pin, profile.port), ("ben", bytes(32), 2))
-        self.assertEqual([(contact.identity, contact.is_blocked) for contact in known], [(bytes(range(1, 33)), False)])
+        self.assertEqual([(contact.identity, contact.has_changed) for contact in known], [(bytes(range(1, 33)), False)])
 
     def test_bad_invite(self) -> None:
         """An invalid invite creates no profile."""

@@ -135,7 +135,7 @@ class DirectoryTests(MaliceCase):
             assert self.alice.agent is not None, "connected"
             self.alice.agent._sender.fetch_list("bob")
             self.world.settle()
-            self.assertEqual(self.contact(self.alice, "bob").is_blocked, record is false)
+            self.assertEqual(self.contact(self.alice, "bob").has_changed, record is false)
             told = [notice.text for notice in messages.notices(self.alice.store) if notice.code == "identity-changed"]
             self.assertEqual(told, [warning_text("identity-changed", "bob")] * times)
 

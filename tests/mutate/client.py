@@ -302,7 +302,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/test_devices.py::ContactTests::test_told",
         ),
         (
-            "if before is not None and before.is_blocked:",
+            "if before is not None and before.has_changed:",
             "if False:",
             "tests/client/test_malice.py::DirectoryTests::test_other_identity_again",
         ),

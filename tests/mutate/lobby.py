@@ -31,7 +31,7 @@ GUARDS: tuple[Guard, ...] = (
             "BoundTests::test_refused_again",
         ),
         ("contact is None or contact.identity != member.identity", "contact is None", "GoneTests::test_same_name"),
-        ("        if contact.is_blocked:\n            return True\n", "", "GoneTests::test_claimed"),
+        ("        if contact.has_changed:\n            return True\n", "", "GoneTests::test_claimed"),
         ("last.sent and last.status is Status.FAILED", "False", "GoneTests::test_removed"),
         (
             "copy_id(self.name, self._content.message_id, name) if kind in COPIES else None",

@@ -47,7 +47,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/sessions/test_attacks.py::OpeningTests::test_forked_list",
         ),
         (
-            "keys.digest(offered(self), *(() if self.is_blocked else fresh))",
+            "keys.digest(offered(self), *(() if self.has_changed else fresh))",
             "keys.digest(offered(self))",
             "tests/client/state/test_verification.py::AcceptTests::test_new_device",
         ),
@@ -115,7 +115,7 @@ GUARDS: tuple[Guard, ...] = (
         ('        shown_claim=b"",\n', "", "AcceptTests::test_not_the_one_shown"),
         ("        checked_at=0,\n        first_seen=now,", "        first_seen=now,", "AcceptTests::test_new_identity"),
         (
-            '    if contact.is_blocked:\n        raise Refusal("identity-changed")',
+            '    if contact.has_changed:\n        raise Refusal("identity-changed")',
             '    if False:\n        raise Refusal("identity-changed")',
             "AcceptTests::test_confirm_before_accept",
         ),

@@ -262,7 +262,7 @@ class Chat:
         for line in added:
             await self._notify(f"-- {line}")
         condition = f"if {self.name} sees the same number" + (" and has added this device" if added else "")
-        if contact.is_blocked:
+        if contact.has_changed:
             await self._notify(f"-- {condition}: /accept, then /verify confirm")
         elif not contact.verified:
             await self._notify(f"-- {condition}: /verify confirm")

@@ -136,7 +136,7 @@ def accept_keys(context: CommandContext, name: str) -> bool:
             accept(records, name, int(context.now()))
     except Refusal as refusal:
         raise explain(refusal, name) from None
-    return before.is_blocked
+    return before.has_changed
 
 
 def ask_about(context: CommandContext, name: str, *more: str) -> int:

@@ -92,7 +92,7 @@ def remember_shown(store: IProfileStore, contact: Contact) -> None:
 
 def new_devices(store: IProfileStore, contact: Contact) -> list[str]:
     """A line for each device that the contact has to know as well."""
-    if contact.is_blocked:
+    if contact.has_changed:
         return []
     return [device_text(row) for row in devices_of(store, contact.name) if row.state == "new"]
 
@@ -100,12 +100,12 @@ def new_devices(store: IProfileStore, contact: Contact) -> list[str]:
 def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
     """What to do with the number; at a terminal there is a QR code, too."""
     name = contact.name
-    if contact.verified and not contact.is_blocked:
+    if contact.verified and not contact.has_changed:
         say(f"{name} is verified.")
         return
     if sys.stderr.isatty():
         say(_qr_code(number.replace(" ", "")))
-    if contact.is_blocked:
+    if contact.has_changed:
         say(
             f"The keys of {name} have CHANGED. Only if both sides see the same number: securemsg contacts accept {name}, then:"
             f" securemsg verify {name} --confirm"

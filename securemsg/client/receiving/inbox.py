@@ -144,7 +144,7 @@ def retry(records: IRecords, profile: Profile, wanted: Retry, now: int) -> tuple
             quarantine.release(records, name, seq, row)
     if len(rows) < quarantine.PAGE:
         contact = contacts.get_contact(records, name)
-        if not wanted.device and (contact is None or not contact.is_blocked):
+        if not wanted.device and (contact is None or not contact.has_changed):
             quarantine.forget_identity(records, name)
         return results, None
     return results, evolve(wanted, after=rows[-1][0])

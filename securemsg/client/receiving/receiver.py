@@ -110,7 +110,7 @@ class Receiver:
             for peer in load_totals(records).peers:
                 contact = contacts.get_contact(records, peer.name) if peer.identity else None
                 is_queued = any(retry.name == peer.name and not retry.device for retry in self._retries)
-                is_settled = contact is not None and contact.identity != peer.identity and not contact.is_blocked
+                is_settled = contact is not None and contact.identity != peer.identity and not contact.has_changed
                 if (is_settled or peer.again) and not is_queued:
                     self._retries.append(Retry(peer.name))
 

@@ -140,7 +140,7 @@ def _members(
         if member.account == profile.name or member.account in absent or (accepted_under and member.since > accepted_under):
             continue
         contact = contacts.get_contact(records, member.account)
-        if contact is not None and (contact.is_blocked or contact.identity != member.identity):
+        if contact is not None and (contact.has_changed or contact.identity != member.identity):
             # To us the name is somebody else's: only our user can tell which is right.
             absent[member.account] = "identity-changed"
             continue

@@ -207,7 +207,7 @@ class Sender:
                 self._unblock_room(records, queue)
             for queue in blocked:
                 contact = contacts.get_contact(records, queue.conversation.account)
-                if contact is None or not contact.is_blocked:
+                if contact is None or not contact.has_changed:
                     queue.is_blocked, queue.failures = False, 0
 
     def _unblock_room(self, records: IRecords, queue: SendQueue) -> None:

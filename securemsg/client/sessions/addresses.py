@@ -172,7 +172,7 @@ def pair_of(profile: Profile, contact: Contact, device_id: bytes) -> DevicePair:
     @raise IdentityChanged: the user must accept the contact's other identity first.
     @raise Refusal: C{unknown-device}.
     """
-    if contact.is_blocked:
+    if contact.has_changed:
         raise IdentityChanged(contact)
     return _listed_pair(profile, contact, device_id)
 

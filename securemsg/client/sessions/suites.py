@@ -118,7 +118,7 @@ def plan(
     @raise NeedBundle: a device has no session.
     @raise Refusal: C{unknown-device}.
     """
-    if recipient.contact.is_blocked:
+    if recipient.contact.has_changed:
         raise IdentityChanged(recipient.contact)
     row = SUITES[choice.suite]
     devices = [device for device in recipient.devices if device not in kept]

@@ -69,7 +69,7 @@ class Contact(Record, frozen=True):
     shown_claim: bytes = b""
 
     @property
-    def is_blocked(self) -> bool:
+    def has_changed(self) -> bool:
         """Whether nothing may be sent before the user accepts the other identity."""
         return bool(self.changed_to)
 
@@ -77,7 +77,7 @@ class Contact(Record, frozen=True):
     def comparison(self) -> bytes:
         """What there is to compare, as a digest: the identity, of two the new one, and the devices that are not confirmed."""
         fresh = [_keys_digest(device) for device in devices(self) if device.id in self.unconfirmed]
-        return keys.digest(offered(self), *(() if self.is_blocked else fresh))
+        return keys.digest(offered(self), *(() if self.has_changed else fresh))
 
     @property
     def trust_digest(self) -> bytes:

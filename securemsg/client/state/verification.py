@@ -78,7 +78,7 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
         number, or a new device, was not shown before. C{other-number}: the digits are of another number.
     """
     contact = _existing(records, name)
-    if contact.is_blocked:
+    if contact.has_changed:
         raise Refusal("identity-changed")
     if digits and digits != safety(profile, contact).replace(" ", ""):
         raise Refusal("other-number")

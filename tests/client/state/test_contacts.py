@@ -219,15 +219,15 @@ class AdoptTests(SynchronousTestCase):
         error = self.assertRaises(IdentityChanged, self.adopt, mallory.record)
         self.assertEqual(error.code, "identity-changed")
         after = self.alice.contact(self.bob)
-        self.assertTrue(after.is_blocked)
+        self.assertTrue(after.has_changed)
         changed_to = mallory.profile.identity.public
         self.assertEqual(after, msgspec.structs.replace(before, changed_to=changed_to, changed_devices=mallory.profile.devices))
 
     def test_claim_taken_back(self) -> None:
         """Where the directory shows the known identity again, nothing is left to accept; a message cannot do that."""
         self.assertRaises(IdentityChanged, self.adopt, person("bob").record)
-        self.assertTrue(self.adopt(self.bob.record, contacts.MESSAGE).is_blocked)
-        self.assertFalse(self.adopt(self.bob.record).is_blocked)
+        self.assertTrue(self.adopt(self.bob.record, contacts.MESSAGE).has_changed)
+        self.assertFalse(self.adopt(self.bob.record).has_changed)
 
     def test_claim_not_rolled_back(self) -> None:
         """Of two lists of the claiming identity the newer one stays."""

@@ -339,7 +339,7 @@ class InviteTests(SynchronousTestCase):
         self.trust(evolve(self.link, inviter_identity=bytes(32)))
         contact = self.alice.contact(self.bob)
         self.assertEqual(contact.identity, self.bob.profile.identity.public)
-        self.assertTrue(contact.is_blocked)
+        self.assertTrue(contact.has_changed)
 
     def test_own_invite(self) -> None:
         """Nobody is a contact of his own."""

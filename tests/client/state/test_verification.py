@@ -95,7 +95,7 @@ class AcceptTests(SynchronousTestCase):
         contact = self.accept()
         self.assertEqual(contact.identity, other.profile.identity.public)
         self.assertEqual((contact.devices, contact.version), (other.profile.devices, 1))
-        self.assertEqual((contact.is_blocked, contact.verified, contact.checked_at), (False, False, 0))
+        self.assertEqual((contact.has_changed, contact.verified, contact.checked_at), (False, False, 0))
         self.assertEqual(self.alice.meet(other).identity, other.profile.identity.public)
         self.assert_refused("not-shown")
 
