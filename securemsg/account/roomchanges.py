@@ -55,12 +55,13 @@ class RoomChanges:
             room = room or steps.create(records, profile, alias, title, int(self._now()))
         return await self._until_made(room)
 
-    async def join(self, what: str, alias: str) -> Room:
+    async def join(self, what: str, alias: str, by: str = "") -> Room:
         """
         Accept an invitation, or show a link; then wait until an admin has added us. If that was asked before, only wait.
 
         @param what: the name of a room, or a link.
         @param alias: what we want to call it; empty: what its title, or else its id, proposes.
+        @param by: of several who have invited us, who is asked; empty: there is one.
         @raise SecuremsgError: it is refused; or C{not-added}.
         """
         alias = alias.removeprefix(ROOM_MARK)
@@ -76,12 +77,14 @@ class RoomChanges:
                 raise _usage(f"you are in {known.name} already")
             if known is not None and known.alias and alias not in ("", known.alias):
                 raise _usage(f"you call this room {known.name} already", "omit --as")
-            if known is not None and known.state is RoomState.ASKED and (link is None or known.step):
+            if known is not None and known.state is RoomState.ASKED and (link is None or known.step) and not by:
                 room = known
+            elif known is not None and known.state is RoomState.ASKED and link is None:
+                room = self._ask(records, profile, known, link, alias, by)
             elif known is not None and known.state not in admitted and (known.is_member or link is None):
                 raise not_in_room(known, profile.name)
             else:
-                room = self._ask(records, profile, known, link, alias)
+                room = self._ask(records, profile, known, link, alias, by)
         return await self._until_added(room)
 
     def _is_invited(self, name: str) -> bool:
@@ -92,13 +95,18 @@ class RoomChanges:
         except Refusal:
             return False
 
-    def _ask(self, records: IRecords, profile: Profile, known: Room | None, link: RoomLink | None, alias: str) -> Room:
+    def _ask(
+        self, records: IRecords, profile: Profile, known: Room | None, link: RoomLink | None, alias: str, by: str
+    ) -> Room:
         """Ask to be added, to a room that we are invited to or have a link of."""
         now = int(self._now())
         if link is None:
             assert known is not None, "it was found"
+            inviters = [known.inviter, *(each.account for each in known.others)]
+            if by not in ("", *inviters) or (not by and len(inviters) > 1):
+                raise _usage(f"{' and '.join(inviters)} invited you", f"choose whom to ask: --by {inviters[0]}")
             with explained(ROOM_MARK + (alias or store.suggested_alias(known.title))):
-                return joining.accept(records, profile, known, alias, now)
+                return joining.accept(records, profile, known, alias, now, by)
         if link.account == profile.name:
             raise _usage("this link is your own", "pass it on to others")
         with explained(ROOM_MARK + alias if alias else link.account):
@@ -228,7 +236,8 @@ class RoomChanges:
                 raise not_in_room(room, profile.name)
             if without and newest.body.member(without) is None:
                 raise _no_member(room, without)
-            new = joining.renew(records, profile, room, without, int(self._now()))
+            begun = [each for each in store.all_rooms(records) if each.renews == room.id and each.state is RoomState.ASKED]
+            new = begun[0] if begun else joining.renew(records, profile, room, without, int(self._now()))
         made = await self._until_made(new)
         names = [member.account for member in newest.body.members]
         await self._until(
@@ -311,6 +320,8 @@ class RoomChanges:
             f"{room.inviter}'s client adds you as soon as it runs; you need not repeat this; to withdraw your request:"
             f" securemsg room leave '{room.name}'"
         )
+        for other in room.others:
+            hint += f"; {other.account} invited you, too: securemsg room join '{room.name}' --by {other.account}"
         late = error_for("not-added", room.name, hint=hint)
         await self._until(lambda records: self._current(records, room).state is RoomState.IN, hint, room, late)
         return find(self._store, room.name)

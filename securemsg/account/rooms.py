@@ -134,11 +134,9 @@ def join_command(room: Room) -> str:
 
 
 def command_for(room_id: bytes, title: str) -> str:
-    """The command that accepts an invitation to a room of this title."""
-    name = store.suggested_alias(title)
-    if name:
-        return f"securemsg room join '{ROOM_MARK}{name}'"
-    return f"securemsg room join {room_id.hex()[:8]} --as NAME"
+    """The command that accepts an invitation to a room of this title, which other rooms may have, too."""
+    command = f"securemsg room join {room_id.hex()[:8]}"
+    return command if store.suggested_alias(title) else f"{command} --as NAME"
 
 
 def trouble(room: Room) -> SecuremsgError | None:

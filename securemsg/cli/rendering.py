@@ -63,7 +63,7 @@ def _facts_of(message: Received) -> dict[str, object]:
         event = message.event
         changed = {"event": event.decision, "author": event.author, "names": list(event.names), "title": event.title}
         is_admin, has_link = (event.is_on if event.decision == kind else None for kind in ("role", "link"))
-        return {"kind": "room", **changed, "is_admin": is_admin, "has_link": has_link}
+        return {"kind": "room", **changed, "gone": list(event.gone), "is_admin": is_admin, "has_link": has_link}
     if message.invite is not None:
         invite = message.invite
         facts = {"room_id": invite.room.hex(), "title": invite.title, "members": list(invite.members)}

@@ -67,7 +67,8 @@ def room_text(room: Room, names: list[str], unread: int, wanted: list[_Wanted], 
     """A room, for people."""
     match room.state:
         case RoomState.INVITED:
-            state = f"{room.inviter} invites you; join: {join_command(room)}"
+            inviters = " and ".join([room.inviter, *(each.account for each in room.others)])
+            state = f"{inviters} invited you; join: {join_command(room)}"
         case RoomState.ASKED if room.inviter == own:
             state = "waiting for the server"
         case RoomState.ASKED:

@@ -88,7 +88,7 @@ class ListTests(PrintedCase):
             ({"state": RoomState.LEAVING}, "1 member, leaving"),
             ({"state": RoomState.ASKED}, "waiting for the server"),
             ({"state": RoomState.ASKED, "inviter": "ben"}, "waiting for ben to add you"),
-            ({"state": RoomState.INVITED}, "ben invites you; join: securemsg room join '#team'"),
+            ({"state": RoomState.INVITED}, "ben invited you; join: securemsg room join '#team'"),
             ({"state": RoomState.FORKED}, "securemsg room follow '#team'"),
             ({"state": RoomState.BROKEN, "code": "room-list-missing"}, "nobody has the newest member list of #team"),
         ):
@@ -166,12 +166,12 @@ class LineTests(PrintedCase):
         self.assertEqual(row.status, Status.ACCEPTED)
 
     def test_invite(self) -> None:
-        """An invitation names the command that joins; where the title makes no name, by the id."""
+        """An invitation names the command that joins, by the id; where the title makes no name, with one to choose."""
         invite = RoomInvite(bytes(range(16)), "Our team!", ("ben", "cleo"), ListMark(1, bytes(32)), b"")
         said = Received(1, bytes(16), "ben", "ada", 0, 0, "", Kind.INVITE, False, "pqxdh", 0, "", invite=invite)
-        text = "-- ben invites you to the room Our team! (ben, cleo); join: securemsg room join '#our-team'"
+        text = "-- ben invites you to the room Our team! (ben, cleo); join: securemsg room join 00010203"
         self.assertTrue(received_text(said).endswith(text), received_text(said))
-        self.assertEqual(line_record(said, "ada")["join"], "securemsg room join '#our-team'")
+        self.assertEqual(line_record(said, "ada")["join"], "securemsg room join 00010203")
         self.assertEqual(command_for(bytes(range(16)), "???"), "securemsg room join 00010203 --as NAME")
 
 

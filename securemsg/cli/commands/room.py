@@ -112,10 +112,11 @@ def invite(ctx: click.Context, room: str, who: tuple[str, ...]) -> int:
 @room.command()
 @click.argument("room", metavar="ROOM|LINK")
 @click.option("--as", "alias", type=ROOM, metavar="NAME", help="What you want to call it.")
+@click.option("--by", type=NAME, metavar="WHO", help="Whose invitation to accept, if several members have invited you.")
 @json_row
 @shared
 @click.pass_context
-def join(ctx: click.Context, room: str, alias: str | None) -> int:
+def join(ctx: click.Context, room: str, alias: str | None, by: str | None) -> int:
     """
     Accept an invitation to ROOM, or show LINK to the admin whom it names, and wait until you are added. With - the link is read
     from standard input, where no other user can see it.
@@ -126,7 +127,7 @@ def join(ctx: click.Context, room: str, alias: str | None) -> int:
     what = what if what.startswith(LINK_PREFIX) else ROOM.convert(what, None, ctx)
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
-        joined = await rooms.join(what, alias or "")
+        joined = await rooms.join(what, alias or "", by or "")
         return _done(context, joined, f"you are in {joined.name}; see who else is: securemsg room members '{joined.name}'")
 
     return _run(ctx, work)
@@ -220,7 +221,9 @@ def link(ctx: click.Context, room: str, new: bool, off: bool) -> int:
 @shared
 @click.pass_context
 def renew(ctx: click.Context, room: str, without: str | None) -> int:
-    """Make a new room in the place of ROOM, which is broken or forked, and invite its members."""
+    """
+    Make a new room in the place of ROOM, and invite its members: those who find ROOM broken or forked, too, join by themselves.
+    """
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
         made = await rooms.renew(room, without or "")

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from securemsg.client.receiving import rooms
 from securemsg.client.receiving.listchecks import check_lists
+from securemsg.client.rooms import ordering
 from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
@@ -170,6 +171,8 @@ def _open(records: IRecords, profile: Profile, delivery: Deliver, now: int, wait
         content = decode_record(Content, suites.open_common(delivery.common, opened.content_key))
         conversation = _check(records, profile, opened, content, item)
     except Refusal as refusal:
+        if item is not None:
+            ordering.spoiled(records, profile, item, opened.contact.name, now)
         raise Refusal("bad-content") from refusal
     if item is None and conversation.is_room and not rooms.is_asked_for(records, opened, content, now):
         return Change(delivery.account)

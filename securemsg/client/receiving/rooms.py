@@ -53,11 +53,8 @@ def may_open(records: IRecords, profile: Profile, delivery: Deliver, now: int, w
     assert item is not None, "a delivery of a room"
     room = store.get_room(records, item.room)
     mark = ListMark(item.n, item.digest)
-    if room is not None and room.is_hearsay and mark != room.mark:
-        if item.n < room.mark.version:
-            # It was on its way, or nobody but one member goes by the list that takes us out.
-            raise Refusal("room-behind")
-        room = ordering.come_back(records, profile, room)
+    if room is not None and room.is_hearsay and room.state is RoomState.OUT and not waited:
+        room = ordering.come_back(records, room)
     if room is None or room.state in (RoomState.INVITED, RoomState.OUT) or delivery.account == profile.name:
         return False
     if not room.mark.version:

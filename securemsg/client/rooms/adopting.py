@@ -60,10 +60,12 @@ def adopt(records: IRecords, profile: Profile, room: Room, listing: RoomList, no
         server_mark=room.server_mark if is_behind else listing.mark,
         behind_since=room.behind_since if is_behind else 0,
         asked=room.asked if is_behind else 0,
+        is_trying=False,
         code="",
         culprit="",
         secret=room.secret if has_link else b"",
         is_hearsay=False,
+        others=(),
     )
     store.put_room(records, room)
     if before is None and own is not None and room.state is RoomState.LEAVING:

@@ -59,14 +59,10 @@ def maintain(records: IRecords, profile: Profile, room: Room, now: int) -> None:
     candidates = _candidates(records, profile, room)
     if not candidates:
         return
-    # Once all were asked, the server is: it may have named a list that nobody has made.
-    turn = room.asked % (len(candidates) + 1)
-    room = replace(room, asked=room.asked + 1, asked_at=now)
-    if turn < len(candidates):
-        asked = ListRequest(room.id, _from(records, profile, room))
-        rows.write(records, profile, direct(candidates[turn]), Kind.ASK, asked, now)
-    elif room.state in (RoomState.IN, RoomState.LEAVING):
-        room = replace(room, server_mark=room.mark)
+    asked = ListRequest(room.id, _from(records, profile, room))
+    rows.write(records, profile, direct(candidates[room.asked % len(candidates)]), Kind.ASK, asked, now)
+    # Once all were asked, the server is tried: it may have named a list that nobody has made.
+    room = replace(room, asked=room.asked + 1, asked_at=now, is_trying=room.asked + 1 >= len(candidates))
     store.put_room(records, room)
 
 
@@ -174,11 +170,14 @@ def take_lists(records: IRecords, profile: Profile, contact: Contact, body: Room
         store.forget_pages(records, room)
         return None
     last, was_in = chain[-1], room.state is not RoomState.LEAVING
-    if not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
-        # Nobody on the newest list sends us anything any more: there is no other way to hear of it.
-        room = _adopt_all(records, profile, room, chain[1:], now)
-        room = replace(room, is_hearsay=room.state is RoomState.OUT and was_in)
+    is_named = any(each.mark == room.server_mark for each in chain[1:])
+    if not is_named and not last.body.stands(profile.name, profile.identity.public) and room.state is not RoomState.FORKED:
+        # Nobody on the newest list sends us anything any more: there is no other way to hear of it. The server has not named
+        # these lists, so that nothing of them is kept: whoever made them up would lead us astray.
+        room = replace(room, state=RoomState.OUT, code="", culprit="", is_hearsay=was_in)
         store.put_room(records, room)
+        store.forget_pages(records, room)
+        events.note(records, profile, room, chain[-2], last, now)
         return room
     # What leads further than the server has said may never have been a step.
     ordered = next((index for index, each in enumerate(chain) if each.mark == room.server_mark), 0)

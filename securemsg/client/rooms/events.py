@@ -23,6 +23,8 @@ from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.messages import Code, Name, Record
 
 TWO_LISTS = "two-lists"
+# Lists were skipped, because nobody keeps so many: who has come and gone since.
+SKIPPED = "skipped"
 # What a client decides by itself, so that its user has to be told: somebody has accepted an invitation, or left.
 BY_CLIENTS = frozenset({"added", "left"})
 
@@ -35,6 +37,7 @@ class RoomEvent(Record, frozen=True):
     @ivar names: whom it is about.
     @ivar title: of the room, from then on.
     @ivar is_on: of C{role}: whether they are admins now; of C{link}: whether there is one.
+    @ivar gone: of L{SKIPPED}: who is not in it any more.
     """
 
     decision: Code
@@ -42,6 +45,7 @@ class RoomEvent(Record, frozen=True):
     names: tuple[Name, ...]
     title: str
     is_on: bool = False
+    gone: tuple[Name, ...] = ()
 
 
 def words(event: RoomEvent, own: str) -> str:
@@ -69,6 +73,10 @@ def words(event: RoomEvent, own: str) -> str:
             return f"{author} renamed the room to {event.title}"
         case "link":
             return f"{author} made a link to this room" if event.is_on else f"{author} withdrew the link to this room"
+        case "skipped":
+            came = f"; joined since: {', '.join(event.names)}" if event.names else ""
+            went = f"; no longer members: {', '.join(event.gone)}" if event.gone else ""
+            return f"changes to this room were skipped, because nobody keeps so many{came}{went}"
         case "fresh":
             return f"{author} removed a device of {'your' if author == 'you' else 'their'} account"
         case _:
@@ -80,6 +88,11 @@ def words(event: RoomEvent, own: str) -> str:
 
 def note(records: IRecords, profile: Profile, room: Room, before: RoomList | None, after: RoomList, now: int) -> None:
     """Keep in history what a list has changed; what the user has not decided is unread."""
+    if before is not None and after.body.n > before.body.n + 1:
+        old, new = ({member.account: member.since for member in each.body.members} for each in (before, after))
+        came = tuple(name for name, since in new.items() if old.get(name) != since)
+        gone = tuple(name for name in old if name not in new)
+        _keep(records, profile, room, after, RoomEvent(SKIPPED, after.body.author, came, after.body.title, gone=gone), now)
     _keep(records, profile, room, after, _event(profile, before, after), now)
 
 

@@ -20,7 +20,7 @@ from securemsg.client.state import contacts
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
-from securemsg.client.state.records import remove_row
+from securemsg.client.state.records import HISTORY, remove_row
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -113,15 +113,22 @@ def invite(records: IRecords, profile: Profile, room: Room, account: str, now: i
     rows.write(records, profile, direct(account), Kind.INVITE, invitation, now)
 
 
-def accept(records: IRecords, profile: Profile, room: Room, alias: str, now: int) -> Room:
+def accept(records: IRecords, profile: Profile, room: Room, alias: str, now: int, by: str = "") -> Room:
     """
     Accept an invitation.
 
     @param alias: what we call the room; empty: what its title proposes.
-    @raise Refusal: C{bad-request}: we were not invited. Or see L{store.check_alias}.
+    @param by: of several who have invited us, whose; empty: there is one.
+    @raise Refusal: C{bad-request}: we were not invited, or by several, or not by this one. Or see L{store.check_alias}.
     """
-    if room.state is not RoomState.INVITED:
+    if room.state is not RoomState.INVITED and not (room.state is RoomState.ASKED and room.others):
         raise Refusal("bad-request")
+    inviters = (store.Inviter(room.inviter, room.identity), *room.others)
+    chosen = [each for each in inviters if by in ("", each.account)]
+    if len(chosen) != 1:
+        raise Refusal("bad-request")
+    others = tuple(each for each in inviters if each != chosen[0])
+    room = replace(room, inviter=chosen[0].account, identity=chosen[0].identity, others=others)
     return _ask_to_be_added(records, profile, room, alias, RoomAccept(room.id, b""), now)
 
 
@@ -152,7 +159,7 @@ def _ask_to_be_added(
 ) -> Room:
     if not room.alias:
         room = store.name_room(records, room, alias or store.suggested_alias(room.title))
-    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, seen=0, step=0, repeating=0, code="")
+    room = replace(room, state=RoomState.ASKED, mark=store.NO_LIST, seen=0, step=0, repeating=0, code="", is_hearsay=False)
     room = replace(room, server_mark=store.NO_LIST, behind_since=0, asked_at=now)
     store.forget_lists(records, room)
     store.put_room(records, room)
@@ -166,12 +173,18 @@ def leave(records: IRecords, profile: Profile, room: Room, now: int) -> Room | N
     we are out again.
 
     @return: the room; C{None}: it is forgotten.
+    @raise Refusal: C{room-removal-waits}. C{not-in-room}: we are out of it, and it is not forgotten while there are messages.
     """
     newest = store.newest(records, room)
     if room.state is RoomState.ASKED and room.step:
         # Nobody but the server has seen it.
         remove_row(records, room.step)
         room = replace(room, state=RoomState.OUT)
+    if changes.removes_anybody(records, room):
+        # Else who is to be removed would get what waits for that.
+        raise Refusal("room-removal-waits")
+    if room.state is RoomState.OUT and records.count(HISTORY, room.conversation.bucket):
+        raise Refusal("not-in-room")
     is_withdrawn = room.state is RoomState.LEAVING and newest is None
     if room.state is RoomState.OUT or is_withdrawn or (room.state is RoomState.INVITED and not room.alias):
         forget(records, room)
@@ -275,10 +288,10 @@ def free_alias(records: IRecords, room: Room) -> str:
 def take_invite(records: IRecords, profile: Profile, contact: Contact, body: RoomInvite, now: int) -> None:
     """An admin asks us to join. In the place of a room that is of no use any more we accept by ourselves, once."""
     known = store.get_room(records, body.room)
-    if known is not None and (known.is_member or known.state is RoomState.ASKED):
+    if known is not None and (known.is_member or (known.state is RoomState.ASKED and known.inviter == profile.name)):
         return
-    if known is not None and known.state is RoomState.INVITED and known.inviter != contact.name:
-        # Whoever answers the first must not come to another.
+    if known is not None and known.state in (RoomState.INVITED, RoomState.ASKED):
+        _note_inviter(records, profile, known, contact, now)
         return
     if known is None and len(store.all_rooms(records)) >= store.MAX_ROOMS:
         return
@@ -305,6 +318,19 @@ def take_invite(records: IRecords, profile: Profile, contact: Contact, body: Roo
         accept(records, profile, room, "" if room.alias else free_alias(records, old), now)
 
 
+def _note_inviter(records: IRecords, profile: Profile, room: Room, contact: Contact, now: int) -> None:
+    """
+    Somebody invites us where an invitation or a request of ours waits. Whoever answers the first must not come to another: the
+    user chooses. Whom we have asked already is asked again.
+    """
+    inviter = store.Inviter(contact.name, contact.identity)
+    if room.inviter == contact.name:
+        if room.state is RoomState.ASKED and room.identity in (b"", contact.identity):
+            rows.write(records, profile, direct(contact.name), Kind.ACCEPT, RoomAccept(room.id, b""), now)
+    elif inviter not in room.others:
+        store.put_room(records, replace(room, others=(*room.others, inviter)[-store.MAX_INVITERS :]))
+
+
 def _may_renew(records: IRecords, old: Room, contact: Contact) -> bool:
     """Whether somebody is an admin of the last valid list of a room that is broken or forked."""
     newest = store.newest(records, old)
@@ -318,7 +344,8 @@ def take_accept(records: IRecords, profile: Profile, contact: Contact, body: Roo
     """Somebody wants to be added: whom we have invited, or who shows the secret of the link."""
     room = store.get_room(records, body.room)
     newest = None if room is None else store.newest(records, room)
-    if room is None or newest is None or not room.is_member:
+    own = None if newest is None else newest.body.member(profile.name)
+    if room is None or newest is None or not room.is_member or own is None or not own.is_admin:
         return
     is_invited = store.invited_at(records, room, contact.name) is not None
     has_secret = keys.sha256(body.secret) == newest.body.link

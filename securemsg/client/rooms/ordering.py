@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import rows, store
 from securemsg.client.rooms.store import Room, RoomState
-from securemsg.client.state import quarantine
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
@@ -34,12 +33,13 @@ def note_server_mark(records: IRecords, profile: Profile, room: Room, mark: List
         if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.server_mark.version:
+        room = replace(room, is_trying=False)
         # Where it names one again that nobody has, the day that we wait began before.
         is_again = room.behind_since and 0 <= now - room.asked_at < DAY
         room = replace(room, server_mark=mark, behind_since=room.behind_since if is_again else now, server_mark_by=by)
-    elif mark == room.server_mark and by:
+    elif mark == room.server_mark:
         # A refusal names nobody.
-        room = replace(room, server_mark_by=by)
+        room = replace(room, server_mark_by=by or room.server_mark_by, is_trying=False)
     store.put_room(records, room)
     return room
 
@@ -59,21 +59,27 @@ def take_back(records: IRecords, room: Room) -> None:
     is_missing = room.state is RoomState.BROKEN and room.code == LIST_MISSING
     if is_missing:
         room = replace(room, state=RoomState.IN, code="", culprit="")
-    store.put_room(records, replace(room, server_mark=room.mark, behind_since=0, asked=0))
+    store.put_room(records, replace(room, server_mark=room.mark, behind_since=0, asked=0, is_trying=False))
 
 
-def come_back(records: IRecords, profile: Profile, room: Room) -> Room:
-    """The server delivers to us as to a member, though we were told that we are out: forget the lists that say so."""
-    n = room.mark.version
-    while n and (listing := store.list_at(records, room, n)) is not None:
-        if listing.body.stands(profile.name, profile.identity.public):
-            store.forget_lists(records, room, n)
-            room = replace(room, state=RoomState.IN, mark=listing.mark, server_mark=listing.mark, is_hearsay=False)
-            store.put_room(records, room)
-            for member in listing.body.members:
-                quarantine.mark_for_retry(records, member.account)
-            return room
-        n -= 1
+def accepted(records: IRecords, room_id: bytes, n: int) -> None:
+    """The server has taken a message under the list of this number."""
+    room = store.get_room(records, room_id)
+    if room is not None and room.is_trying and n == room.mark.version:
+        take_back(records, room)
+
+
+def spoiled(records: IRecords, profile: Profile, item: RoomItem, by: str, now: int) -> None:
+    """What came as a step cannot be read: the list that the server has ordered has to come from another member."""
+    room = store.get_room(records, item.room)
+    if room is not None and room.is_member and item.step is not None:
+        note_server_mark(records, profile, room, ListMark(item.n, item.digest), by, now)
+
+
+def come_back(records: IRecords, room: Room) -> Room:
+    """The server delivers to us as to a member, though a member has told us that we are out."""
+    room = replace(room, state=RoomState.IN, is_hearsay=False)
+    store.put_room(records, room)
     return room
 
 

@@ -83,7 +83,8 @@ def count_pending(records: IRecords) -> int:
     """How many changes of our rooms may be made now."""
     if not changes.is_any_pending(records):
         return 0
-    return sum(len(_grantable(records, room)) for room in store.all_rooms(records) if not room.is_behind)
+    rooms = [room for room in store.all_rooms(records) if not room.is_behind and not lacks_proof(records, room)]
+    return sum(len(_grantable(records, room)) for room in rooms)
 
 
 def lacks_proof(records: IRecords, room: Room) -> bool:

@@ -47,6 +47,8 @@ MAX_ROOMS = 500
 # Of these, the newest invitations that wait for an answer.
 MAX_INVITED = 100
 MAX_INVITED_BY_ONE = 10
+# Accounts that have invited us to one room.
+MAX_INVITERS = 10
 # Lists that are kept whole, for members who were away.
 MAX_KEPT = 100
 # Digits of an id that may stand for it.
@@ -66,14 +68,22 @@ class RoomState(enum.StrEnum):
     FORKED = "forked"       # the server shows another list than we have
 
 
+class Inviter(Private, frozen=True):
+    """Somebody who has invited us to a room: account and identity."""
+
+    account: Name
+    identity: Key
+
+
 class Room(Private, frozen=True):
     """
     A room. Bucket: its id.
 
     @ivar alias: what we call it, without the mark; empty while it was only proposed to us.
     @ivar title: of the newest list, or of the invitation.
-    @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us.
+    @ivar inviter: whom we asked to add us, and from whom alone we take our first list; or who has invited us first.
     @ivar identity: that C{inviter} must have, as the link or the invitation says.
+    @ivar others: who else has invited us since, and may be asked in the place of C{inviter}.
     @ivar mark: the newest list that we have.
     @ivar server_mark: the newest that the server has named; C{behind_since}: since when we lack it; C{server_mark_by}: who goes
         by it, as the server says.
@@ -88,7 +98,8 @@ class Room(Private, frozen=True):
     @ivar secret: of the link, where we have made it, or come by one.
     @ivar renews: the room that this one takes the place of; empty: none.
     @ivar is_unsupported: the server, when we were connected last, did not support rooms.
-    @ivar is_hearsay: a member says that we are out, and the server has not shown otherwise.
+    @ivar is_hearsay: we are out, as a member says by a list that the server has not named; ours is still the one before it.
+    @ivar is_trying: nobody has the list that the server has named: messages are sent by ours, to see whether it takes them.
     @ivar follows_server: the server's lists are to be followed from the last common one on.
     """
 
@@ -98,6 +109,7 @@ class Room(Private, frozen=True):
     state: RoomState
     inviter: Name = ""
     identity: bytes = b""
+    others: tuple[Inviter, ...] = ()
     mark: ListMark = NO_LIST
     server_mark: ListMark = NO_LIST
     behind_since: Counter = 0
@@ -115,6 +127,7 @@ class Room(Private, frozen=True):
     secret: bytes = b""
     renews: bytes = b""
     follows_server: bool = False
+    is_trying: bool = False
     is_unsupported: bool = False
     is_hearsay: bool = False
 
@@ -143,7 +156,7 @@ class Room(Private, frozen=True):
     def may_send(self) -> bool:
         """Whether messages may be sealed under its newest list."""
         is_in = self.state in (RoomState.IN, RoomState.LEAVING)
-        return is_in and bool(self.mark.version) and not self.is_behind and not self.repeating
+        return is_in and bool(self.mark.version) and (self.is_trying or not self.is_behind) and not self.repeating
 
     @property
     def is_behind(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from securemsg.client.rooms import steps
+from securemsg.client.rooms import ordering, steps
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import chain_digest
 from securemsg.client.state.profile import Profile
@@ -72,6 +72,7 @@ def accepted(
         absent = {each.account: each.code for each in missed}
         left_out = (*sealed.left_out, *(LeftOut(account, code) for account, code in absent.items()))
         done = msgspec.structs.replace(done, accepted_under=sealed.room.n, missed=left_out)
+        ordering.accepted(records, sealed.room.room, sealed.room.n)
     save(records, HISTORY, row.bucket, done, row.history)
     return done.status is not history.status
 

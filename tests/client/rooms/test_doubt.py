@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from securemsg.account.flush import unsent
 from securemsg.client.rooms import changes, joining, rows, steps, store
+from securemsg.client.rooms.catchup import ASK_PAUSE
 from securemsg.client.rooms.changes import ChangeKind, PendingChange
-from securemsg.client.rooms.store import RoomState
+from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
-from securemsg.protocol.rooms import RoomAccept
+from securemsg.protocol.rooms import RoomAccept, RoomInvite
 from tests.client.rig import User
 from tests.client.rooms.case import RoomCase
+from tests.client.rooms.test_catchup import is_step, spoiled
 
 
 class DoubtCase(RoomCase):
@@ -66,7 +66,8 @@ class RemovalTests(DoubtCase):
         room = self.room(self.ben)
         for admin in (self.ada, self.ben):
             self.change(admin, joining.invite, room, "dan")
-        self.change(self.dan, joining.accept, self.room(self.dan, room.id.hex()), "team")
+        known = self.room(self.dan, room.id.hex())
+        self.change(self.dan, lambda records, profile, now: joining.accept(records, profile, known, "team", now, "ada"))
         self.pass_time()
         self.assertEqual(self.room(self.dan).state, RoomState.IN)
         self.decide(self.ada, ChangeKind.REMOVE, "dan")
@@ -101,6 +102,15 @@ class LinkTests(DoubtCase):
         self.assertEqual(self.newest(self.ada).body.link, b"")
         self.assertEqual(self.members(self.ada), ["ada", "ben", "cleo"])
 
+    def test_shown_to_a_member(self) -> None:
+        """Who is no admin does nothing for somebody who shows the secret of the link, and is told of nothing."""
+        link, _ = self.change(self.ada, joining.new_link, self.room(self.ada))
+        self.pass_time()
+        self.accept(self.dan, self.ben, link.secret)
+        with self.ben.store.inner.reading() as records:
+            room = store.find_room(records, "team")
+            self.assertEqual((changes.pending(records, room), changes.failed(records, room)), ([], []))
+
     def test_of_another_identity(self) -> None:
         """A link that gives an admin whom we know another identity is refused, and nothing is sent."""
         link = joining.RoomLink(keys.random_id(), bytes(32), "ada", keys.SigningKey(keys.random_bytes(32)).public)
@@ -133,6 +143,26 @@ class WaitingTests(DoubtCase):
         self.assertEqual((unsent(self.ada.store), self.room(self.ben).title), (0, "New"))
 
 
+class AbsenceTests(DoubtCase):
+    """Nobody is there who could give a list."""
+
+    def test_answered_late(self) -> None:
+        """A message under a list that is lacking is read once somebody is there, however often all were asked in vain."""
+        assert self.cleo.wire is not None, "connected"
+        self.cleo.wire.to_client = spoiled(is_step)
+        self.decide(self.ada, ChangeKind.TITLE, text="New")
+        self.cleo.disconnect()
+        self.ada.send("#team", "important")
+        for user in (self.ada, self.ben):
+            user.disconnect()
+        self.cleo.connect()
+        for _ in range(4):
+            self.world.advance(ASK_PAUSE + 1, ticks=4)
+        self.ada.connect()
+        self.pass_time(60)
+        self.assertEqual(self.said(self.cleo), ["important"])
+
+
 class LeavingTests(DoubtCase):
     """Whoever declines, or leaves what hardly is."""
 
@@ -145,11 +175,63 @@ class LeavingTests(DoubtCase):
         self.assertEqual(self.room(self.ben).state, RoomState.OUT)
 
     def test_second_inviter(self) -> None:
-        """An invitation that waits stays that of whoever made it."""
+        """Who is invited by two chooses one, and may choose the other later: one of them may be out of the room by now."""
         self.decide(self.ada, ChangeKind.ADMIN, "ben")
-        for admin in (self.ada, self.ben):
-            self.change(admin, joining.invite, self.room(admin), "dan")
-        self.assertEqual(self.room(self.dan, self.room(self.ada).id.hex()).inviter, "ada")
+        room = self.room(self.ben)
+        self.decide(self.ada, ChangeKind.NO_ADMIN, "ben")
+        self.invite(self.ben, room)
+        self.change(self.ada, joining.invite, room, "dan")
+        known = self.room(self.dan, room.id.hex())
+        self.assertEqual((known.inviter, [each.account for each in known.others]), ("ben", ["ada"]))
+        with self.assertRaises(Refusal):
+            self.change(self.dan, joining.accept, known, "team")
+        self.change(self.dan, lambda records, profile, now: joining.accept(records, profile, known, "team", now, "ben"))
+        self.pass_time()
+        self.assertEqual(self.room(self.dan).state, RoomState.ASKED)
+        known = self.room(self.dan)
+        self.change(self.dan, lambda records, profile, now: joining.accept(records, profile, known, "", now, "ada"))
+        self.pass_time()
+        self.assertEqual((self.room(self.dan).state, self.room(self.dan).others), (RoomState.IN, ()))
+
+    def test_invited_again(self) -> None:
+        """Who was asked in vain and invites again is asked again."""
+        room = self.room(self.ada)
+        link = joining.RoomLink(room.id, bytes(32), "ada", self.ada.profile().identity.public)
+        self.change(self.dan, joining.join, link, "team")
+        self.pass_time()
+        self.assertEqual(self.room(self.dan).state, RoomState.ASKED)
+        self.change(self.ada, joining.invite, room, "dan")
+        self.pass_time()
+        self.assertEqual(self.room(self.dan).state, RoomState.IN)
+
+    def test_many_inviters(self) -> None:
+        """No more of those who invite are kept than has a limit."""
+        room = self.room(self.ada)
+        for number in range(store.MAX_INVITERS + 3):
+            [user] = self.people(f"user{number}")
+            self.invite(user, room)
+        self.assertEqual(len(self.room(self.dan, room.id.hex()).others), store.MAX_INVITERS)
+
+    def invite(self, user: User, room: Room) -> None:
+        """Somebody invites Dan, whatever his client says to that."""
+        body = RoomInvite(room.id, "Team", (), room.mark, b"")
+
+        def write(records: IRecords, profile: Profile, now: int) -> None:
+            rows.write(records, profile, direct("dan"), Kind.INVITE, body, now)
+
+        self.change(user, write)
+
+    def test_removal_waits(self) -> None:
+        """Who leaves while a removal waits, and messages behind it, is told so: else they would go to who is removed."""
+        self.ada.disconnect()
+        self.want(self.ada, PendingChange(ChangeKind.REMOVE, "ben", is_ours=True))
+        self.ada.send("#team", "not for ben")
+        with self.assertRaises(Refusal) as caught:
+            self.change(self.ada, joining.leave, self.room(self.ada))
+        self.assertEqual(caught.exception.code, "room-removal-waits")
+        self.ada.connect()
+        self.pass_time()
+        self.assertEqual((self.said(self.ben), self.said(self.cleo)), ([], ["not for ben"]))
 
     def test_not_made_yet(self) -> None:
         """Who leaves a room before the server has taken it is not in it later."""
@@ -246,12 +328,9 @@ class FailedTests(DoubtCase):
         """With a room goes all that was wanted of it, and whom we had invited."""
         self.test_told()
         self.change(self.ada, joining.invite, self.room(self.ada), "eve")
-        for user in (self.ben, self.cleo):
-            self.decide(self.ada, ChangeKind.REMOVE, user.name)
         room = self.room(self.ada)
-        for _ in range(2):
-            self.change(self.ada, joining.leave, room)
-            room = replace(room, state=RoomState.OUT)
+        with self.ada.store.writing() as records:
+            joining.forget(records, room)
         with self.ada.store.inner.reading() as records:
             self.assertEqual((changes.failed(records, room), store.invited_at(records, room, "eve")), ([], None))
 

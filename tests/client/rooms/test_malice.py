@@ -479,8 +479,9 @@ class NumberTests(MaliceCase):
         self.honest(self.cleo)
         for _ in range(4):
             self.world.advance(ASK_PAUSE + 1, ticks=4)
-        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).is_behind), (RoomState.IN, False))
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).is_behind), (RoomState.IN, True))
         self.cleo.send("#team", "here")
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).is_behind), (RoomState.IN, False))
         self.ada.send("#team", "here, too")
         self.world.advance(PATIENCE * 2, ticks=4)
         self.assertEqual((self.said(self.cleo)[-1], self.said(self.ben)[-2:]), ("here, too", ["here", "here, too"]))
@@ -594,6 +595,47 @@ class StepTests(MaliceCase):
         self.pass_time()
         self.assertEqual((self.room(self.cleo).state, self.said(self.cleo)[-1]), (RoomState.IN, "are you there?"))
         self.assert_agreed(self.ada, self.ben, self.cleo)
+
+    def test_chain_never_stepped(self) -> None:
+        """Nor does it take any of the lists that lead there, however many they are."""
+        self.remember()
+        shown: list[SignedMemberList] = []
+        body, digest = self.before.body, self.before.digest
+        for number in range(5):
+            kept = body.members if number < 4 else body.members[:2]
+            decision = "fresh" if number < 4 else "removed"
+            body = replace(
+                body, n=body.n + 1, previous=digest, salt=keys.random_bytes(32), author="ada", decision=decision, members=kept,
+                device=self.ada.profile().device_id, statement=None, link=b"", next=keys.sha256(bytes(32)),
+            )  # fmt: skip
+            data = encode_record(body)
+            digest = keys.sha256(data)
+            profile = self.ada.profile()
+            signed = SignedMemberList(data, profile.devices, profile.device_key.sign(LIST_LABEL, data), bytes(32))
+            shown.append(lists.without_proof(signed))
+        with self.cleo.store.inner.reading() as records:
+            room = store.find_room(records, "team")
+        contact = self.known(self.cleo, self.ada)
+        assert contact is not None, "they have met"
+        profile = self.cleo.profile()
+        with self.cleo.store.writing() as records:
+            store.put_room(records, replace(room, server_mark=ListMark(2**40, bytes(32))))
+            catchup.take_lists(records, profile, contact, RoomLists(self.room_id, tuple(shown), 0), int(self.world.now()))
+        self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).mark), (RoomState.OUT, self.before.mark))
+        self.ben.send("#team", "are you there?")
+        self.pass_time()
+        self.assertEqual((self.room(self.cleo).state, self.said(self.cleo)[-1]), (RoomState.IN, "are you there?"))
+
+    def test_unreadable(self) -> None:
+        """A step whose list cannot be read: after a day it is known who has stepped."""
+        self.remember()
+        before = self.newest(self.ben)
+        item = self.item(RoomStep(before.signed.proof, bytes(32)), before.body.n + 1, bytes(32))
+        self.send(self.ben, self.content(self.ben, Kind.LIST, b"no list"), item, self.ada, self.cleo)
+        self.world.advance(PATIENCE + 2 * ASK_PAUSE, ticks=400)
+        for user in (self.ada, self.cleo):
+            room = self.room(user)
+            self.assertEqual((room.state, room.culprit, room.mark), (RoomState.BROKEN, "ben", self.before.mark))
 
     def test_never_stepped(self) -> None:
         """A list that is only shown to one, and was never a step, is not adopted: not even from an admin."""
@@ -766,21 +808,35 @@ class MemberTests(MaliceCase):
         self.send(self.ben, self.content(self.ben, Kind.TEXT, b"for cleo too"), self.item(), self.cleo)
         self.assertEqual(self.said(self.cleo), before)
 
+    def proofs_shown(self) -> list[bytes]:
+        """The proofs of the lists that anybody is shown from now on."""
+        proofs: list[bytes] = []
+        take = catchup.take_lists
+
+        def note(records: IRecords, profile: Profile, contact: Contact, body: RoomLists, now: int) -> Any:
+            proofs.extend(signed.proof for signed in body.lists)
+            return take(records, profile, contact, body, now)
+
+        self.patch(catchup, "take_lists", note)
+        return proofs
+
     def test_proof_when_told(self) -> None:
         """Who was taken out gets the list that says so without the proof by which it could step."""
+        proofs = self.proofs_shown()
         self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
-        self.assertEqual(self.newest(self.cleo).signed.proof, b"")
+        self.assertEqual(proofs[-1], b"")
 
     def test_proof_when_asked(self) -> None:
         """Nor does it get one when it asks."""
+        proofs = self.proofs_shown()
         self.lie(self.cleo, Deliver, spoil)
         self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         self.honest(self.cleo)
         self.cleo.send("#team", "am I in?")
         self.pass_time(30)
         self.assertEqual(self.room(self.cleo).state, RoomState.OUT)
-        self.assertEqual(self.newest(self.cleo).signed.proof, b"")
+        self.assertEqual(proofs[-1], b"")
 
     def test_old_list_as_step(self) -> None:
         """A member sends an old list once more, and the server says that it is a step: the room goes on."""
@@ -989,6 +1045,17 @@ class StrangerTests(MaliceCase):
             self.say(liar, Kind.INVITE, RoomInvite(new, "Team", ("cleo",), ListMark(1, bytes(32)), self.room_id), self.cleo)
             self.assertEqual(self.room(self.cleo, new.hex()).state, RoomState.INVITED)
         self.assertEqual(self.room(self.cleo).state, RoomState.BROKEN)
+
+    def test_renews_under_the_name(self) -> None:
+        """Nor does somebody else who has the name of an admin now."""
+        room, contact, profile = self.room(self.cleo), self.known(self.cleo, self.ada), self.cleo.profile()
+        assert contact is not None, "they have met"
+        new = keys.random_id()
+        body = RoomInvite(new, "Team", ("cleo",), ListMark(1, bytes(32)), self.room_id)
+        with self.cleo.store.writing() as records:
+            ordering.break_room(records, room, "bad-room-list", "ben")
+            joining.take_invite(records, profile, replace(contact, identity=bytes(32)), body, int(self.world.now()))
+        self.assertEqual(self.room(self.cleo, new.hex()).state, RoomState.INVITED)
 
     def test_renews_what_is_well(self) -> None:
         """Not even an admin takes members along from a room that is well to them: it may have been taken out since."""

@@ -6,9 +6,12 @@ from securemsg.client.messages import Received
 from securemsg.client.rooms import changes, joining
 from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.rooms.store import RoomState
+from securemsg.client.state.profile import DAY
 from securemsg.protocol import auth
 from securemsg.protocol.messages import Deposit
+from securemsg.protocol.states import Side
 from securemsg.server import login
+from tests.client.rig import User, decoded
 from tests.client.rooms.case import RoomCase
 
 
@@ -170,3 +173,26 @@ class TalkTests(RoomCase):
         self.assertEqual(self.said(cleo), ["one", "three"])
         self.assertEqual({line.gap_before for line in cleo.lines("#team") if isinstance(line, Received)}, {0})
         self.assert_agreed(ada, ben, cleo)
+
+
+class HeardTests(RoomCase):
+    """Who takes something says so, that the other's session heals."""
+
+    def test_once_a_day(self) -> None:
+        """That is said once a day at most, however much comes."""
+        ada, ben = self.room_of("ada", "ben")
+        self.pass_time(70)
+        said = []
+        for day in range(3):
+            before = self.heard(ben)
+            for number in range(5):
+                ada.send("#team", f"{day}.{number}")
+                self.pass_time(70)
+            said.append(self.heard(ben) - before)
+            self.world.advance(DAY, ticks=4)
+        self.assertEqual(said, [0, 1, 1])
+
+    def heard(self, user: User) -> int:
+        """How many rows somebody has sent to one alone."""
+        assert user.wire is not None, "connected"
+        return sum(deposit.room is None for deposit in decoded(user.wire, Side.CLIENT, Deposit))
