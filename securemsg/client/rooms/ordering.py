@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from securemsg.client.rooms import rows, store
 from securemsg.client.rooms.store import Room, RoomState
-from securemsg.client.state.profile import DAY, Profile
+from securemsg.client.state.profile import Profile
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import ListMark, RoomItem
@@ -33,10 +33,9 @@ def note_server_mark(records: IRecords, profile: Profile, room: Room, mark: List
         if n < held and not room.repeating:
             room = _repeat_steps(records, profile, room, n, now)
     elif n > room.server_mark.version:
-        room = replace(room, is_trying=False)
-        # Where it names one again that nobody has, the day that we wait began before.
-        is_again = room.behind_since and 0 <= now - room.asked_at < DAY
-        room = replace(room, server_mark=mark, behind_since=room.behind_since if is_again else now, server_mark_by=by)
+        # Where it names one after the other that nobody has, the day that we wait began with the first.
+        since = room.behind_since or now
+        room = replace(room, server_mark=mark, behind_since=since, server_mark_by=by, is_trying=False)
     elif mark == room.server_mark:
         # A refusal names nobody.
         room = replace(room, server_mark_by=by or room.server_mark_by, is_trying=False)

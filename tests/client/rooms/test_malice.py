@@ -495,13 +495,23 @@ class NumberTests(MaliceCase):
         self.world.advance(PATIENCE / 2, ticks=4)
         self.assertEqual(self.room(self.cleo).state, RoomState.IN)
 
+    def test_one_after_the_other(self) -> None:
+        """The server names another one that nobody has before a day is over: the room is broken a day after the first."""
+        self.name_the_future()
+        for _ in range(3):
+            self.future += 1
+            self.ada.send("#team", "of the future")
+            self.world.advance(PATIENCE * 2 / 5, ticks=4)
+        self.assertEqual(self.room(self.cleo).state, RoomState.BROKEN)
+
     def name_the_future(self) -> None:
         """From now on the server delivers to cleo under a number that there is not."""
+        self.future = 2**40
 
         def alter(delivery: Deliver) -> Deliver:
             if delivery.room is None:
                 return delivery
-            return replace(delivery, room=replace(delivery.room, n=2**62, digest=bytes(32)))
+            return replace(delivery, room=replace(delivery.room, n=self.future, digest=bytes(32)))
 
         self.lie(self.cleo, Deliver, alter)
 
@@ -805,8 +815,11 @@ class MemberTests(MaliceCase):
         """A member names somebody who was taken out as a recipient: it does not appear in a room one is not in."""
         self.decide(self.ada, ChangeKind.REMOVE, "cleo")
         before = self.said(self.cleo)
-        self.send(self.ben, self.content(self.ben, Kind.TEXT, b"for cleo too"), self.item(), self.cleo)
-        self.assertEqual(self.said(self.cleo), before)
+        for text in (b"for cleo too", b"and this"):
+            self.send(self.ben, self.content(self.ben, Kind.TEXT, text), self.item(), self.cleo)
+            self.pass_time(60)
+            self.assertEqual((self.room(self.cleo).state, self.room(self.cleo).is_hearsay), (RoomState.OUT, False))
+            self.assertEqual((self.said(self.cleo), messages.quarantined(self.cleo.store)), (before, (0, 0)))
 
     def proofs_shown(self) -> list[bytes]:
         """The proofs of the lists that anybody is shown from now on."""
