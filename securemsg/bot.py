@@ -24,9 +24,10 @@ from securemsg.account.connection import AccountConnection, make_connection
 from securemsg.account.errors import SecuremsgError, explain
 from securemsg.account.flush import flush
 from securemsg.account.folder import open_joined, storage_error
+from securemsg.account.names import full_name
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
-from securemsg.account.rooms import full_name, is_room
+from securemsg.account.rooms import is_room
 from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, commit_answer

@@ -367,6 +367,24 @@ WORDS: dict[str, _Words] = {
         "another recv, respond or bot is reading the messages of this profile",
         "stop it first: each message is delivered once",
     ),
+    # what accounts are called, and what is wanted of them
+    "contact-blocked": _Words(
+        Exit.REFUSED, "you have blocked {name}", "to write to each other again: securemsg contacts unblock {name}"
+    ),
+    "alias-taken": _Words(
+        Exit.USAGE, "{name} is the name or the alias of somebody else", "choose another one; securemsg contacts lists them"
+    ),
+    "name-unclear": _Words(
+        Exit.USAGE,
+        "{name} is your alias of one account and the name of another",
+        "choose another alias: securemsg contacts alias {name} ALIAS",
+    ),
+    "too-many-preferences": _Words(
+        Exit.REFUSED, "aliases, blocks and mutes are kept for too many accounts", "undo some: securemsg contacts"
+    ),
+    "messages-wait": _Words(
+        Exit.REFUSED, "messages to {name} are waiting to be sent", "wait, or withdraw them: securemsg outbox"
+    ),
     # the message
     "not-utf8": _Words(Exit.USAGE, "the text is not UTF-8", "convert it, or encode it, for example with base64"),
     "no-text": _Words(Exit.USAGE, "there is no text to send", "give TEXT, or write it to standard input"),

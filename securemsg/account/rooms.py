@@ -55,20 +55,6 @@ def find(profile_store: IProfileStore, name: str) -> Room:
         return store.find_room(records, name)
 
 
-def full_name(profile_store: IProfileStore, name: str) -> str:
-    """
-    What we call the room that is meant; any other name stays as it is.
-
-    @raise SecuremsgError: C{not-in-room}: we are only invited, and have no name for it; or see L{find}.
-    """
-    if not is_room(name):
-        return name
-    room = find(profile_store, name)
-    if not room.alias:
-        raise not_in_room(room, "")
-    return room.name
-
-
 def members(profile_store: IProfileStore, room: Room) -> tuple[int, str, list[MemberRow]]:
     """
     Who is in a room by its newest list.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
 from securemsg.account.errors import error_for
+from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
 from securemsg.cli.chat import slash
 from securemsg.cli.wrapping import block
@@ -16,7 +17,9 @@ from securemsg.client.lobby import event_text
 from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.rooms.events import words
 from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
+from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, offered
+from securemsg.client.state.preferences import Preferences
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
@@ -24,6 +27,7 @@ from securemsg.protocol.devices import Device
 from securemsg.protocol.envelope import PQXDH, Kind
 from securemsg.protocol.rooms import MAX_ROOM_DEVICES
 
+NO_ALIASES: Mapping[str, str] = {}
 # Notes about messages in words; an unknown code is shown as it is.
 NOTES = {
     "late": "arrived after later ones",
@@ -89,13 +93,14 @@ def _record_of(message: Received) -> dict[str, object]:
     }
 
 
-def received_text(message: Received, columns: int = 0, mark: str = "") -> str:
+def received_text(message: Received, columns: int = 0, mark: str = "", aliases: Mapping[str, str] = NO_ALIASES) -> str:
     """
     A received message, for people.
 
     @param mark: a note about the sender.
+    @param aliases: see L{securemsg.account.names.aliases}.
     """
-    return _text_of(message, message.to, message.sender, columns, mark)
+    return _text_of(message, message.to, shown_name(message.sender, aliases), columns, mark)
 
 
 def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") -> str:
@@ -183,10 +188,10 @@ def line_record(line: Line, own: str) -> dict[str, object]:
     }
 
 
-def line_text(line: Line, own: str, columns: int = 0) -> str:
+def line_text(line: Line, own: str, columns: int = 0, aliases: Mapping[str, str] = NO_ALIASES) -> str:
     """A line of history, for people."""
     if isinstance(line, Received):
-        return received_text(line, columns)
+        return received_text(line, columns, aliases=aliases)
     state = f"{line.status}: {line.code}" if line.code else line.status
     if line.missed:
         state += f", not to {', '.join(each.account for each in line.missed)}"
@@ -195,10 +200,16 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
     return _text_of(line, own, own, columns, state)
 
 
-def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:
+def contact_record(
+    contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE
+) -> dict[str, object]:
     """A contact, for programs."""
     return {
         "name": contact.name,
+        "alias": wanted.alias or None,
+        "blocked": wanted.is_blocked,
+        "muted": wanted.is_muted,
+        "dropped": wanted.dropped,
         "fingerprint": fingerprint(contact.identity),
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
@@ -242,12 +253,14 @@ def mark_of(contact: Contact) -> str:
     return "" if contact.verified else "unverified"
 
 
-def contact_text(contact: Contact, unread: int, choice: Chosen) -> str:
+def contact_text(contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE) -> str:
     """A contact, for people."""
-    mark = mark_of(contact) or "verified"
+    mark = "BLOCKED" if wanted.is_blocked else mark_of(contact) or "verified"
+    name = shown_name(contact.name, {contact.name: wanted.alias} if wanted.alias else {})
+    muted = "  muted" if wanted.is_muted else ""
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
-    return f"{escape(contact.name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{news}"
+    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{muted}{news}"
 
 
 @frozen

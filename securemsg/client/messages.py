@@ -16,7 +16,7 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import quarantine
+from securemsg.client.state import preferences, quarantine
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
@@ -415,6 +415,8 @@ def write_in(
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
+    if not to.is_room and preferences.get(records, to.account).is_blocked:
+        raise Refusal("contact-blocked")
     if not PEERS[to.kind].is_known(records, to):
         raise Refusal("no-such-account")
     known = load(records, MessageIndex, INDEX, message_id)
@@ -459,6 +461,11 @@ def let_go(store: IProfileStore, name: str) -> int:
             save(records, OUTBOX, ROWS, msgspec.structs.replace(row, newcomers=True), seq)
             save(records, HISTORY, to.bucket, msgspec.structs.replace(history, code=""), row.history)
         return len(held)
+
+
+def is_any_waiting(records: IRecords, to: Conversation) -> bool:
+    """Whether a message to somebody is still to be sent."""
+    return any(row.to == to and row.history for _, row in load_all(records, OutboxRow, OUTBOX, ROWS))
 
 
 def held(store: IProfileStore, name: str) -> list[bytes]:

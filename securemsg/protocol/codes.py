@@ -120,6 +120,7 @@ TABLE = (
     Code("bad-room-list", SentIn.LOCAL, Consequence.REFUSED),
     Code("not-in-room", SentIn.LOCAL, Consequence.REFUSED),
     Code("expired", SentIn.LOCAL, Consequence.REFUSED),
+    Code("contact-blocked", SentIn.LOCAL, Consequence.REFUSED),
     Code("busy", SentIn.LOCAL, Consequence.RETRY),
     Code("unknown-account", SentIn.LOCAL, Consequence.RETRY),
     # what a client makes of what it receives

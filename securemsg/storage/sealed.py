@@ -43,6 +43,8 @@ TABLES = (
     "skipped",
     "rooms",
     "room-parts",
+    "preferences",
+    "aliases",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

@@ -12,7 +12,7 @@ from twisted.internet.stdio import StandardIO
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.rooms import full_name
+from securemsg.account.names import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
 from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
@@ -59,9 +59,9 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
     key.
     """
     with context_for(settings_of(ctx), name) as context:
+        name = full_name(context.store, name)
         if name == context.profile.name:
             raise error_for("own-name", name)
-        name = full_name(context.store, name)
         ringing = ring if bell else None
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not context.settings.as_json and os.environ.get("TERM", "") not in ("", "dumb")

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.lobby import not_relayed
+from securemsg.account.names import aliases, full_name, shown_name
 from securemsg.account.readlocks import ReadLocks
-from securemsg.account.rooms import find, full_name, is_room
+from securemsg.account.rooms import find, is_room
 from securemsg.account.rooms import members as members_of
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import held_up_by
@@ -67,6 +68,7 @@ from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
 from securemsg.client.messages import Draft, Received, Sent
 from securemsg.client.rooms import store
+from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
@@ -217,7 +219,8 @@ class Chat:
     async def _show_history(self, lines: int) -> None:
         own = self._context.profile.name
         found = messages.history(self._context.store, self.name, lines)
-        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns())) for line in found]
+        known = aliases(self._context.store)
+        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns(), known)) for line in found]
         await self._write_rows(rows, f"-- no messages with {self.name} yet")
 
     async def _write_rows(self, rows: list[str], otherwise: str) -> None:
@@ -233,9 +236,11 @@ class Chat:
     async def _show_contacts(self) -> None:
         unread = messages.unread_counts(self._context.store)
         rows = []
+        with self._context.store.reading() as records:
+            chosen = preferences.everybody(records)
         for contact in self.contacts():
             choice = pinned_suite(self._context, contact.name)
-            known = contact, unread.get(contact.name, 0), choice
+            known = contact, unread.get(contact.name, 0), choice, chosen.get(contact.name, preferences.NONE)
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         with self._context.store.reading() as records:
             rooms = store.all_rooms(records)
@@ -456,7 +461,7 @@ class Chat:
             marks.append("unverified")
         if self._is_mentioned(message):
             marks.append("to you")
-        return received_text(message, self._columns(), ", ".join(marks))
+        return received_text(message, self._columns(), ", ".join(marks), aliases(self._context.store))
 
     def _is_mentioned(self, message: Received) -> bool:
         return bool(message.room) and message.event is None and slash.mentions(message.text, self._context.profile.name)
@@ -531,7 +536,8 @@ class Chat:
         with self._context.store.reading() as records:
             rooms = [room.name for room in store.all_rooms(records) if room.alias]
         members = [] if self._room is None else [row.name for row in self._room.members]
-        return list(dict.fromkeys([LOBBY_NAME, *rooms, *(contact.name for contact in self.contacts()), *members]))
+        known = [contact.name for contact in self.contacts()]
+        return list(dict.fromkeys([LOBBY_NAME, *rooms, *known, *aliases(self._context.store).values(), *members]))
 
     def contact(self) -> Contact | None:
         """The contact, if there is one of this name."""
@@ -551,7 +557,8 @@ class Chat:
             return f"{self.name} ({suite_mark(choice)})"
         mark = mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, suite_mark(choice)) if part)
-        return f"{self.name} ({marks})" if marks else self.name
+        name = shown_name(self.name, aliases(self._context.store))
+        return f"{name} ({marks})" if marks else name
 
     def title_in_line(self) -> str:
         """With whom, or where."""
@@ -564,9 +571,16 @@ class Chat:
             self.title(),
             self._link_state(),
             f"{waiting} to be sent" if waiting else "",
-            slash.unread_text(messages.unread_counts(self._context.store), self.name),
+            slash.unread_text(self._unread_elsewhere()),
         ]
         return "  |  ".join(part for part in parts if part)
+
+    def _unread_elsewhere(self) -> dict[str, int]:
+        """How much is unread from others, but who is muted."""
+        with self._context.store.reading() as records:
+            muted = {name for name, wanted in preferences.everybody(records).items() if wanted.is_muted}
+        known, unread = aliases(self._context.store), messages.unread_counts(self._context.store)
+        return {known.get(name, name): count for name, count in unread.items() if name not in (self.name, *muted)}
 
     def facts(self) -> dict[str, object]:
         """The same, in full."""

@@ -310,7 +310,7 @@ def gap_line(sender: str, missing: int) -> str:
     return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
 
 
-def unread_text(unread: dict[str, int], current: str) -> str:
-    """Who else has written, in the order of names; empty where nobody has."""
-    others = [f"{escape(name)} {count}" for name, count in sorted(unread.items()) if count and name != current]
+def unread_text(unread: dict[str, int]) -> str:
+    """Who has written, in the order of names; empty where nobody has."""
+    others = [f"{escape(name)} {count}" for name, count in sorted(unread.items()) if count]
     return "unread: " + ", ".join(others) if others else ""

@@ -8,20 +8,22 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for, explain
+from securemsg.account.names import full_name
 from securemsg.account.rooms import join_command
 from securemsg.cli.commands.keygen import check_loose
+from securemsg.cli.contactactions import ACTIONS, carry_out
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
+from securemsg.cli.settings import NAME, json_option, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.rooms import store
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
-from securemsg.client.state import receipts
+from securemsg.client.state import preferences, receipts
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
@@ -29,8 +31,23 @@ from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import RSA
 
 
+def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str, str]:
+    """Nothing, a name, an action and a name, or C{alias}, a name and an alias."""
+    match words:
+        case ("alias", name, alias):
+            return "alias", NAME.convert(name, parameter, ctx), NAME.convert(alias, parameter, ctx)
+        case (action, name) if action == "accept" or (action in ACTIONS and action != "alias"):
+            return action, NAME.convert(name, parameter, ctx), ""
+        case (name,):
+            return "", NAME.convert(name, parameter, ctx), ""
+        case ():
+            return "", "", ""
+    others = ", ".join(action for action in ("accept", *ACTIONS) if action != "alias")
+    raise click.UsageError(f"give nothing, NAME, alias NAME ALIAS, or an action and NAME; actions: {others}", ctx)
+
+
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_action(["accept"]))
+@click.argument("words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words)
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @click.option(
     "--set-receipts",
@@ -42,7 +59,7 @@ from securemsg.protocol.envelope import RSA
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> int:
+def contacts(ctx: click.Context, words: tuple[str, str, str], policy: str | None) -> int:
     """
     List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
     and how the conversation is encrypted.
@@ -57,11 +74,18 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     accept NAME accepts the new keys of a contact whose keys have changed; messages flow again, and the contact is unverified.
     Compare numbers first: securemsg verify NAME. A contact whose keys have not changed counts as known from then on.
 
+    alias NAME ALIAS calls NAME something else, here and in commands; it is shown as ALIAS (NAME). alias NAME NAME ends that.
+
+    block NAME drops what NAME sends, and tells NAME nothing; unblock NAME ends that, and what was dropped is gone. mute NAME
+    only keeps NAME from ringing, and from counting as unread; unmute NAME ends that. forget NAME forgets NAME's keys and alias.
+
     --set-receipts sets who gets delivery receipts, which also reveal that you are online: everybody, nobody, or those you know,
     which is the default: whoever you wrote to, accepted, verified, invited or were invited by.
     """
     settings = settings_of(ctx)
     action, name = words[0], words[1] or None
+    if action in ACTIONS and (settings.suite or settings.key_file or settings.cipher or policy):
+        raise click.UsageError(f"{action} cannot be combined with other options")
     if action and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("accept cannot be combined with --set-suite or --key-file")
     if name is None and (settings.suite is not None or settings.key_file is not None or settings.cipher is not None):
@@ -74,6 +98,11 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
     if settings.suite != RSA and (settings.cipher is not None or settings.rsa_bits is not None):
         raise click.UsageError("--cipher and --rsa-bits need --set-suite rsa")
     with opened(settings) as context:
+        name = None if name is None else full_name(context.store, name)
+        if action in ACTIONS and name is not None:
+            say(carry_out(context, action, name, words[2]))
+            context.wake_owner()
+            return Exit.DONE
         if name is not None and settings.suite is not None:
             # What is wrong with the file is said before anybody is asked.
             wanted(context.settings, name, pinned_suite(context, name))
@@ -102,12 +131,17 @@ def contacts(ctx: click.Context, words: tuple[str, str], policy: str | None) -> 
             return Exit.DONE
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
+            chosen = preferences.everybody(records)
             conversation = context.profile.conversation
             known = [(contact, pins.pinned_suite(records, conversation(contact.name))) for contact in all_contacts(records)]
         for contact, choice in known:
             if name in (None, contact.name):
-                facts = contact, unread.get(contact.name, 0), choice
+                facts = contact, unread.get(contact.name, 0), choice, chosen.pop(contact.name, preferences.NONE)
                 write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
+        if name is None and not context.settings.as_json:
+            for stranger, choices in chosen.items():
+                if choices.is_blocked:
+                    say(f"blocked: {stranger}")
         if name is None and not context.settings.as_json:
             report_invitations(context)
     return Exit.DONE

@@ -8,6 +8,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.names import full_name
 from securemsg.cli.commands.contacts import find_contact
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
@@ -45,7 +46,8 @@ def devices(ctx: click.Context, words: tuple[str, str]) -> int:
         if action or argument in ("", name):
             rows = own_devices(context.store)
         else:
-            name, rows = argument, devices_of(context.store, argument)
+            name = full_name(context.store, argument)
+            rows = devices_of(context.store, name)
         for row in rows:
             write_record(device_record(name, row), context.settings.as_json, device_text(row))
     return Exit.DONE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.rooms import full_name, is_room
+from securemsg.account.names import aliases, full_name
+from securemsg.account.rooms import is_room
 from securemsg.cli.commands.contacts import find_contact
 from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import columns, write_record
@@ -31,8 +32,8 @@ def history(ctx: click.Context, name: str, limit: int) -> int:
         announce_lobby(context, name)
         if not lines and not is_room(name) and find_contact(context.store, context.profile.conversation(name).account) is None:
             raise error_for("no-such-account", name)
-        width = columns()
+        width, known = columns(), aliases(context.store)
         for line in lines:
             own = context.profile.name
-            write_record(line_record(line, own), context.settings.as_json, line_text(line, own, width))
+            write_record(line_record(line, own), context.settings.as_json, line_text(line, own, width, known))
     return Exit.DONE

@@ -17,8 +17,9 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import check_admitted, wait_until_in
+from securemsg.account.names import aliases, full_name
 from securemsg.account.readlocks import ReadLocks, take_read_lock
-from securemsg.account.rooms import full_name, is_room
+from securemsg.account.rooms import is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
@@ -194,8 +195,11 @@ class _Receiving:
         text = remark(run[0])
         if text and not self._as_json:
             say(text)
-        width = columns()
-        lines = [json_line(received_record(message)) if self._as_json else received_text(message, width) for message in run]
+        if self._as_json:
+            lines = [json_line(received_record(message)) for message in run]
+        else:
+            width, known = columns(), aliases(self._context.store)
+            lines = [received_text(message, width, aliases=known) for message in run]
         await write_later(reactor, *lines, written=lambda number: self._read_locks.shown.add(run[number]))
 
     def _waiting(self, most: int = PAGE) -> list[Received]:

@@ -18,9 +18,10 @@ from attrs import frozen
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.names import full_name
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.responder import Responder
-from securemsg.account.rooms import full_name, is_room
+from securemsg.account.rooms import is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import open_lobby
 from securemsg.cli.output import report_warning, say

@@ -10,6 +10,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
+from securemsg.account.names import full_name
 from securemsg.account.roomchanges import RoomChanges
 from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
@@ -102,8 +103,9 @@ def invite(ctx: click.Context, room: str, who: tuple[str, ...]) -> int:
     """Invite accounts to ROOM. Your client adds whoever accepts, as soon as it runs: keep a chat or recv --follow open."""
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
-        found = await rooms.invite(room, list(dict.fromkeys(who)))
-        text = f"invited to {found.name}: {', '.join(dict.fromkeys(who))}; whoever accepts is added as soon as your client runs"
+        names = list(dict.fromkeys(full_name(context.store, each) for each in who))
+        found = await rooms.invite(room, names)
+        text = f"invited to {found.name}: {', '.join(names)}; whoever accepts is added as soon as your client runs"
         return _done(context, found, text)
 
     return _run(ctx, work)
@@ -288,7 +290,7 @@ def _change(ctx: click.Context, name: str, kind: ChangeKind, done: str, *, who: 
     """
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
-        changed = await rooms.change(name, kind, who=who, **options)
+        changed = await rooms.change(name, kind, who=full_name(context.store, who) if who else "", **options)
         return _done(context, changed, done.format(room=changed.name))
 
     return _run(ctx, work)

@@ -11,7 +11,8 @@ import click
 from securemsg.account.compose import checked, commit
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.rooms import full_name, is_room
+from securemsg.account.names import full_name
+from securemsg.account.rooms import is_room
 from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -110,6 +111,7 @@ def send(
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs --wait accepted or delivered")
     with context_for(settings_of(ctx), name) as context:
+        name = full_name(context.store, name)
         if name == context.profile.name:
             raise error_for("own-name", name)
         if wait == NONE and context.folder is None:
@@ -117,7 +119,6 @@ def send(
         if to_newcomers and not is_room(name):
             raise click.UsageError("--to-newcomers is for rooms")
         body = given_text(text)
-        name = full_name(context.store, name)
         number = message_id or random_id()
 
         pin(context, name)

@@ -8,6 +8,7 @@ import sys
 import click
 
 from securemsg.account.errors import Exit, explain
+from securemsg.account.names import full_name
 from securemsg.cli.commands.contacts import ask_about, find_contact
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
@@ -38,6 +39,7 @@ def verify(ctx: click.Context, name: str, digits: str, compared: bool) -> int:
     NAME sees. New keys are accepted with: securemsg contacts accept NAME.
     """
     with opened(settings_of(ctx)) as context:
+        name = full_name(context.store, name)
         status = ask_about(context, name)
         if status != Exit.DONE:
             return status

@@ -18,7 +18,7 @@ from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import contacts, invites, lobby, quarantine
+from securemsg.client.state import contacts, invites, lobby, preferences, quarantine
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.counters import conversations_with
@@ -61,9 +61,13 @@ from securemsg.protocol.envelope import (
     Content,
     Kind,
     Receipt,
+    RelayedLine,
     decode_record,
 )
 from securemsg.protocol.messages import Deliver, RoomItem
+
+# What counts though it comes from somebody who is blocked: what it says of our messages, and of rooms that we share.
+FROM_BLOCKED = frozenset({Kind.RECEIPT, Kind.LISTS})
 
 
 @frozen
@@ -95,6 +99,11 @@ def receive(records: IRecords, profile: Profile, delivery: Deliver, now: int) ->
     try:
         change = _open(records, profile, delivery, now)
     except Refusal as refusal:
+        if delivery.room is None and preferences.get(records, delivery.account).is_blocked:
+            # It is told nothing, not even that something did not arrive.
+            preferences.note_dropped(records, delivery.account)
+            records.put(SEEN, envelope, b"")
+            return Change(delivery.account)
         change, stored = _quarantine(records, profile, delivery, refusal, now)
         if not stored:
             return change
@@ -235,10 +244,15 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if is_new:
         records.put(SEEN, known, b"")
     arrival = Arrival()
+    is_blocked = preferences.get(records, _author(content) or name).is_blocked
     if content.counter:
         arrival = peer.count(records, content, opened.content_key.base, now)
-        if arrival.gap and not arrival.seq and peer.has_account:
+        if arrival.gap and not arrival.seq and peer.has_account and not is_blocked:
             resets.request_reset(records, profile, name, opened.device_id, now, gaps=True)
+    if is_blocked and content.kind not in FROM_BLOCKED:
+        if is_shown and is_new:
+            preferences.note_dropped(records, _author(content) or name)
+        return Change(name, began=opened.device_id if opened.first else b"")
     if content.wants_receipt and is_shown and not is_room:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
@@ -264,6 +278,11 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         behind=content.own_list.version if "contact-list-behind" in marks else 0,
         warnings=tuple(warnings),
     )
+
+
+def _author(content: Content) -> str:
+    """Who has written what C{server} relays; empty: it relays nothing."""
+    return decode_record(RelayedLine, content.body).author if content.kind == Kind.RELAYED else ""
 
 
 def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival, now: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.state import integrity
-from securemsg.client.state.lists import LIST_WARNING, device_digest, remember_list, seen_list, verified_list
+from securemsg.client.state.lists import LIST_WARNING, device_digest, forget_lists, remember_list, seen_list, verified_list
 from securemsg.client.state.profile import Profile
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
@@ -128,6 +128,13 @@ def put_contact(records: IRecords, contact: Contact) -> None:
     before = get_contact(records, contact.name)
     integrity.note(records, TABLE, contact.name.encode(), b"" if before is None else before.trust_digest, contact.trust_digest)
     records.put(TABLE, contact.name.encode(), msgspec.msgpack.encode(contact))
+
+
+def forget_contact(records: IRecords, contact: Contact) -> None:
+    """Forget an account and its keys: whoever has the name then is trusted on first use, as anybody new."""
+    forget_lists(records, contact.name)
+    integrity.note(records, TABLE, contact.name.encode(), contact.trust_digest, b"")
+    records.delete(TABLE, contact.name.encode())
 
 
 def put_judged(records: IRecords, contact: Contact, now: int) -> None:

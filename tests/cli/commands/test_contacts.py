@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import Exit
+from securemsg.cli import output
 from securemsg.cli.commands.contacts import find_contact
 from securemsg.cli.commands.join import prepare
 from securemsg.cli.commands.status import local_facts
@@ -23,6 +25,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import load_profile, save_profile
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, remove_row
 from securemsg.protocol.envelope import PQXDH
 from securemsg.protocol.invite import InviteLink
 
@@ -44,9 +47,18 @@ class ReceiptsTests(SynchronousTestCase):
 
     def run_command(self, *arguments: str) -> int:
         """Run C{contacts}: its status."""
+        return self.run_any("contacts", *arguments)
+
+    def run_any(self, *arguments: str) -> int:
+        """Run a command."""
         self.shown, self.said = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(self.shown), contextlib.redirect_stderr(self.said):
-            return run(["contacts", *arguments, "--profile", str(self.folder)])
+        with tempfile.TemporaryFile() as out:
+            self.patch(output, "STDOUT", out.fileno())
+            with contextlib.redirect_stderr(self.said):
+                status = run([*arguments, "--profile", str(self.folder)])
+            out.seek(0)
+            self.shown.write(out.read().decode())
+        return status
 
     def policy(self) -> object:
         """What C{status} says."""
@@ -60,6 +72,55 @@ class ReceiptsTests(SynchronousTestCase):
             self.assertEqual(self.run_command("--set-receipts", choice), Exit.DONE)
             self.assertEqual((self.shown.getvalue(), self.said.getvalue()), ("", f"delivery receipts go to: {choice}\n"))
             self.assertEqual(self.policy(), choice)
+
+    def test_actions(self) -> None:
+        """Each says what it has done, and the list shows it."""
+        self.assertEqual(self.run_command("alias", "alice", "boss"), Exit.DONE)
+        self.assertEqual(self.run_command("mute", "boss"), Exit.DONE)
+        self.assertEqual(self.run_command("block", "alice"), Exit.DONE)
+        self.assertIn("alice is blocked", self.said.getvalue())
+        self.run_command()
+        self.assertEqual(self.said.getvalue(), "")
+        self.assertRegex(self.shown.getvalue(), "^boss [(]alice[)] +BLOCKED .*  muted\n")
+        self.run_command("boss", "--json")
+        row = json.loads(self.shown.getvalue())
+        self.assertEqual((row["name"], row["alias"], row["blocked"], row["muted"]), ("alice", "boss", True, True))
+        self.assertEqual(self.send("boss"), Exit.REFUSED)
+        self.assertIn("securemsg contacts unblock alice", self.said.getvalue())
+        for action in ("unblock", "unmute"):
+            self.assertEqual(self.run_command(action, "alice"), Exit.DONE)
+        self.assertEqual(self.run_command("alias", "alice", "alice"), Exit.DONE)
+        self.run_command()
+        self.assertRegex(self.shown.getvalue(), "^alice +verified ")
+
+    def test_strangers(self) -> None:
+        """Somebody unknown can be blocked, and is listed for that."""
+        self.assertEqual(self.run_command("block", "spammer"), Exit.DONE)
+        self.run_command()
+        self.assertIn("blocked: spammer", self.said.getvalue())
+
+    def test_forgotten(self) -> None:
+        """A contact is forgotten, unless messages wait, which would go to whoever has the name then."""
+        self.assertEqual(self.send("alice"), Exit.DONE)
+        self.assertEqual(self.run_command("forget", "alice"), Exit.REFUSED)
+        with opened(Settings(profile=self.folder)) as context, context.store.writing() as records:
+            for seq, _ in load_all(records, OutboxRow, OUTBOX, ROWS):
+                remove_row(records, seq)
+        self.assertEqual(self.run_command("forget", "alice"), Exit.DONE)
+        self.assertEqual(self.run_command("alice"), Exit.NO_CONTACT)
+        self.assertEqual(self.run_command("forget", "alice"), Exit.NO_CONTACT)
+
+    def test_misused(self) -> None:
+        """Wrong words are explained."""
+        for words in (["block"], ["alias", "alice"], ["block", "a", "b"], ["nonsense", "alice"]):
+            expected = Exit.NO_CONTACT if words == ["block"] else Exit.USAGE
+            self.assertEqual(self.run_command(*words), expected, words)
+        self.assertEqual(self.run_command("mute", "alice", "--set-receipts", "nobody"), Exit.USAGE)
+        self.assertEqual(self.run_command("block", "bob"), Exit.USAGE)
+
+    def send(self, name: str) -> int:
+        """Put a message into the outbox."""
+        return self.run_any("send", name, "hello", "--wait", "none", "--id", "00" * 16)
 
     def test_accepted(self) -> None:
         """It is said whether there were new keys, and what follows."""

@@ -1,0 +1,88 @@
+"""What C{securemsg contacts} does to one account: its alias, silence, blocking, and forgetting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from securemsg.account.errors import error_for, explain
+from securemsg.cli.context import CommandContext
+from securemsg.client import messages
+from securemsg.client.state import contacts, preferences
+from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
+
+# Does something to an account, with a further word or an empty one, and says what.
+Action = Callable[[IRecords, CommandContext, str, str], str]
+
+
+def _alias(records: IRecords, context: CommandContext, name: str, alias: str) -> str:
+    alias = "" if alias == name else alias
+    preferences.set_alias(records, context.profile, name, alias)
+    return f"you call {name} {alias}" if alias else f"{name} has no alias"
+
+
+def _block(records: IRecords, context: CommandContext, name: str, _: str) -> str:
+    preferences.block(records, name, is_blocked=True)
+    return (
+        f"{name} is blocked: what they send is dropped from now on, and they are not told; in rooms you share they still get"
+        " what you say"
+    )
+
+
+def _unblock(records: IRecords, context: CommandContext, name: str, _: str) -> str:
+    dropped = preferences.get(records, name).dropped
+    preferences.block(records, name, is_blocked=False)
+    gone = f"; {dropped} message{'s' * (dropped != 1)} from them were dropped, and are gone" if dropped else ""
+    return f"{name} is not blocked{gone}"
+
+
+def _mute(records: IRecords, context: CommandContext, name: str, _: str) -> str:
+    preferences.put(records, name, replace(preferences.get(records, name), is_muted=True))
+    return f"{name} is muted: no bell, no notification, and not counted as unread elsewhere"
+
+
+def _unmute(records: IRecords, context: CommandContext, name: str, _: str) -> str:
+    preferences.put(records, name, replace(preferences.get(records, name), is_muted=False))
+    return f"{name} is not muted"
+
+
+def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> str:
+    contact = contacts.get_contact(records, name)
+    if contact is None:
+        raise Refusal("no-such-account")
+    if messages.is_any_waiting(records, context.profile.conversation(name)):
+        # They would go to whoever has the name then.
+        raise Refusal("messages-wait")
+    contacts.forget_contact(records, contact)
+    preferences.forget(records, context.profile, name)
+    return (
+        f"forgot {name}, whose keys are trusted on first use if you meet again; what was said stays: securemsg history {name}"
+    )
+
+
+ACTIONS: dict[str, Action] = {
+    "alias": _alias,
+    "forget": _forget,
+    "block": _block,
+    "unblock": _unblock,
+    "mute": _mute,
+    "unmute": _unmute,
+}
+
+
+def carry_out(context: CommandContext, action: str, name: str, word: str) -> str:
+    """
+    Do something to an account.
+
+    @return: what was done, for people.
+    @raise SecuremsgError: it cannot be done.
+    """
+    if name == context.profile.name:
+        raise error_for("own-name", name)
+    try:
+        with context.store.writing() as records:
+            return ACTIONS[action](records, context, name, word)
+    except Refusal as refusal:
+        raise explain(refusal, word or name) from None
