@@ -32,7 +32,7 @@ class Exit(enum.IntEnum):
 
 MEANINGS: dict[Exit, str] = {
     Exit.DONE: "done",
-    Exit.INTERNAL: "internal error",
+    Exit.INTERNAL: "internal error; search: nothing was found",
     Exit.USAGE: "wrong usage",
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",

@@ -39,6 +39,8 @@ COMMANDS = {
     "respond": "Answer every text message with the output of a command.",
     "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
+    "search": "Print the messages in which all WORDS occur.",
+    "export": "Write whole histories to standard output, as JSON or text.",
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",

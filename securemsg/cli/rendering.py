@@ -183,8 +183,23 @@ def line_record(line: Line, own: str) -> dict[str, object]:
     }
 
 
-def line_text(line: Line, own: str, columns: int = 0) -> str:
-    """A line of history, for people."""
+def conversation_record(line: Line, own: str) -> dict[str, object]:
+    """A line of one history among several, for programs: with the conversation's name."""
+    return {**line_record(line, own), "conversation": line.conversation.name}
+
+
+def conversation_text(line: Line, own: str, columns: int = 0) -> str:
+    """A line of one history among several, for people: what we wrote to somebody says to whom."""
+    sender = own if isinstance(line, Received) or line.room else f"{own} to {line.to}"
+    return line_text(line, own, columns, sender)
+
+
+def line_text(line: Line, own: str, columns: int = 0, sender: str = "") -> str:
+    """
+    A line of history, for people.
+
+    @param sender: in place of our own name.
+    """
     if isinstance(line, Received):
         return received_text(line, columns)
     state = f"{line.status}: {line.code}" if line.code else line.status
@@ -192,7 +207,7 @@ def line_text(line: Line, own: str, columns: int = 0) -> str:
         state += f", not to {', '.join(each.account for each in line.missed)}"
     if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
         state = ""
-    return _text_of(line, own, own, columns, state)
+    return _text_of(line, own, sender or own, columns, state)
 
 
 def contact_record(contact: Contact, unread: int, choice: Chosen) -> dict[str, object]:

@@ -77,6 +77,8 @@ class HelpTests(CommandLineCase):
             "respond",
             "chat",
             "history",
+            "search",
+            "export",
             "room",
             "lobby",
             "contacts",
