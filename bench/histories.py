@@ -1,5 +1,5 @@
 """
-What C{search}, C{export} and C{history} take with many messages: C{python -m bench.histories [MESSAGES]}.
+What C{search}, C{export}, C{history} and C{outbox} take with many messages: C{python -m bench.histories [MESSAGES]}.
 
 The times are of whole commands, with the start of the program, on one core; the median of three.
 """
@@ -43,6 +43,7 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("search", "message"): 0,
     ("search", RARE, "--with", "peer7"): 0,
     ("history", "peer7", "--limit", "20"): 0,
+    ("outbox",): 0,
     ("export",): 0,
     ("export", "--format", "text"): 0,
 }

@@ -41,6 +41,7 @@ COMMANDS = {
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "search": "Print the messages in which all WORDS occur.",
     "export": "Write whole histories to standard output, as JSON or text.",
+    "outbox": "List what waits to be sent, and why; cancel or retry it.",
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",

@@ -79,6 +79,7 @@ class HelpTests(CommandLineCase):
             "history",
             "search",
             "export",
+            "outbox",
             "room",
             "lobby",
             "contacts",

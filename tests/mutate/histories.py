@@ -1,4 +1,4 @@
-"""The guards of histories, and of how they are shown."""
+"""The guards of histories and of the outbox as users see them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,45 @@ GUARDS: tuple[Guard, ...] = (
         ("        if page:\n            yield page\n", "        yield page\n", "PagesTests::test_whole_pages"),
         ('    if row.sent:\n        return ""\n', "", "SearchTests::test_kinds"),
         (' if event.decision == RETITLED else ""', "", "SearchTests::test_of_rooms"),
+    ),
+    *guards(
+        "client/unsent.py",
+        "tests/client/test_unsent.py",
+        (
+            "                if len(found) < limit:\n                    found",
+            "                if True:\n                    found",
+            "UnsentTests::test_bounded",
+        ),
+        (")[-MAX_FAILED:]", ")", "UnsentTests::test_failed_bounded"),
+        ("row.status is Status.FAILED and row.at >= since]", "row.status is Status.FAILED]", "UnsentTests::test_failed"),
+        ("if row.sent and row.at >= since and message_id", "if row.sent and message_id", "UnsentTests::test_found"),
+        (" and history.code not in kept:", ":", "UnsentTests::test_clear_codes"),
+        (
+            "if message is not None and message.status == Status.QUEUED:\n                count",
+            "if message is not None:\n                count",
+            "UnsentTests::test_waiting",
+        ),
+    ),
+    *guards(
+        "client/sending/queues.py",
+        "tests/client/test_unsent.py",
+        (
+            "            queue.not_before, queue.failures = 0.0, 0\n",
+            "            queue.failures = 0\n",
+            "SendNowTests::test_no_pause",
+        ),
+    ),
+    *guards(
+        "cli/commands/outbox.py",
+        "tests/cli/commands/test_outbox.py",
+        ("    if len(possible) > 1:\n", "    if False:\n", "CancelTests::test_unclear"),
+        ("found if message.status in wanted]", "found]", "CancelTests::test_too_late"),
+        ("if left is None or left.status != Status.WITHDRAWN:", "if left is None:", "CancelTests::test_accepted_meanwhile"),
+        ("SHORTEST_ID <= len(digits) <= 2 * ID_SIZE", "len(digits) <= 2 * ID_SIZE", "CancelTests::test_unknown"),
+        ("and message.conversation not in self._stuck:", ":", "AttemptTests::test_behind"),
+        ("        unsent.clear_codes(context.store, HELD_UP)\n", "", "RetryTests::test_codes_forgotten"),
+        ("return cut(head + escape(text), width)", "return cut(head + text, width)", "ListTests::test_narrow"),
+        ("return cut(head + escape(text), width)", "return head + escape(text)", "ListTests::test_narrow"),
     ),
     *guards(
         "cli/commands/export.py",
