@@ -445,6 +445,20 @@ class IRecords(Interface):
         @raise ProfileDamaged: one of them does not open under the store key.
         """
 
+    def scan_back(table: str, bucket: bytes, before: int, limit: int) -> list[tuple[int, bytes]]:
+        """
+        The last records of a bucket with an order below C{before}, as (order, value), descending.
+
+        @raise ProfileDamaged: one of them does not open under the store key.
+        """
+
+    def buckets(table: str) -> list[bytes]:
+        """
+        The buckets of a table that hold records, in no particular order; one record of each is opened.
+
+        @raise ProfileDamaged: one of them does not open under the store key.
+        """
+
     def count(table: str, bucket: bytes) -> int:
         """How many records a bucket has; none of them is opened, so that a look costs little however much lies there."""
 

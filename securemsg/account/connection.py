@@ -245,7 +245,8 @@ class AccountConnection:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
-        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device}, C{remove-device} or C{publish-key}.
+        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device}, C{remove-device}, C{publish-key} or
+            C{send-now}.
         @return: the facts.
         @raise SecuremsgError: it was refused, or not answered in time.
         """
@@ -432,6 +433,9 @@ class AccountConnection:
             self._agent.ask(question(argument), lambda answer: done(*self._facts_of(answer, asked_at)))
         elif kind in ("accept-device", "remove-device", "publish-key"):
             self._agent.change_devices(kind, bytes.fromhex(argument), lambda answer: done(*self._facts_of(answer, 0)))
+        elif kind == "send-now":
+            self._agent.send_now()
+            done("", {})
         elif kind in ("drained", "link"):
             done("", self.link_facts() if kind == "link" else {})
         else:

@@ -32,7 +32,7 @@ class Exit(enum.IntEnum):
 
 MEANINGS: dict[Exit, str] = {
     Exit.DONE: "done",
-    Exit.INTERNAL: "internal error",
+    Exit.INTERNAL: "internal error; search: nothing was found",
     Exit.USAGE: "wrong usage",
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
@@ -394,6 +394,13 @@ WORDS: dict[str, _Words] = {
         "there are no receipts in {name}: messages go to everybody there",
         "omit --wait: by default, send waits until the server has accepted the message, and relayed it in the lobby",
     ),
+    "no-such-message": _Words(
+        Exit.REFUSED, "no message of yours has an id that begins with {name}", "list what waits: securemsg outbox"
+    ),
+    "already-accepted": _Words(
+        Exit.REFUSED, "message {name} was accepted already and cannot be withdrawn", "list what waits: securemsg outbox"
+    ),
+    "not-waiting": _Words(Exit.REFUSED, "message {name} does not wait", "list what waits: securemsg outbox"),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
     # waiting
     "not-accepted": _Words(Exit.NOT_CONNECTED, "the server did not accept the message in time", _LATER),

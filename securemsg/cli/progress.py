@@ -1,15 +1,20 @@
-"""A progress count for long work, shown on terminals only."""
+"""Progress of long work, shown on terminals only."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.status import Status
 
 # Work that is shorter than this shows nothing.
 QUIET_STEPS = 50
+# A bar appears after this time, seconds.
+QUIET_TIME = 1
 
 
 class Count:
@@ -38,3 +43,38 @@ class Count:
         """Leave no trace on the terminal."""
         if self._status is not None:
             self._status.stop()
+
+
+class Bar:
+    """A bar on standard error, for work whose size is known; it appears if that takes long."""
+
+    def __init__(
+        self, what: str, total: int, *, active: bool = True, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._steps = 0
+        self._is_active = active and sys.stderr.isatty()
+        self._seconds = seconds
+        self._began = seconds()
+        self._progress: Progress | None = None
+
+    def step(self, count: int = 1) -> None:
+        """So many more."""
+        self._steps += count
+        if not self._is_active or (self._progress is None and self._seconds() - self._began < QUIET_TIME):
+            return
+        if self._progress is None:
+            # Only here: most commands do without, and it takes long to import.
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._progress = Progress(console=Console(stderr=True), transient=True)
+            self._progress.add_task(self._what, total=self._total)
+            self._progress.start()
+        self._progress.update(self._progress.task_ids[0], completed=self._steps)
+
+    def stop(self) -> None:
+        """Leave no trace on the terminal."""
+        if self._progress is not None:
+            self._progress.stop()

@@ -188,8 +188,25 @@ def line_record(line: Line, own: str) -> dict[str, object]:
     }
 
 
-def line_text(line: Line, own: str, columns: int = 0, aliases: Mapping[str, str] = NO_ALIASES) -> str:
-    """A line of history, for people."""
+def conversation_record(line: Line, own: str) -> dict[str, object]:
+    """A line of one history among several, for programs: with the conversation's name."""
+    return {**line_record(line, own), "conversation": line.conversation.name}
+
+
+def conversation_text(line: Line, own: str, columns: int = 0, aliases: Mapping[str, str] = NO_ALIASES) -> str:
+    """A line of one history among several, for people: what we wrote to somebody says to whom."""
+    sender = own if isinstance(line, Received) or line.room else f"{own} to {shown_name(line.to, aliases)}"
+    return line_text(line, own, columns, sender, aliases)
+
+
+def line_text(
+    line: Line, own: str, columns: int = 0, sender: str = "", aliases: Mapping[str, str] = NO_ALIASES
+) -> str:
+    """
+    A line of history, for people.
+
+    @param sender: in place of our own name.
+    """
     if isinstance(line, Received):
         return received_text(line, columns, aliases=aliases)
     state = f"{line.status}: {line.code}" if line.code else line.status
@@ -197,7 +214,7 @@ def line_text(line: Line, own: str, columns: int = 0, aliases: Mapping[str, str]
         state += f", not to {', '.join(each.account for each in line.missed)}"
     if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
         state = ""
-    return _text_of(line, own, own, columns, state)
+    return _text_of(line, own, sender or own, columns, state)
 
 
 def contact_record(

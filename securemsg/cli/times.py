@@ -1,8 +1,11 @@
-"""Durations, as they are written on the command line."""
+"""Durations and points in time, as they are written on the command line, and as people read them."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import click
 
@@ -53,3 +56,40 @@ def written(seconds: int) -> str:
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def parse_since(text: str, now: float) -> int:
+    """
+    A point in time, in seconds: an ISO date or time, local unless it has an offset, or a duration before C{now}, with its unit.
+
+    @raise ValueError: it is written otherwise.
+    """
+    text = text.strip()
+    if text[-1:] in _UNITS and text[:-1].isdigit():
+        return int(now) - parse_duration(text)
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (OverflowError, OSError):
+        raise ValueError(text) from None
+
+
+class Since(click.ParamType[int]):
+    """An option that takes a point in time; see L{parse_since}."""
+
+    name = "date"
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it, or fail with a sentence."""
+        try:
+            return value if isinstance(value, int) else max(parse_since(value, self._now()), 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a date such as 2026-11-30, a time such as 2026-11-30T14:05, or 7d", param, ctx)
+
+
+def short_time(seconds: float, now: float) -> str:
+    """A time for people, in local time: the time of day, or the date if that is not today."""
+    moment, today = (datetime.fromtimestamp(each, UTC).astimezone() for each in (seconds, now))
+    return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d}"

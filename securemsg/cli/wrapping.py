@@ -13,6 +13,8 @@ from securemsg.client.escape import EMOJI_STYLE, escape
 MIN_COLUMNS = 20
 # Before every further line of a message: ours begin with a bracket or a word, never with this.
 INDENT = "    | "
+# Ends a line that is cut.
+DOTS = "..."
 # What shares its columns, and stays in one row: a character and the style after it.
 _UNIT = re.compile(f".{EMOJI_STYLE}?")
 # Two columns in the terminals that go by glibc, and fewer for wcwidth: four spacing marks, and numbers in black squares.
@@ -32,6 +34,27 @@ def block(prefix: str, text: str, columns: int = 0) -> str:
     return "\n".join(rows)
 
 
+def cut(line: str, columns: int) -> str:
+    """
+    A line that fits; if it does not, its beginning and three dots.
+
+    @param line: escaped.
+    """
+    shown = _first(line, columns)
+    return line if shown == line else _first(line, columns - len(DOTS)) + DOTS
+
+
+def _first(line: str, columns: int) -> str:
+    """As much of a line as fits."""
+    shown, used = "", 0
+    for unit in _UNIT.findall(line):
+        used += _unit_width(unit)
+        if used > columns:
+            break
+        shown += unit
+    return shown
+
+
 def _wrap(line: str, columns: int) -> list[str]:
     """Cut a line where the terminal would, so that what follows is indented, too."""
     if columns < MIN_COLUMNS:
@@ -39,16 +62,19 @@ def _wrap(line: str, columns: int) -> list[str]:
     rows: list[str] = []
     row, used = "", 0
     for unit in _UNIT.findall(line):
-        # Added up, so that it is never less than any terminal takes; the style makes an emoji of two columns.
-        width = _width(unit[0])
-        if width and unit.endswith(EMOJI_STYLE):
-            width = 2
+        width = _unit_width(unit)
         if used + width > columns:
             rows.append(row)
             row, used = INDENT, len(INDENT)
         row += unit
         used += width
     return [*rows, row]
+
+
+def _unit_width(unit: str) -> int:
+    """Added up, it is never less than any terminal takes; the style makes an emoji of two columns."""
+    width = _width(unit[0])
+    return 2 if width and unit.endswith(EMOJI_STYLE) else width
 
 
 def _width(character: str) -> int:

@@ -169,6 +169,11 @@ class Agent:
             self.pump()
         return not self._receiver.is_retrying
 
+    def send_now(self) -> None:
+        """Send what waits without the pauses after refusals: the user has asked for it."""
+        self._sender.end_pauses()
+        self.pump()
+
     def tick(self) -> None:
         """Do what is due; to be called about once a second."""
         self._context.note_movement()

@@ -28,7 +28,7 @@ class Job(Private, frozen=True):
     A request. Order: its number.
 
     @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}, C{accept-device}, C{remove-device},
-        C{publish-key}.
+        C{publish-key}, C{send-now}.
     @ivar argument: the name to fetch, the lifetime of the invite, the id of the device in hex; mostly empty.
     @ivar asked_at: on the monotonic clock of this machine, which a restart of it begins anew.
     @ivar timeout: seconds after which the process that asked stops waiting.

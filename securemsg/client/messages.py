@@ -40,6 +40,7 @@ from securemsg.client.state.records import (
     find_sent,
     load,
     load_all,
+    load_back,
     load_totals,
     next_seq,
     save,
@@ -69,6 +70,8 @@ PAGE = 500
 EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT, Kind.LIST})
 # The code of a message that its user must let go.
 ROOM_CHANGED = "room-changed"
+# No seq is higher.
+LAST_SEQ = 2**63 - 1
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
@@ -92,6 +95,7 @@ __all__ = [
     "pending",
     "pop_unreported",
     "quarantined",
+    "repeat",
     "sent",
     "sent_in",
     "still_unread",
@@ -421,7 +425,7 @@ def write_in(
         raise Refusal("no-such-account")
     known = load(records, MessageIndex, INDEX, message_id)
     if known is not None:
-        _repeat(records, known, to, kind, body, now)
+        repeat(records, known, to, kind, body, now)
         return message_id
     seq = next_seq(records)
     content = msgspec.structs.replace(
@@ -604,16 +608,10 @@ def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
     with store.reading() as records:
         profile = _own(records)
         conversation = rooms.conversation(records, profile, name)
-        bucket = conversation.bucket
-        # All conversations share one sequence, so a window of it may hold few of this one: widen it until it holds enough.
-        last, window = records.last(HISTORY, bucket), max(limit, 1)
-        rows = load_all(records, HistoryRow, HISTORY, bucket, last - window)
-        while len(rows) < limit and window < last:
-            window *= 4
-            rows = load_all(records, HistoryRow, HISTORY, bucket, max(last - window, -1))
+        rows = load_back(records, HistoryRow, HISTORY, conversation.bucket, LAST_SEQ, limit)
         return [
             as_sent(conversation, seq, row) if row.sent else as_received(records, profile, conversation, seq, row)
-            for seq, row in rows[-limit:]
+            for seq, row in reversed(rows)
         ]
 
 
@@ -675,8 +673,12 @@ def _encode_text(text: str) -> bytes:
         raise Refusal("bad-request", "not a text") from error
 
 
-def _repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:
-    """Handle a message id that is in use already."""
+def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:
+    """
+    Handle a message id that is in use already: a message that has failed or was withdrawn is queued again.
+
+    @raise Refusal: C{conflict}: it is another message; C{not-in-room}.
+    """
     row = load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
     if row is None or known.conversation != to or row.content.body != body or row.content.kind != kind:
         raise Refusal("conflict")

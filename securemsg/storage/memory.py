@@ -60,6 +60,15 @@ class MemoryRecords:
         rows.sort(key=lambda row: row[1])
         return rows if limit < 0 else rows[:limit]
 
+    def scan_back(self, table: str, bucket: bytes, before: int, limit: int) -> list[tuple[int, bytes]]:
+        """See L{IRecords.scan_back}."""
+        rows = [(order, value) for (name, order), value in self._read(table).items() if name == bucket and order < before]
+        return sorted(rows, reverse=True)[:limit]
+
+    def buckets(self, table: str) -> list[bytes]:
+        """See L{IRecords.buckets}."""
+        return sorted({name for name, _ in self._read(table)})
+
     def count(self, table: str, bucket: bytes) -> int:
         """See L{IRecords.count}."""
         return sum(name == bucket for name, _ in self._read(table))

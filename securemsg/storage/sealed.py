@@ -66,6 +66,8 @@ SCAN_TABLE = (
     "SELECT tag, ord, value FROM records WHERE rowid IN"
     " (SELECT rowid FROM records WHERE tab = ? AND ord > ? ORDER BY ord, rowid LIMIT ?) ORDER BY ord, rowid"
 )
+SCAN_BACK = "SELECT ord, value FROM records WHERE tab = ? AND tag = ? AND ord < ? ORDER BY ord DESC LIMIT ?"
+FIRST_OF_NEXT = "SELECT tag, ord, value FROM records WHERE tab = ? AND tag > ? ORDER BY tag, ord LIMIT 1"
 COUNT = "SELECT count(*) FROM records WHERE tab = ? AND tag = ?"
 LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
@@ -204,6 +206,30 @@ class Records:
         for tag, order, sealed in rows:
             name, value = self._open(table, _binding(table, tag), order, sealed)
             found.append((name, order, value))
+        return found
+
+    def scan_back(self, table: str, bucket: bytes, before: int, limit: int) -> list[tuple[int, bytes]]:
+        """
+        See L{IRecords.scan_back}.
+
+        @raise ProfileDamaged: a record does not open.
+        """
+        self._flush_table(table)
+        place = self._place(table, bucket)
+        rows = self._run(SCAN_BACK, (place.number, place.tag, before, limit)).fetchall()
+        return [(order, self._open(table, place.binding, order, sealed)[1]) for order, sealed in rows]
+
+    def buckets(self, table: str) -> list[bytes]:
+        """
+        See L{IRecords.buckets}.
+
+        @raise ProfileDamaged: a record does not open.
+        """
+        self._flush_table(table)
+        found, tag = [], b""
+        while (row := self._run(FIRST_OF_NEXT, (number_of(table), tag)).fetchone()) is not None:
+            tag, order, sealed = row
+            found.append(self._open(table, _binding(table, tag), order, sealed)[0])
         return found
 
     def count(self, table: str, bucket: bytes) -> int:

@@ -1,13 +1,16 @@
-"""Durations on the command line."""
+"""Durations and points in time on the command line."""
 
 from __future__ import annotations
+
+import os
+import time
 
 import click
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.times import Duration, parse_duration, written
+from securemsg.cli.times import Duration, Since, parse_duration, parse_since, short_time, written
 
 
 class DurationTests(SynchronousTestCase):
@@ -35,3 +38,59 @@ class DurationTests(SynchronousTestCase):
     def test_written(self, seconds: int) -> None:
         """A written duration is read back as the same."""
         self.assertEqual(parse_duration(written(seconds)), seconds)
+
+
+class SinceTests(SynchronousTestCase):
+    """Points in time."""
+
+    NOW = 1_800_000_000
+
+    def setUp(self) -> None:
+        """We are in a zone an hour ahead of UTC."""
+        before = os.environ.get("TZ")
+        os.environ["TZ"] = "XST-1"
+        time.tzset()
+        self.addCleanup(self.zone, before)
+
+    def zone(self, before: str | None) -> None:
+        """Back to where we were."""
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+    def test_dates(self) -> None:
+        """A date or a time without an offset is local; one with an offset is what it says."""
+        midnight = 1_796_083_200 - 3600
+        expected = {
+            "2026-12-01": midnight,
+            "2026-12-01T14:05": midnight + 14 * 3600 + 5 * 60,
+            "2026-12-01 14:05:09": midnight + 14 * 3600 + 5 * 60 + 9,
+            "2026-12-01T14:05Z": midnight + 15 * 3600 + 5 * 60,
+            "2026-12-01T14:05+02:00": midnight + 13 * 3600 + 5 * 60,
+        }
+        for text, seconds in expected.items():
+            self.assertEqual(parse_since(text, self.NOW), seconds, text)
+
+    def test_durations(self) -> None:
+        """A duration goes back from now, and needs its unit: digits alone may be a date."""
+        self.assertEqual(parse_since("7d", self.NOW), self.NOW - 7 * 86400)
+        self.assertEqual(parse_since(" 90s ", self.NOW), self.NOW - 90)
+        self.assertEqual(parse_since("20261201", self.NOW), parse_since("2026-12-01", self.NOW))
+
+    def test_wrong(self) -> None:
+        """Anything else is refused, and the message shows how it is written."""
+        for text in ("", "d", "7", "yesterday", "2026-13-01", "-7d", "1.5h", "9999999999d", "0001-01-01"):
+            problem = self.assertRaises(click.BadParameter, Since(lambda: self.NOW).convert, text, None, None)
+            self.assertIn("2026-11-30T14:05", str(problem))
+
+    def test_before_all_time(self) -> None:
+        """What lies before 1970 is as long ago as anything can be."""
+        self.assertEqual(Since(lambda: self.NOW).convert("1900-01-01", None, None), 0)
+        self.assertEqual(Since(lambda: 5).convert("7d", None, None), 0)
+
+    def test_short(self) -> None:
+        """People see the local time of today, and the date of other days."""
+        self.assertEqual(short_time(self.NOW, self.NOW), "09:00")
+        self.assertEqual(short_time(self.NOW - 9 * 3600 - 1, self.NOW), "2027-01-14")

@@ -71,7 +71,7 @@ GUARDS: tuple[Guard, ...] = (
         "tests/cli/test_wrapping.py",
         ("(prefix if number == 0 else INDENT)", '(prefix if number == 0 else "")', "BlockTests::test_no_fake_line"),
         ("row, used = INDENT, len(INDENT)", 'row, used = "", 0', "BlockTests::test_faked_with_emoji"),
-        ("        if width and unit.endswith(EMOJI_STYLE):\n            width = 2\n", "", "BlockTests::test_emoji"),
+        ("return 2 if width and unit.endswith(EMOJI_STYLE) else width", "return width", "BlockTests::test_emoji"),
     ),
     *guards(
         "client/login.py",

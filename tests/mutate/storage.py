@@ -57,8 +57,8 @@ GUARDS: tuple[Guard, ...] = (
             "ProfileContractTests::test_own_writes_scanned",
         ),
         (
-            "        self._flush_table(table)\n        place = self._place(table, bucket)",
-            "        place = self._place(table, bucket)",
+            "        self._flush_table(table)\n        place = self._place(table, bucket)\n        return",
+            "        place = self._place(table, bucket)\n        return",
             "ProfileContractTests::test_own_writes_scanned",
         ),
         (

@@ -156,6 +156,28 @@ class ProfileContract(SynchronousTestCase):
             self.assertEqual(records.scan("outbox"), everything)
             self.assertEqual(records.scan("outbox", after=0, limit=2), everything[1:3])
 
+    def test_scan_back(self) -> None:
+        """The last records of a bucket come in descending order, from below a place on, as many as asked for."""
+        self.put(*(("history", b"bob", order, b"%d" % order) for order in (5, 1, 3, 2**40)), ("history", b"eve", 2, b"x"))
+        with self.store.writing() as records:
+            self.assertEqual([order for order, _ in records.scan_back("history", b"bob", 2**63 - 1, 9)], [2**40, 5, 3, 1])
+            self.assertEqual(records.scan_back("history", b"bob", 5, 1), [(3, b"3")])
+            self.assertEqual(records.scan_back("history", b"bob", 1, 9), [])
+            self.assertEqual(records.scan_back("history", b"bob", 9, 0), [])
+            records.put("history", b"bob", b"new", 4)
+            self.assertEqual(records.scan_back("history", b"bob", 5, 1), [(4, b"new")], "its own")
+
+    def test_buckets(self) -> None:
+        """The buckets of a table are found, each once, and none whose records are gone."""
+        self.put(*(("history", name, order, b"x") for name in (b"bob", b"", b"eve", b"zoe") for order in (0, 1, 7)))
+        self.put(("outbox", b"other", 1, b"x"))
+        with self.store.writing() as records:
+            for order in (0, 1, 7):
+                records.delete("history", b"eve", order)
+            records.put("history", b"amy", b"x", 3)
+            self.assertEqual(sorted(records.buckets("history")), [b"", b"amy", b"bob", b"zoe"])
+            self.assertEqual(records.buckets("inbound"), [])
+
     def test_last_survives(self) -> None:
         """The highest order ever used is remembered when its record is gone, for each bucket."""
         self.put(("prekeys", b"kem", 9, b"x"), ("prekeys", b"kem", 4, b"y"), ("prekeys", b"signed", 2, b"z"))

@@ -220,7 +220,7 @@ class Chat:
         own = self._context.profile.name
         found = messages.history(self._context.store, self.name, lines)
         known = aliases(self._context.store)
-        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns(), known)) for line in found]
+        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns(), aliases=known)) for line in found]
         await self._write_rows(rows, f"-- no messages with {self.name} yet")
 
     async def _write_rows(self, rows: list[str], otherwise: str) -> None:

@@ -8,32 +8,68 @@ from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import aliases, full_name
 from securemsg.account.rooms import is_room
 from securemsg.cli.commands.contacts import find_contact
+from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import announce_lobby
-from securemsg.cli.output import columns, write_record
+from securemsg.cli.output import columns, json_line
+from securemsg.cli.pager import is_terminal, write_lines
 from securemsg.cli.profiles import opened
+from securemsg.cli.progress import Bar
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
-from securemsg.client import messages
+from securemsg.cli.times import Since
+from securemsg.client import histories
+from securemsg.client.state.conversations import Conversation
 
 MAX_LINES = 1_000_000
+
+since_option = click.option(
+    "--since",
+    type=Since(),
+    default=0,
+    metavar="DATE",
+    help="Only messages since then: 2026-11-30, 2026-11-30T14:05, or 7d for the last seven days.",
+)
 
 
 @click.command()
 @click.argument("name", type=PEER, metavar="NAME")
 @click.option("--limit", type=click.IntRange(1, MAX_LINES), default=MAX_LINES, metavar="N", help="Only the last N messages.")
+@since_option
+@click.option("--no-pager", is_flag=True, help="At a terminal, do not use $PAGER or less for what is longer than the screen.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def history(ctx: click.Context, name: str, limit: int) -> int:
+def history(ctx: click.Context, name: str, limit: int, since: int, no_pager: bool) -> int:
     """Print the messages to and from NAME, or in a room such as '#team' or '#lobby'; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
-        name = full_name(context.store, name)
-        lines = messages.history(context.store, name, limit)
-        announce_lobby(context, name)
-        if not lines and not is_room(name) and find_contact(context.store, context.profile.conversation(name).account) is None:
-            raise error_for("no-such-account", name)
+        conversation = found_conversation(context, name)
+        announce_lobby(context, conversation.name)
+        as_json, own = context.settings.as_json, context.profile.name
         width, known = columns(), aliases(context.store)
-        for line in lines:
-            own = context.profile.name
-            write_record(line_record(line, own), context.settings.as_json, line_text(line, own, width, known))
+        bar = Bar("reading", histories.count(context.store, [conversation]))
+        try:
+            after = histories.start(context.store, conversation, limit, since, bar.step)
+        finally:
+            bar.stop()
+        lines = (
+            json_line(line_record(line, own)) if as_json else line_text(line, own, width, aliases=known)
+            for page in histories.forward(context.store, conversation, after, since)
+            for line in page
+        )
+        write_lines(lines, paged=not as_json and not no_pager and is_terminal())
     return Exit.DONE
+
+
+def found_conversation(context: CommandContext, name: str) -> Conversation:
+    """
+    The conversation with NAME, or in the room of this name.
+
+    @raise SecuremsgError: C{no-such-account}: nobody of this name is known; or there is no such room.
+    """
+    name = full_name(context.store, name)
+    conversation = histories.conversation_of(context.store, name)
+    if is_room(name) or histories.count(context.store, [conversation]):
+        return conversation
+    if find_contact(context.store, conversation.account) is None:
+        raise error_for("no-such-account", name)
+    return conversation

@@ -140,6 +140,11 @@ class SendQueues:
         queue.failures += 1
         queue.not_before = seconds + pause * (0.5 + self._jitter() / 2)
 
+    def end_pauses(self) -> None:
+        """What was refused for now may be sent at once."""
+        for queue in self._queues.values():
+            queue.not_before, queue.failures = 0.0, 0
+
     def oldest_unanswered(self) -> float | None:
         """When the oldest unanswered deposit was sent."""
         return min((since for *_, since, _ in self._unanswered.values()), default=None)

@@ -91,6 +91,10 @@ class Sender:
         if not self._queues.is_full:
             self.commit_accepted()
 
+    def end_pauses(self) -> None:
+        """Try at once what the server has refused for now; L{pump} must follow."""
+        self._queues.end_pauses()
+
     def commit_accepted(self) -> None:
         """Commit what the server has accepted. While the window is full that waits for more answers, or the next tick."""
         if self._accepted:

@@ -285,6 +285,14 @@ def load_all(
     return [(order, msgspec.msgpack.decode(value, type=kind)) for _, order, value in rows]
 
 
+def load_back(
+    records: IRecords, kind: type[T], table: str, bucket: bytes, before: int, limit: int
+) -> list[tuple[int, T]]:
+    """The last records of a bucket below an order, with their orders, descending."""
+    rows = records.scan_back(table, bucket, before, limit)
+    return [(order, msgspec.msgpack.decode(value, type=kind)) for order, value in rows]
+
+
 def save(records: IRecords, table: str, bucket: bytes, record: Record, order: int = 0) -> None:
     """Write or overwrite one record."""
     records.put(table, bucket, _encode(record), order)
