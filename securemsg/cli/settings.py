@@ -17,7 +17,8 @@ from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import NAME_PATTERN, ROOM_MARK, RSA_BITS, check_name
 from securemsg.protocol.envelope import CIPHERS, PQXDH, PSK, RSA
-from securemsg.protocol.invite import TRANSPORTS, is_host
+from securemsg.protocol.hosts import parse_host
+from securemsg.protocol.invite import TRANSPORTS
 
 APPLICATION = "securemsg"
 # How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
@@ -135,13 +136,6 @@ def wire_option(command: F) -> F:
     return click.option("--show-wire", is_flag=True, help=help_text)(command)
 
 
-def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Take the name or the address of a machine."""
-    if value is not None and not is_host(value):
-        raise click.BadParameter(f"{value!r} is not a host name or address", ctx, parameter)
-    _remember(ctx, parameter, value)
-
-
 def _option(*names: str, **details: Any) -> Callable[[F], F]:
     return click.option(*names, **{"expose_value": False, "callback": _remember, **details})
 
@@ -159,6 +153,19 @@ class NamedPath(click.ParamType[Path]):
         return Path(value)
 
 
+class Host(click.ParamType[str]):
+    """Takes the name or the address of a machine; an IPv6 address may be in brackets."""
+
+    name = "host"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it, or fail with a sentence."""
+        try:
+            return parse_host(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a host name or address; a port goes into --port", param, ctx)
+
+
 def _label(param: click.Parameter | None) -> str:
     """What the user knows an option or an argument by."""
     return "FILE" if param is None or isinstance(param, click.Argument) else param.opts[0]
@@ -167,7 +174,7 @@ def _label(param: click.Parameter | None) -> str:
 _FILE = NamedPath()
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
-    _option("--host", callback=_host, metavar="HOST", help="Host to connect to, instead of the one in the invite."),
+    _option("--host", type=Host(), metavar="HOST", help="Host to connect to, instead of the one in the invite."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port to connect to, likewise."),
     _option(
         "--transport",

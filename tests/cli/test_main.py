@@ -159,11 +159,11 @@ class UsageTests(CommandLineCase):
 
     def test_hosts(self) -> None:
         """C{--host} takes only a host name or an address."""
-        for host in ("a b", "", "-x", "a/b"):
+        for host in ("a b", "", "-x", "a/b", "a:8443", "[::1", "[::1]:8443", "[127.0.0.1]"):
             status, _, err = self.run_line("ping", "--host", host)
             self.assertEqual(status, Exit.USAGE, err)
             self.assert_one_line(err, "usage")
-        for host in ("::1", "127.0.0.1", "example.org"):
+        for host in ("::1", "[::1]", "127.0.0.1", "example.org"):
             self.assertEqual(self.run_line("ping", "--host", host)[0], Exit.PROFILE)
 
     def test_names(self) -> None:
