@@ -228,7 +228,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prompt_toolkit": ("securemsg.cli",),
     "rich": ("securemsg.cli",),
     "segno": ("securemsg.cli",),
-    "wcwidth": ("securemsg.cli",),
+    "idna": ("securemsg.client.escape",),
+    "wcwidth": ("securemsg.cli", "securemsg.client.escape"),
 }
 
 # The layers at the bottom name every library they need.
@@ -240,6 +241,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),
     "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography"),
     "securemsg.server": ("attrs", "msgspec", "zope.interface"),
+    # What a script needs to be shown as it is written.
+    "securemsg.client.escape": ("idna", "wcwidth"),
     "securemsg.client": ("attrs", "msgspec", "zope.interface"),
     "securemsg.storage.files": (),
 }
