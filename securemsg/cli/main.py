@@ -19,6 +19,8 @@ from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
+# The argument that takes a text for people, wherever there is one.
+TEXT = "text"
 # What a command may have open at once, with some to spare.
 MIN_FILES = 40
 
@@ -50,6 +52,7 @@ COMMANDS = {
     "invite": "Print an invite for one person, if the server lets users invite.",
     "keygen": "Create a key file, for a daemon or for two people.",
     "admin": "Manage the daemon on this machine: invites, accounts, its address.",
+    "help": "Print the help of a command, or find commands by a word.",
 }
 
 
@@ -71,6 +74,18 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """
+        Find a command by the first argument.
+
+        @raise click.NoSuchCommand: there is none; it names the nearest ones.
+        """
+        if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing them."""
@@ -142,7 +157,7 @@ def _problem(error: Exception) -> SecuremsgError:
             text = error.format_message().rstrip(".")
             # Click's messages begin with a capital; names of arguments stay as they are.
             text = text[:1].lower() + text[1:] if text[1:2].islower() else text
-            return SecuremsgError(Exit.USAGE, "usage", text, _see_help(error))
+            return SecuremsgError(Exit.USAGE, "usage", text, _next_step(error))
         case _:
             # Imported only here, because usage errors do not need it.
             from securemsg.account.folder import known_error
@@ -156,6 +171,21 @@ def _problem(error: Exception) -> SecuremsgError:
             return SecuremsgError(
                 Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more"
             )
+
+
+def _next_step(error: click.ClickException) -> str:
+    """What to do about wrong usage. A text is easily taken for options, or for several arguments."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    arguments = [] if ctx is None else [each.name or "" for each in ctx.command.params if isinstance(each, click.Argument)]
+    if ctx is not None and TEXT in arguments:
+        typed = " ".join([ctx.command_path, *(name.upper() for name in arguments if name != TEXT)])
+        if isinstance(error, click.NoSuchOption) and not error.possibilities:
+            return f'a text that begins with a hyphen goes after --, in quotes: {typed} -- "TEXT"'
+        if "unexpected extra argument" in error.message:
+            return f'put a text of several words in quotes: {typed} "TEXT"'
+    if isinstance(error, click.NoSuchCommand) and not error.possibilities:
+        return f"see: {PROGRAM} --help, or search it: {PROGRAM} help WORD"
+    return _see_help(error)
 
 
 def _see_help(error: click.ClickException) -> str:

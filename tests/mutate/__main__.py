@@ -23,6 +23,7 @@ from rich.progress import track
 from tests.mutate import (
     client,
     clientrooms,
+    commands,
     crypto,
     lobby,
     mailboxes,
@@ -47,6 +48,7 @@ GUARDS: tuple[Guard, ...] = (
     *crypto.GUARDS,
     *protocol.GUARDS,
     *client.GUARDS,
+    *commands.GUARDS,
     *state.GUARDS,
     *sessions.GUARDS,
     *prekeys.GUARDS,

@@ -1,0 +1,78 @@
+"""C{securemsg help}: the help of a command, or the commands whose help has a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from securemsg.account.errors import Exit
+from securemsg.cli.output import json_line, write_line
+from securemsg.cli.settings import json_option, settings_of, shared
+
+HELP = "--help"
+# Characters of a command's summary in a list.
+SUMMARY = 60
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[COMMAND | WORD...]")
+@json_option("Print JSON, one object per command that has the words.")
+@shared
+@click.pass_context
+def help(ctx: click.Context, words: tuple[str, ...]) -> int:  # noqa: A001 - what users type
+    """
+    Print the help of COMMAND, such as `send` or `room invite`; for any other WORD, list the commands whose help has it.
+
+    @raise click.NoSuchCommand: no help has all the words.
+    """
+    root = ctx.find_root()
+    if _show(root, words):
+        return Exit.DONE
+    wanted = [word.lower() for word in words]
+    found = [(path, command) for path, command in commands_below(root) if all(word in _text(command) for word in wanted)]
+    if not found:
+        known = [" ".join(path) for path, _ in commands_below(root)]
+        raise click.NoSuchCommand(" ".join(words), f"no command and no help has {' '.join(words)!r}.", known, root)
+    width = max(len(" ".join(path)) for path, _ in found) + 2
+    for path, command in found:
+        name, summary = " ".join(path), command.get_short_help_str(SUMMARY)
+        if settings_of(ctx).as_json:
+            write_line(json_line({"command": name, "help": summary}))
+        else:
+            write_line(f"{name:<{width}}{summary}")
+    return Exit.DONE
+
+
+def commands_below(root: click.Context) -> Iterator[tuple[Sequence[str], click.Command]]:
+    """All commands with what is typed for them, in the order of the help; each group before its own."""
+    waiting: list[tuple[tuple[str, ...], click.Command]] = [((), root.command)]
+    while waiting:
+        path, command = waiting.pop(0)
+        if path:
+            yield path, command
+        if isinstance(command, click.Group):
+            inner = [((*path, name), command.get_command(root, name)) for name in command.list_commands(root)]
+            waiting[:0] = [(words, each) for words, each in inner if each is not None]
+
+
+def _show(root: click.Context, words: Sequence[str]) -> bool:
+    """Show the help of a command; C{False}: it is none."""
+    context = root
+    for word in words:
+        command = context.command.get_command(context, word) if isinstance(context.command, click.Group) else None
+        if command is None:
+            return False
+        context = click.Context(command, context, word)
+    if "serve" in words:
+        # Its help is the daemon's.
+        with context.command.make_context("serve", [HELP], root) as serving:
+            context.command.invoke(serving)
+    write_line(context.get_help())
+    return True
+
+
+def _text(command: click.Command) -> str:
+    """What a search looks through: name, help and options."""
+    options = [f"{' '.join(each.opts)} {each.help or ''}" for each in command.params if isinstance(each, click.Option)]
+    return " ".join([command.name or "", command.help or "", *options]).lower()
