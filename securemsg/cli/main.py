@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -10,9 +11,11 @@ import traceback
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
+from securemsg.cli.completion import COMPLETION
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import json_option, shared
 from securemsg.coredump import forbid_core_dumps
@@ -39,19 +42,20 @@ COMMANDS = {
     "send": "Send TEXT, or standard input, to NAME.",
     "recv": "Print waiting messages, each of them once.",
     "respond": "Answer every text message with the output of a command.",
-    "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
+    "chat": "Chat with NAME: interactive at a terminal, by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
-    "devices": "List your devices or those of NAME; remove or accept one of yours.",
+    "devices": "List your devices or NAME's; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",
     "keygen": "Create a key file, for a daemon or for two people.",
-    "admin": "Manage the daemon on this machine: invites, accounts, its address.",
+    "admin": "Manage the daemon on this machine: invites, accounts, address.",
+    "completion": "Print the script with which a shell completes commands.",
     "help": "Print the help of a command, or find commands by a word.",
 }
 
@@ -86,6 +90,11 @@ class Commands(click.Group):
         if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands without importing them, and the options of all."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing them."""
@@ -124,6 +133,8 @@ def run(arguments: list[str]) -> int:
     @return: its exit status.
     """
     as_json = "--json" in arguments
+    if COMPLETION in os.environ:
+        return complete()
     try:
         result = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -145,6 +156,17 @@ def run(arguments: list[str]) -> int:
         problem = _problem(error)
         report(problem, as_json)
         return problem.status
+
+
+def complete() -> int:
+    """
+    Answer a shell that completes: silently, whatever is wrong.
+
+    @return: its exit status.
+    """
+    with contextlib.suppress(Exception):
+        return shell_complete(group, {}, PROGRAM, COMPLETION, os.environ[COMPLETION])
+    return Exit.INTERNAL
 
 
 def _problem(error: Exception) -> SecuremsgError:

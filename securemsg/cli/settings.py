@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import platformdirs
 from attrs import define
+from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
@@ -152,6 +153,10 @@ class NamedPath(click.ParamType[Path]):
             raise click.UsageError(f"{_label(param)} is empty; give a {self.name}", ctx)
         return Path(value)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The shell knows the files."""
+        return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
+
 
 class Host(click.ParamType[str]):
     """Takes the name or the address of a machine; an IPv6 address may be in brackets."""
@@ -247,6 +252,10 @@ class AccountName(click.ParamType[str]):
             raise error_for(refusal.code, repr(value)) from None
         return value
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of contacts."""
+        return _known(ctx, incomplete, people=True)
+
 
 class ConversationName(AccountName):
     """An argument that takes the name of an account, or of a room."""
@@ -258,6 +267,10 @@ class ConversationName(AccountName):
         @raise SecuremsgError: it is invalid.
         """
         return ROOM.convert(value, param, ctx) if value.startswith(ROOM_MARK) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of contacts and rooms."""
+        return _known(ctx, incomplete, people=True, rooms=True)
 
 
 class RoomName(click.ParamType[str]):
@@ -274,6 +287,20 @@ class RoomName(click.ParamType[str]):
         if not NAME_PATTERN.fullmatch(value.removeprefix(ROOM_MARK)):
             raise error_for("illegal-name", repr(value), text="invalid room name: {name}")
         return ROOM_MARK + value.removeprefix(ROOM_MARK)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of rooms, without the mark, which shells take for a comment, unless it was typed."""
+        mark = incomplete[:1] if incomplete.startswith(ROOM_MARK) else ""
+        found = _known(ctx, ROOM_MARK + incomplete.removeprefix(ROOM_MARK), rooms=True)
+        return [CompletionItem(mark + item.value.removeprefix(ROOM_MARK)) for item in found]
+
+
+def _known(ctx: click.Context, prefix: str, *, people: bool = False, rooms: bool = False) -> list[CompletionItem]:
+    """Names that the profile knows."""
+    # Only a shell that completes needs it.
+    from securemsg.cli.knownnames import known_names
+
+    return [CompletionItem(name) for name in known_names(settings_of(ctx).folder, prefix, people=people, rooms=rooms)]
 
 
 NAME = AccountName()

@@ -96,6 +96,7 @@ class HelpTests(CommandLineCase):
             "invite",
             "keygen",
             "admin",
+            "completion",
             "help",
         ]
         self.assertEqual(group.list_commands(click.Context(group)), wanted)

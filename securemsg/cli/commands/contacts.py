@@ -14,7 +14,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
+from securemsg.cli.settings import NAME, json_option, name_or_action, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -30,7 +30,13 @@ from securemsg.protocol.envelope import RSA
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | accept NAME]", callback=name_or_action(["accept"]))
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[NAME | accept NAME]",
+    callback=name_or_action(["accept"]),
+    shell_complete=NAME.shell_complete,
+)
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @click.option(
     "--set-receipts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import Exit
 from securemsg.cli.output import json_line, write_line
@@ -15,8 +16,15 @@ HELP = "--help"
 SUMMARY = 60
 
 
+def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The commands, for the first word."""
+    if ctx.params.get("words"):
+        return []
+    return [item for item in ctx.find_root().command.shell_complete(ctx.find_root(), incomplete) if item.value[:1] != "-"]
+
+
 @click.command()
-@click.argument("words", nargs=-1, metavar="[COMMAND | WORD...]")
+@click.argument("words", nargs=-1, metavar="[COMMAND | WORD...]", shell_complete=complete)
 @json_option("Print JSON, one object per command that has the words.")
 @shared
 @click.pass_context
