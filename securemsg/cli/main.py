@@ -16,8 +16,9 @@ from click.shell_completion import CompletionItem, shell_complete
 from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
 from securemsg.cli.completion import COMPLETION
+from securemsg.cli.config import read_config, use_table
 from securemsg.cli.output import OutputClosed, report, say, silence
-from securemsg.cli.settings import json_option, shared
+from securemsg.cli.settings import NamedPath, json_option, shared
 from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
@@ -88,7 +89,10 @@ class Commands(click.Group):
         @raise click.NoSuchCommand: there is none; it names the nearest ones.
         """
         if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
+            if name is not None and command is not None:
+                use_table(ctx, name, command)
+            return name, command, rest
         raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -104,13 +108,22 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
+@click.option(
+    "--config",
+    type=NamedPath(),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="File with defaults for options.  [$SECUREMSG_CONFIG, else ~/.config/securemsg/config.toml]",
+)
 @json_option("Print JSON, one object per line; errors too.")
 @shared
 def group() -> None:
     """
     Private messages from a terminal: end-to-end encrypted, and nothing is lost.
 
-    Options for profile and connection can be given before or after the command.
+    Options for profile and connection can be given before or after the command, --config before it.
     """
 
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 import platformdirs
-from attrs import define
+from attrs import define, field
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import error_for
@@ -25,6 +26,9 @@ APPLICATION = "securemsg"
 # How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
 DEFAULT_TIMEOUT = 30
 LONGEST_TIMEOUT = 366 * 86400
+
+# What has a variable of the environment, which comes before the configuration file.
+_BEHIND_ENVIRONMENT = frozenset({"profile", "passphrase_file", "state"})
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +61,8 @@ class Settings:
     @ivar cipher: for suite C{rsa}.
     @ivar rsa_bits: of the RSA key of this device, if one is made.
     @ivar state: the state folder of the daemon on this machine.
+    @ivar given: the names of those on the command line.
+    @ivar configured: folders and files that the configuration file names: the environment comes before them.
     """
 
     profile: Path | None = None
@@ -75,13 +81,15 @@ class Settings:
     cipher: str | None = None
     rsa_bits: int | None = None
     state: Path | None = None
+    given: set[str] = field(factory=set)
+    configured: dict[str, Path] = field(factory=dict)
 
     @property
     def folder(self) -> Path:
-        """The folder of the profile: from C{--profile}, C{$SECUREMSG_PROFILE}, or the default on this system."""
+        """The folder of the profile: C{--profile}, C{$SECUREMSG_PROFILE}, the configured, or the default on this system."""
         if self.profile is not None:
             return self.profile
-        named = os.environ.get("SECUREMSG_PROFILE")
+        named = os.environ.get("SECUREMSG_PROFILE") or self.configured.get("profile")
         return Path(named) if named else _in_home(platformdirs.user_data_path, "--profile") / "profile"
 
     @property
@@ -89,7 +97,7 @@ class Settings:
         """The file that holds the passphrase, if one is named."""
         if self.passphrase_file is not None:
             return self.passphrase_file
-        named = os.environ.get("SECUREMSG_PASSPHRASE_FILE")
+        named = os.environ.get("SECUREMSG_PASSPHRASE_FILE") or self.configured.get("passphrase_file")
         return Path(named) if named else None
 
     @property
@@ -97,7 +105,7 @@ class Settings:
         """The state folder of the daemon: as given, else where the daemon itself has it."""
         if self.state is not None:
             return self.state
-        named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or self.configured.get("state")
         return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
 
     @property
@@ -121,9 +129,18 @@ def settings_of(ctx: click.Context) -> Settings:
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Note an option, whether it was given before or after the command."""
-    if value is not None and value is not False and parameter.name is not None:
-        setattr(settings_of(ctx), parameter.name, value)
+    """Note an option, whether it was given before or after the command, or in the configuration file."""
+    if value is None or value is False or parameter.name is None:
+        return
+    settings = settings_of(ctx)
+    if ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT_MAP:
+        settings.given.add(parameter.name)
+        setattr(settings, parameter.name, value)
+    elif parameter.name in _BEHIND_ENVIRONMENT:
+        assert isinstance(value, Path), "folders and files"
+        settings.configured[parameter.name] = value
+    elif parameter.name not in settings.given:
+        setattr(settings, parameter.name, value)
 
 
 def json_option(help_text: str) -> Callable[[F], F]:

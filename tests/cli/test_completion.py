@@ -117,6 +117,8 @@ class CompletionTests(CommandLineCase):
         self.assertEqual(self.offered("send", ""), [])
         shutil.rmtree(self.profile)
         self.assertEqual(self.offered("send", ""), [])
+        os.environ["SECUREMSG_CONFIG"] = "/nowhere"
+        self.assertEqual(self.offered("his"), ["plain,history"])
         self.make("correct horse")
         os.environ["SECUREMSG_PASSPHRASE_FILE"] = str(self.folder / "passphrase")
         self.assertEqual(self.offered("send", ""), [])
