@@ -213,7 +213,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "random": ("securemsg.net",),
     "uuid": (),
     # What is imported by name stands in the table of commands, or is the operator's function.
-    "importlib": ("securemsg.cli.main", "securemsg.responders.function"),
+    "importlib": ("securemsg.cli.checks", "securemsg.cli.main", "securemsg.responders.function"),
     "threading": ("securemsg.cli", "securemsg.daemon", "securemsg.responders", "securemsg.storage"),
     # Time is handed in, never fetched.
     "time": EDGE,

@@ -141,13 +141,20 @@ def read_config(ctx: click.Context, parameter: click.Parameter, value: Path | No
     ctx.default_map = config.checked(ctx.command, {key: each for key, each in values.items() if key not in config.tables})
 
 
+def config_of(ctx: click.Context) -> Config | None:
+    """The file that was read for this call."""
+    config = ctx.meta.get(KEY)
+    assert config is None or isinstance(config, Config), "nobody else uses this key"
+    return config
+
+
 def use_table(ctx: click.Context, name: str, command: click.Command) -> None:
     """
     Take the defaults of the command that is called.
 
     @raise SecuremsgError: C{config}.
     """
-    config = ctx.meta.get(KEY)
+    config = config_of(ctx)
     if config is not None and name in config.tables:
         ctx.default_map = {**(ctx.default_map or {}), name: config.checked(command, config.tables[name], f"{name}.")}
 

@@ -51,6 +51,7 @@ COMMANDS = {
     "devices": "List your devices or NAME's; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
+    "doctor": "Check profile, clock and server, and say what is wrong.",
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",

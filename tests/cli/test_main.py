@@ -38,7 +38,7 @@ class CommandLineCase(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.profile = self.folder / "profile"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SECUREMSG", "XDG_"))}
         self.patch(os, "environ", {**kept, "HOME": str(self.folder), "COLUMNS": "200"})
 
     def run_line(self, *arguments: str) -> tuple[int, str, str]:
@@ -91,6 +91,7 @@ class HelpTests(CommandLineCase):
             "devices",
             "verify",
             "status",
+            "doctor",
             "whoami",
             "ping",
             "invite",

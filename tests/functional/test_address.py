@@ -20,6 +20,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("verify", "somebody"),
     ("status",),
     ("ping",),
+    ("doctor",),
     ("invite",),
     ("room", "create", "team"),
 )
