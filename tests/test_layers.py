@@ -144,7 +144,9 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.server",
         "securemsg.storage",
     ),
-    # The two roots know nothing of each other, and nobody knows of them.
+    # It describes what users type, and is run when a package is built.
+    "securemsg.manpages": ("securemsg.account.errors", "securemsg.cli", "securemsg.daemon.options"),
+    # The two roots know nothing of each other, and nobody else knows of them.
     "securemsg.tap": (
         "securemsg.coredump",
         "securemsg.daemon.checks",
@@ -223,7 +225,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "securemsg.storage.sealed",
         "securemsg.storage.sqlite",
     ),
-    "click": ("securemsg.cli",),
+    "click": ("securemsg.cli", "securemsg.manpages"),
     "platformdirs": ROOTS,
     "prompt_toolkit": ("securemsg.cli",),
     "rich": ("securemsg.cli",),

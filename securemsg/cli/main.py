@@ -28,10 +28,35 @@ TEXT = "text"
 # What a command may have open at once, with some to spare.
 MIN_FILES = 40
 
+ENVIRONMENT = {
+    "SECUREMSG_PROFILE": "default of --profile",
+    "SECUREMSG_PASSPHRASE_FILE": "default of --passphrase-file",
+    "SECUREMSG_CONFIG": "default of --config",
+    "STATE_DIRECTORY": "default of --state, as systemd sets it",
+}
+FILES = {
+    "~/.local/share/securemsg/profile": "keys and messages",
+    "~/.config/securemsg/config.toml": "defaults for options",
+    "~/.local/state/securemsg": "state of the daemon",
+}
+
+
+def _listed(rows: dict[str, str]) -> str:
+    return "\n".join(f"  {name:<32}  {text}" for name, text in rows.items())
+
+
 EPILOG = f"""
 \b
 Exit statuses:
 {table()}
+
+\b
+Environment:
+{_listed(ENVIRONMENT)}
+
+\b
+Files:
+{_listed(FILES)}
 """
 
 

@@ -49,6 +49,12 @@ GUARDS: tuple[Guard, ...] = (
         ("            config.checked(command, table", "            (command, table", "LocalTests::test_configuration"),
     ),
     *guards(
+        "manpages.py",
+        "tests/test_manpages.py",
+        ('f"\\\\&{_marked(line)}', 'f"{_marked(line)}', "PageTests::test_escapes"),
+        ("    return text.translate(_ESCAPES)", "    return text", "PageTests::test_escapes"),
+    ),
+    *guards(
         "cli/knownnames.py",
         "tests/cli/test_completion.py",
         ("[:MAX_NAMES]", "", "CompletionTests::test_bounded"),
