@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Container
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +75,8 @@ class Config:
 
     def unknown(self, key: str, known: Container[str]) -> SecuremsgError:
         """The error for a key that nothing has."""
+        from difflib import get_close_matches
+
         near = get_close_matches(key.rpartition(".")[2], list(known))  # type: ignore[call-overload]
         return self.problem(key, "unknown key", f"did you mean {near[0]}?" if near else "see: securemsg --help")
 

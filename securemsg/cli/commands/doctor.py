@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import click
@@ -17,13 +18,16 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import columns, json_line, write_line
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import DEFAULT_TIMEOUT, json_option, settings_of, shared
-from securemsg.cli.wrapping import block
+from securemsg.cli.wrapping import MIN_COLUMNS
+from securemsg.client.escape import escape
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.link import is_post_quantum
 from securemsg.net.reach import NO_HOST, REFUSED, endpoint_of, reach
 from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import UDP
 
+# Of further lines on a narrow terminal.
+INDENT = 4
 # What TLS itself says, and what says that another server answered.
 ABOUT_TLS = frozenset({"tls", "not-post-quantum"})
 WRONG_PIN = "server-identity"
@@ -80,8 +84,16 @@ class Report:
             write_line(json_line(record))
         else:
             mark = "ok" if problem is None else "problem"
-            text = f"{finding.text}; {hint}" if hint else finding.text
-            write_line(block(f"{mark:<7}  {finding.check:<13}  ", text, columns()))
+            text = escape(f"{finding.text}; {hint}" if hint else finding.text)
+            write_line(in_words(f"{mark:<7}  {finding.check:<13}  ", text, columns()))
+
+
+def in_words(prefix: str, text: str, width: int) -> str:
+    """A line, or on a terminal several that end between words; the further ones are indented, as far as there is room."""
+    if not width:
+        return prefix + text
+    indent = " " * (len(prefix) if width >= 3 * len(prefix) else INDENT)
+    return textwrap.fill(text, max(width, MIN_COLUMNS), initial_indent=prefix, subsequent_indent=indent)
 
 
 def _configuration(ctx: click.Context) -> Finding:

@@ -8,12 +8,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import Exit
-from securemsg.cli.output import json_line, write_line
+from securemsg.cli.output import columns, json_line, write_line
 from securemsg.cli.settings import json_option, settings_of, shared
 
 HELP = "--help"
-# Characters of a command's summary in a list.
-SUMMARY = 60
+# Characters of a command's summary in a list, and of a line that is not wrapped.
+SUMMARY, UNWRAPPED = 200, 1000
 
 
 def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -42,13 +42,15 @@ def help(ctx: click.Context, words: tuple[str, ...]) -> int:  # noqa: A001 - wha
     if not found:
         known = [" ".join(path) for path, _ in commands_below(root)]
         raise click.NoSuchCommand(" ".join(words), f"no command and no help has {' '.join(words)!r}.", known, root)
-    width = max(len(" ".join(path)) for path, _ in found) + 2
-    for path, command in found:
-        name, summary = " ".join(path), command.get_short_help_str(SUMMARY)
-        if settings_of(ctx).as_json:
+    rows = [(" ".join(path), command.get_short_help_str(SUMMARY)) for path, command in found]
+    if settings_of(ctx).as_json:
+        for name, summary in rows:
             write_line(json_line({"command": name, "help": summary}))
-        else:
-            write_line(f"{name:<{width}}{summary}")
+    else:
+        # As click lists commands; a pipe gets each in one line.
+        formatter = click.HelpFormatter(width=columns() or UNWRAPPED)
+        formatter.write_dl(rows)
+        write_line(formatter.getvalue().rstrip("\n"))
     return Exit.DONE
 
 

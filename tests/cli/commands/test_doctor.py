@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli import checks
 from securemsg.cli.checks import MAX_SHOWN, Finding, failed
-from securemsg.cli.commands.doctor import Report, log_in, reachable
+from securemsg.cli.commands.doctor import Report, in_words, log_in, reachable
 from securemsg.client import messages
 from securemsg.client.state import contacts
 from securemsg.client.state.records import QuarantinedPeer
@@ -72,6 +72,19 @@ class LocalTests(CommandLineCase):
             found, out, _ = self.run_whole("doctor", "--profile", str(self.profile))
             self.assertEqual(found, status)
             self.assertIn(line, out)
+
+    def test_narrow(self) -> None:
+        """On a terminal lines end between words, and further ones are indented; a pipe gets one line."""
+        prefix = "problem  server         "
+        text = "nothing listens on [::1]:2; check that the server is running, and --port"
+        self.assertEqual(in_words(prefix, text, 0), prefix + text)
+        for width, indent in ((40, 4), (80, len(prefix)), (120, len(prefix))):
+            first, *others = in_words(prefix, text, width).split("\n")
+            self.assertTrue(first.startswith(prefix + "nothing"))
+            self.assertTrue(all(len(line) <= width for line in (first, *others)))
+            for line in others:
+                self.assertEqual(len(line) - len(line.lstrip()), indent)
+            self.assertEqual(" ".join(line.strip() for line in (first[len(prefix) :], *others)), text)
 
     def test_status(self) -> None:
         """The exit status is that of the first problem."""
