@@ -37,7 +37,7 @@ READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise docs picture
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise docs man picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -52,6 +52,7 @@ help:
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"
+	@echo "make man          write the manual pages to build/man/man1/"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -101,6 +102,11 @@ lint: $(READY_DEV)
 build: $(READY_BUILD)
 	@$(if $(EXT),SECUREMSG_EXT=1) $(BIN)/python -m build --quiet --no-isolation . >&2
 	@ls dist/*
+
+man: $(READY_RUN)
+	@rm -rf build/man
+	@$(BIN)/python -m securemsg.manpages build/man/man1
+	@ls build/man/man1/*
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

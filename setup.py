@@ -1,5 +1,6 @@
 """
-The build. C{setup.cfg} says all there is to say about it, except how to compile the modules that every message passes.
+The build. C{setup.cfg} says all there is to say about it, except how to write the manual pages, which a wheel installs, and how
+to compile the modules that every message passes.
 
 With C{SECUREMSG_EXT=1} in the environment mypyc compiles them, and they are installed beside their sources. Classes of
 attrs and those that implement an Interface would stay slow, so both are first written out as plain ones, in a copy.
@@ -149,8 +150,20 @@ def compiled(root: Path, build: Path) -> list[Extension]:
     return extensions
 
 
+def manual_pages(root: Path) -> list[tuple[str, list[str]]]:
+    """Write the manual pages, from the commands of these sources; where they are installed."""
+    sys.path.insert(0, str(root))
+    from securemsg.manpages import write_pages
+
+    return [("share/man/man1", [str(path.relative_to(root)) for path in write_pages(root / "build" / "man" / "man1")])]
+
+
 if __name__ == "__main__":
     root = Path(__file__).resolve().parent
     # Other commands only ask what there is to build.
-    is_wanted = os.environ.get("SECUREMSG_EXT") == "1" and not {"bdist_wheel", "build_ext"}.isdisjoint(sys.argv)
-    setup(ext_modules=compiled(root, root / "build" / "compiled") if is_wanted else [])
+    is_wheel = "bdist_wheel" in sys.argv
+    is_wanted = os.environ.get("SECUREMSG_EXT") == "1" and (is_wheel or "build_ext" in sys.argv)
+    setup(
+        ext_modules=compiled(root, root / "build" / "compiled") if is_wanted else [],
+        data_files=manual_pages(root) if is_wheel else [],
+    )

@@ -10,6 +10,14 @@ umask 077
 
 host=${HOST:-127.0.0.1}
 port=${PORT:-8443}
+# As people write it: an IPv6 address in brackets.
+case $host in
+\[*\]) host=${host#\[} host=${host%\]} ;;
+esac
+case $host in
+*:*) shown="[$host]:$port" ;;
+*) shown="$host:$port" ;;
+esac
 state=.run/state
 log=.run/daemon.log
 # What the daemon prints, such as a mistake in the options.
@@ -39,7 +47,7 @@ listening() {
 }
 
 foreign() {
-    say "another program uses $host:$port; stop it, or: make $target PORT=9000"
+    say "another program uses $shown; stop it, or: make $target PORT=9000"
     exit 8
 }
 
@@ -81,7 +89,7 @@ start() {
             say "the daemon did not start; see $log"
             exit 1
         elif [ $tries -eq 0 ]; then
-            say "the daemon does not answer on $host:$port; see $log"
+            say "the daemon does not answer on $shown; see $log"
             exit 1
         fi
         sleep 0.1
@@ -119,7 +127,7 @@ esac
 if listening; then
     :
 elif [ "${1:-}" = client ]; then
-    say "nothing listens on $host:$port; start the daemon first, in another terminal: make run-server"
+    say "nothing listens on $shown; start the daemon first, in another terminal: make run-server"
     exit 6
 else
     start

@@ -38,6 +38,7 @@ from securemsg.client.state.vault import VaultError
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
+from securemsg.protocol.hosts import parse_host
 from securemsg.protocol.messages import MAX_EXPIRY
 from securemsg.storage.errors import StorageError
 from securemsg.storage.files import FileLock
@@ -72,8 +73,9 @@ def open_bot(
     @raise SecuremsgError: there is no such profile, or it cannot be opened.
     """
     path = Path(folder)
+    elsewhere = None if host is None else parse_host(host)
     store, profile = open_joined(path, passphrase.encode("utf-8") if isinstance(passphrase, str) else passphrase)
-    server = address_of(profile, host, port)
+    server = address_of(profile, elsewhere, port)
     connection = make_connection(reactor, path, store, profile, server, now=time.time, again=True, warn=warn or _log_warning)
     return Bot(reactor, path, store, profile, connection)
 

@@ -144,7 +144,9 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.server",
         "securemsg.storage",
     ),
-    # The two roots know nothing of each other, and nobody knows of them.
+    # It describes what users type, and is run when a package is built.
+    "securemsg.manpages": ("securemsg.account.errors", "securemsg.cli", "securemsg.daemon.options"),
+    # The two roots know nothing of each other, and nobody else knows of them.
     "securemsg.tap": (
         "securemsg.coredump",
         "securemsg.daemon.checks",
@@ -213,7 +215,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "random": ("securemsg.net",),
     "uuid": (),
     # What is imported by name stands in the table of commands, or is the operator's function.
-    "importlib": ("securemsg.cli.main", "securemsg.responders.function"),
+    "importlib": ("securemsg.cli.checks", "securemsg.cli.main", "securemsg.responders.function"),
     "threading": ("securemsg.cli", "securemsg.daemon", "securemsg.responders", "securemsg.storage"),
     # Time is handed in, never fetched.
     "time": EDGE,
@@ -223,12 +225,13 @@ HOMES: dict[str, tuple[str, ...]] = {
         "securemsg.storage.sealed",
         "securemsg.storage.sqlite",
     ),
-    "click": ("securemsg.cli",),
+    "click": ("securemsg.cli", "securemsg.manpages"),
     "platformdirs": ROOTS,
     "prompt_toolkit": ("securemsg.cli",),
     "rich": ("securemsg.cli",),
     "segno": ("securemsg.cli",),
-    "wcwidth": ("securemsg.cli",),
+    "idna": ("securemsg.client.escape",),
+    "wcwidth": ("securemsg.cli", "securemsg.client.escape"),
 }
 
 # The layers at the bottom name every library they need.
@@ -240,6 +243,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),
     "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography"),
     "securemsg.server": ("attrs", "msgspec", "zope.interface"),
+    # What a script needs to be shown as it is written.
+    "securemsg.client.escape": ("idna", "wcwidth"),
     "securemsg.client": ("attrs", "msgspec", "zope.interface"),
     "securemsg.storage.files": (),
 }

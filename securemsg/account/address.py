@@ -10,6 +10,7 @@ from securemsg.account.errors import error_for
 from securemsg.client.state.profile import Profile
 from securemsg.crypto.keys import same, spki_digest
 from securemsg.net.dialer import Route, tcp_route
+from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import AUTO, TCP, UDP
 
 # By how much TCP, whose key exchange is post-quantum, is ahead of UDP, seconds (RFC 8305 8 has the same for addresses).
@@ -34,8 +35,7 @@ class ServerAddress:
 
     def __str__(self) -> str:
         """Host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.udp_port or self.port if self.transport == UDP else self.port}"
+        return host_port(self.host, self.udp_port or self.port if self.transport == UDP else self.port)
 
     @property
     def in_words(self) -> str:

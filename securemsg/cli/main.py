@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -10,22 +11,52 @@ import traceback
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
+from securemsg.cli.completion import COMPLETION
+from securemsg.cli.config import read_config, use_table
 from securemsg.cli.output import OutputClosed, report, say, silence
-from securemsg.cli.settings import json_option, shared
+from securemsg.cli.settings import NamedPath, json_option, shared
 from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
+# The argument that takes a text for people, wherever there is one.
+TEXT = "text"
 # What a command may have open at once, with some to spare.
 MIN_FILES = 40
+
+ENVIRONMENT = {
+    "SECUREMSG_PROFILE": "default of --profile",
+    "SECUREMSG_PASSPHRASE_FILE": "default of --passphrase-file",
+    "SECUREMSG_CONFIG": "default of --config",
+    "STATE_DIRECTORY": "default of --state, as systemd sets it",
+}
+FILES = {
+    "~/.local/share/securemsg/profile": "keys and messages",
+    "~/.config/securemsg/config.toml": "defaults for options",
+    "~/.local/state/securemsg": "state of the daemon",
+}
+
+
+def _listed(rows: dict[str, str]) -> str:
+    return "\n".join(f"  {name:<32}  {text}" for name, text in rows.items())
+
 
 EPILOG = f"""
 \b
 Exit statuses:
 {table()}
+
+\b
+Environment:
+{_listed(ENVIRONMENT)}
+
+\b
+Files:
+{_listed(FILES)}
 """
 
 
@@ -37,7 +68,7 @@ COMMANDS = {
     "send": "Send TEXT, or standard input, to NAME.",
     "recv": "Print waiting messages, each of them once.",
     "respond": "Answer every text message with the output of a command.",
-    "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
+    "chat": "Chat with NAME: interactive at a terminal, by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "search": "Print the messages in which all WORDS occur.",
     "export": "Write whole histories to standard output, as JSON or text.",
@@ -45,14 +76,17 @@ COMMANDS = {
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
-    "devices": "List your devices or those of NAME; remove or accept one of yours.",
+    "devices": "List your devices or NAME's; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
+    "doctor": "Check profile, clock and server, and say what is wrong.",
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",
     "keygen": "Create a key file, for a daemon or for two people.",
-    "admin": "Manage the daemon on this machine: invites, accounts, its address.",
+    "admin": "Manage the daemon on this machine: invites, accounts, address.",
+    "completion": "Print the script with which a shell completes commands.",
+    "help": "Print the help of a command, or find commands by a word.",
 }
 
 
@@ -75,6 +109,26 @@ class Commands(click.Group):
         """Import a command."""
         return load(cmd_name) if cmd_name in COMMANDS else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """
+        Find a command by the first argument.
+
+        @raise click.NoSuchCommand: there is none; it names the nearest ones.
+        """
+        if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
+            name, command, rest = super().resolve_command(ctx, args)
+            if name is not None and command is not None:
+                use_table(ctx, name, command)
+            return name, command, rest
+        raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands without importing them, and the options of all."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without importing them."""
         with formatter.section("Commands"):
@@ -83,13 +137,22 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name=PROGRAM)
+@click.option(
+    "--config",
+    type=NamedPath(),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="File with defaults for options.  [$SECUREMSG_CONFIG, else ~/.config/securemsg/config.toml]",
+)
 @json_option("Print JSON, one object per line; errors too.")
 @shared
 def group() -> None:
     """
     Private messages from a terminal: end-to-end encrypted, and nothing is lost.
 
-    Options for profile and connection can be given before or after the command.
+    Options for profile and connection can be given before or after the command, --config before it.
     """
 
 
@@ -112,6 +175,8 @@ def run(arguments: list[str]) -> int:
     @return: its exit status.
     """
     as_json = "--json" in arguments
+    if COMPLETION in os.environ:
+        return complete()
     try:
         result = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -135,6 +200,17 @@ def run(arguments: list[str]) -> int:
         return problem.status
 
 
+def complete() -> int:
+    """
+    Answer a shell that completes: silently, whatever is wrong.
+
+    @return: its exit status.
+    """
+    with contextlib.suppress(Exception):
+        return shell_complete(group, {}, PROGRAM, COMPLETION, os.environ[COMPLETION])
+    return Exit.INTERNAL
+
+
 def _problem(error: Exception) -> SecuremsgError:
     match error:
         case SecuremsgError():
@@ -145,7 +221,7 @@ def _problem(error: Exception) -> SecuremsgError:
             text = error.format_message().rstrip(".")
             # Click's messages begin with a capital; names of arguments stay as they are.
             text = text[:1].lower() + text[1:] if text[1:2].islower() else text
-            return SecuremsgError(Exit.USAGE, "usage", text, _see_help(error))
+            return SecuremsgError(Exit.USAGE, "usage", text, _next_step(error))
         case _:
             # Imported only here, because usage errors do not need it.
             from securemsg.account.folder import known_error
@@ -159,6 +235,21 @@ def _problem(error: Exception) -> SecuremsgError:
             return SecuremsgError(
                 Exit.INTERNAL, "internal", f"internal error ({kind})", "run it again with --debug to see more"
             )
+
+
+def _next_step(error: click.ClickException) -> str:
+    """What to do about wrong usage. A text is easily taken for options, or for several arguments."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    arguments = [] if ctx is None else [each.name or "" for each in ctx.command.params if isinstance(each, click.Argument)]
+    if ctx is not None and TEXT in arguments:
+        typed = " ".join([ctx.command_path, *(name.upper() for name in arguments if name != TEXT)])
+        if isinstance(error, click.NoSuchOption) and not error.possibilities:
+            return f'a text that begins with a hyphen goes after --, in quotes: {typed} -- "TEXT"'
+        if "unexpected extra argument" in error.message:
+            return f'put a text of several words in quotes: {typed} "TEXT"'
+    if isinstance(error, click.NoSuchCommand) and not error.possibilities:
+        return f"see: {PROGRAM} --help, or search it: {PROGRAM} help WORD"
+    return _see_help(error)
 
 
 def _see_help(error: click.ClickException) -> str:

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 import platformdirs
-from attrs import define
+from attrs import define, field
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import error_for
 from securemsg.account.timeouts import IdleTimeout, Timeout
@@ -17,12 +19,16 @@ from securemsg.cli.times import Duration
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import NAME_PATTERN, ROOM_MARK, RSA_BITS, check_name
 from securemsg.protocol.envelope import CIPHERS, PQXDH, PSK, RSA
-from securemsg.protocol.invite import TRANSPORTS, is_host
+from securemsg.protocol.hosts import parse_host
+from securemsg.protocol.invite import TRANSPORTS
 
 APPLICATION = "securemsg"
 # How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
 DEFAULT_TIMEOUT = 30
 LONGEST_TIMEOUT = 366 * 86400
+
+# What has a variable of the environment, which comes before the configuration file.
+_BEHIND_ENVIRONMENT = frozenset({"profile", "passphrase_file", "state"})
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +61,8 @@ class Settings:
     @ivar cipher: for suite C{rsa}.
     @ivar rsa_bits: of the RSA key of this device, if one is made.
     @ivar state: the state folder of the daemon on this machine.
+    @ivar given: the names of those on the command line.
+    @ivar configured: folders and files that the configuration file names: the environment comes before them.
     """
 
     profile: Path | None = None
@@ -73,13 +81,15 @@ class Settings:
     cipher: str | None = None
     rsa_bits: int | None = None
     state: Path | None = None
+    given: set[str] = field(factory=set)
+    configured: dict[str, Path] = field(factory=dict)
 
     @property
     def folder(self) -> Path:
-        """The folder of the profile: from C{--profile}, C{$SECUREMSG_PROFILE}, or the default on this system."""
+        """The folder of the profile: C{--profile}, C{$SECUREMSG_PROFILE}, the configured, or the default on this system."""
         if self.profile is not None:
             return self.profile
-        named = os.environ.get("SECUREMSG_PROFILE")
+        named = os.environ.get("SECUREMSG_PROFILE") or self.configured.get("profile")
         return Path(named) if named else _in_home(platformdirs.user_data_path, "--profile") / "profile"
 
     @property
@@ -87,7 +97,7 @@ class Settings:
         """The file that holds the passphrase, if one is named."""
         if self.passphrase_file is not None:
             return self.passphrase_file
-        named = os.environ.get("SECUREMSG_PASSPHRASE_FILE")
+        named = os.environ.get("SECUREMSG_PASSPHRASE_FILE") or self.configured.get("passphrase_file")
         return Path(named) if named else None
 
     @property
@@ -95,7 +105,7 @@ class Settings:
         """The state folder of the daemon: as given, else where the daemon itself has it."""
         if self.state is not None:
             return self.state
-        named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or self.configured.get("state")
         return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
 
     @property
@@ -119,9 +129,18 @@ def settings_of(ctx: click.Context) -> Settings:
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Note an option, whether it was given before or after the command."""
-    if value is not None and value is not False and parameter.name is not None:
-        setattr(settings_of(ctx), parameter.name, value)
+    """Note an option, whether it was given before or after the command, or in the configuration file."""
+    if value is None or value is False or parameter.name is None:
+        return
+    settings = settings_of(ctx)
+    if ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT_MAP:
+        settings.given.add(parameter.name)
+        setattr(settings, parameter.name, value)
+    elif parameter.name in _BEHIND_ENVIRONMENT:
+        assert isinstance(value, Path), "folders and files"
+        settings.configured[parameter.name] = value
+    elif parameter.name not in settings.given:
+        setattr(settings, parameter.name, value)
 
 
 def json_option(help_text: str) -> Callable[[F], F]:
@@ -133,13 +152,6 @@ def wire_option(command: F) -> F:
     """C{--show-wire}, for commands through which messages go."""
     help_text = "Show on standard error what the server sees of each message: sizes, the suite, encrypted bytes."
     return click.option("--show-wire", is_flag=True, help=help_text)(command)
-
-
-def _host(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Take the name or the address of a machine."""
-    if value is not None and not is_host(value):
-        raise click.BadParameter(f"{value!r} is not a host name or address", ctx, parameter)
-    _remember(ctx, parameter, value)
 
 
 def _option(*names: str, **details: Any) -> Callable[[F], F]:
@@ -158,6 +170,23 @@ class NamedPath(click.ParamType[Path]):
             raise click.UsageError(f"{_label(param)} is empty; give a {self.name}", ctx)
         return Path(value)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The shell knows the files."""
+        return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
+
+
+class Host(click.ParamType[str]):
+    """Takes the name or the address of a machine; an IPv6 address may be in brackets."""
+
+    name = "host"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it, or fail with a sentence."""
+        try:
+            return parse_host(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a host name or address; a port goes into --port", param, ctx)
+
 
 def _label(param: click.Parameter | None) -> str:
     """What the user knows an option or an argument by."""
@@ -167,7 +196,7 @@ def _label(param: click.Parameter | None) -> str:
 _FILE = NamedPath()
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
-    _option("--host", callback=_host, metavar="HOST", help="Host to connect to, instead of the one in the invite."),
+    _option("--host", type=Host(), metavar="HOST", help="Host to connect to, instead of the one in the invite."),
     _option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port to connect to, likewise."),
     _option(
         "--transport",
@@ -240,6 +269,10 @@ class AccountName(click.ParamType[str]):
             raise error_for(refusal.code, repr(value)) from None
         return value
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of contacts."""
+        return _known(ctx, incomplete, people=True)
+
 
 class ConversationName(AccountName):
     """An argument that takes the name of an account, or of a room."""
@@ -251,6 +284,10 @@ class ConversationName(AccountName):
         @raise SecuremsgError: it is invalid.
         """
         return ROOM.convert(value, param, ctx) if value.startswith(ROOM_MARK) else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of contacts and rooms."""
+        return _known(ctx, incomplete, people=True, rooms=True)
 
 
 class RoomName(click.ParamType[str]):
@@ -267,6 +304,20 @@ class RoomName(click.ParamType[str]):
         if not NAME_PATTERN.fullmatch(value.removeprefix(ROOM_MARK)):
             raise error_for("illegal-name", repr(value), text="invalid room name: {name}")
         return ROOM_MARK + value.removeprefix(ROOM_MARK)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of rooms, without the mark, which shells take for a comment, unless it was typed."""
+        mark = incomplete[:1] if incomplete.startswith(ROOM_MARK) else ""
+        found = _known(ctx, ROOM_MARK + incomplete.removeprefix(ROOM_MARK), rooms=True)
+        return [CompletionItem(mark + item.value.removeprefix(ROOM_MARK)) for item in found]
+
+
+def _known(ctx: click.Context, prefix: str, *, people: bool = False, rooms: bool = False) -> list[CompletionItem]:
+    """Names that the profile knows."""
+    # Only a shell that completes needs it.
+    from securemsg.cli.knownnames import known_names
+
+    return [CompletionItem(name) for name in known_names(settings_of(ctx).folder, prefix, people=people, rooms=rooms)]
 
 
 NAME = AccountName()

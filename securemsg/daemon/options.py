@@ -14,9 +14,8 @@ from twisted.python import usage
 
 from securemsg import __version__
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
-from securemsg.protocol.invite import is_host
+from securemsg.protocol.hosts import MAX_PORT, parse_host_port
 
-MAX_PORT = 65535
 MAX_DESCRIPTOR = 1023
 # Each takes about 40 kB of memory, and at most two open files.
 MAX_CLIENTS = 100_000
@@ -248,26 +247,12 @@ def _advertised(text: str | None, host: str, port: int) -> tuple[str, int]:
     """
     if text is None:
         return host, port
-    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>[^:]*))?", text)
     try:
-        # An IPv6 address needs its brackets only where a port follows.
-        return str(ipaddress.IPv6Address(text)), port
+        name, chosen = parse_host_port(text, port)
     except ValueError:
-        pass
-    if match is None:
-        raise usage.UsageError(f"--advertise is HOST or HOST:PORT, with an IPv6 address in brackets, not {text!r}")
-    chosen = port if match["port"] is None else _number("the port of --advertise", match["port"], 1, MAX_PORT)
-    try:
-        if match["v6"] is not None:
-            name = str(ipaddress.IPv6Address(match["v6"]))
-        elif re.fullmatch(r"[0-9.]+", match["name"]):
-            name = str(ipaddress.IPv4Address(match["name"]))
-        else:
-            name = match["name"].lower().removesuffix(".")
-            if not is_host(name):
-                raise ValueError
-    except ValueError:
-        raise usage.UsageError(f"--advertise names no host: {text!r}") from None
+        wanted = "HOST or HOST:PORT, with an IPv6 address in brackets"
+        raise usage.UsageError(f"--advertise is {wanted}, such as [2001:db8::1]:{port}, not {text!r}") from None
+    name = name.lower().removesuffix(".")
     if name in WILDCARDS:
         raise usage.UsageError(f"--advertise {name} leads nowhere; give the host that clients connect to")
     return name, chosen

@@ -60,6 +60,7 @@ from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
+from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.states import Side
 from securemsg.responders.choice import prepare
@@ -239,12 +240,11 @@ class Daemon(Service):
         self._ports.append(opened)
         relax_collector()
         self._log.info(
-            "securemsg listens on {host}, port {port}{udp}, with TLS 1.3; invites name {advertised};"
+            "securemsg listens on {address}{udp}, with TLS 1.3; invites name {advertised};"
             " server fingerprint {fingerprint}",
-            host=setup.host,
-            port=setup.port,
+            address=host_port(setup.host, setup.port),
             udp=f" and UDP port {udp_number}" if udp_number else "",
-            advertised=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            advertised=host_port(host, port),
             fingerprint=keys.fingerprint(identity.public),
         )
 

@@ -22,6 +22,7 @@ from securemsg.net.stream import ConnectionOptions, StreamFactory, StreamProtoco
 from securemsg.net.tls import SecureFactory, ServerCredentials
 from securemsg.net.tlsserver import TlsServerEndpoint, bind_socket
 from securemsg.net.turn import Turn
+from securemsg.protocol.hosts import host_port
 
 # Connections beyond those of `max_clients` devices: for logins that replace an old connection, and to answer server-full.
 SPARE_FACTOR = 2
@@ -159,9 +160,9 @@ def check_port(host: str, port: int) -> None:
 def port_error(host: str, port: int, error: OSError, option: str = "--port") -> str:
     """Why we cannot listen, and what helps, in one line."""
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; stop what listens there, or choose another with {option}"
+        return f"{host_port(host, port)} is taken; stop what listens there, or choose another with {option}"
     if error.errno == errno.EACCES:
         return f"port {port} is reserved for the system's services; choose one above 1023 with {option}"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this machine; choose another with --host"
-    return f"cannot listen on {host}, port {port}: {error.strerror}"
+    return f"cannot listen on {host_port(host, port)}: {error.strerror}"

@@ -60,6 +60,11 @@ class SecureFactory(TLSMemoryBIOFactory):
         return None if wrapped is None else self.protocol(self, wrapped)
 
 
+def openssl_version() -> str:
+    """The OpenSSL that carries connections over TCP."""
+    return " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace").split()[:2])
+
+
 def _context() -> SSL.Context:
     """What both ends have in common."""
     context = SSL.Context(SSL.TLS_METHOD)

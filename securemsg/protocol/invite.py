@@ -11,24 +11,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
-import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from attrs import field, frozen
 
 from securemsg.errors import Refusal
+from securemsg.protocol.hosts import MAX_PORT, host_port, is_host
 
 SCHEME = "securemsg"
 # Longer strings are not ours.
 MAX_INVITE = 2048
-# A host name as RFC 1123 2.1 has it, and underscores, which some machine names have anyway.
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
-MAX_HOST = 253
 # What the inviter has made for this invite and the server never sees.
 SECRET_SIZE = 32
-MAX_PORT = 65535
 # How to connect; AUTO: over both, and whichever is first.
 TCP, UDP, AUTO = TRANSPORTS = ("tcp", "udp", "auto")
 
@@ -70,8 +64,7 @@ class InviteLink:
             items += [("from", self.inviter), ("id", _encode(self.inviter_identity))]
         if self.secret:
             items.append(("secret", _encode(self.secret)))
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{SCHEME}://{host}:{self.port}/#{urlencode(items)}"
+        return f"{SCHEME}://{host_port(self.host, self.port)}/#{urlencode(items)}"
 
 
 def parse_invite(text: str) -> InviteLink:
@@ -107,15 +100,6 @@ def parse_invite(text: str) -> InviteLink:
     if url.scheme != SCHEME or not is_host(link.host) or not link.port or not fits:
         raise Refusal("bad-invite")
     return link
-
-
-def is_host(text: str) -> bool:
-    """Could this be the name or the address of a machine?"""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return len(text) <= MAX_HOST and _HOST.fullmatch(text) is not None
-    return True
 
 
 def _encode(value: bytes) -> str:

@@ -751,7 +751,7 @@ class OpeningTests(PlaceCase):
     def test_other_address(self) -> None:
         """The server is where the invite said, unless told otherwise."""
         folder = self.make(registered=True)
-        cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "::1", "port": 9}, "[::1]:9"))
+        cases: tuple[tuple[dict[str, Any], str], ...] = (({}, "example:8443"), ({"host": "[::1]", "port": 9}, "[::1]:9"))
         for options, where in cases:
             bot = open_bot(Reactor(), folder, "geheim, größer", **options)
             self.assertEqual(bot._connection.where, where)

@@ -24,6 +24,7 @@ from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.client.state.vault import open_vault
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.profile import open_profile
+from tests.cli.test_output import stdout_to
 from tests.net.fakes import give_away
 
 LINK = InviteLink("127.0.0.1", 1, bytes(range(32)), b"token", bytes(range(2, 34)))
@@ -37,7 +38,7 @@ class CommandLineCase(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.profile = self.folder / "profile"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SECUREMSG", "XDG_"))}
         self.patch(os, "environ", {**kept, "HOME": str(self.folder), "COLUMNS": "200"})
 
     def run_line(self, *arguments: str) -> tuple[int, str, str]:
@@ -50,6 +51,13 @@ class CommandLineCase(SynchronousTestCase):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = run(list(arguments))
         return status, out.getvalue(), err.getvalue()
+
+    def run_whole(self, *arguments: str) -> tuple[int, str, str]:
+        """As L{run_line}, with the data that goes to the descriptor of standard output."""
+        with tempfile.TemporaryFile() as file, stdout_to(file.fileno()):
+            status, out, err = self.run_line(*arguments)
+            file.seek(0)
+            return status, out + file.read().decode("utf-8"), err
 
     def assert_one_line(self, err: str, code: str) -> None:
         """Check that the error is one line."""
@@ -86,11 +94,14 @@ class HelpTests(CommandLineCase):
             "devices",
             "verify",
             "status",
+            "doctor",
             "whoami",
             "ping",
             "invite",
             "keygen",
             "admin",
+            "completion",
+            "help",
         ]
         self.assertEqual(group.list_commands(click.Context(group)), wanted)
         _, listed, _ = self.run_line("--help")
@@ -150,6 +161,37 @@ class UsageTests(CommandLineCase):
         ):
             self.assertNotRegex(self.run_line(*arguments)[2], r"[.?!: ];")
 
+    def test_mistyped(self) -> None:
+        """A mistyped command, also of a group, is answered with the nearest ones; one like no other, with how to search."""
+        for arguments, hint in (
+            (("sned",), "'send'?"),
+            (("histroy",), "'history'?"),
+            (("room", "memebers"), "'members'?"),
+            (("admin", "adress"), "'address'?"),
+            (("frobnicate",), "securemsg help WORD"),
+        ):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn(hint, err)
+            self.assert_one_line(err, "usage")
+
+    def test_text_like_options(self) -> None:
+        """A text that is taken for options, or for several arguments, is answered with how to write it."""
+        for arguments, hint in (
+            (("send", "bob", "-5 degrees"), "; a text that begins with a hyphen goes after --, in quotes: "),
+            (("send", "bob", "-5", "degrees"), 'securemsg send NAME -- "TEXT"'),
+            (("send", "bob", "--", "-5", "degrees"), 'put a text of several words in quotes: securemsg send NAME "TEXT"'),
+            (("admin", "reply", "bob", "-x"), 'securemsg admin reply NAME -- "TEXT"'),
+            (("room", "title", "team", "-x"), 'securemsg room title ROOM -- "TEXT"'),
+            # What is no text, or resembles an option, is a mistake in the options.
+            (("recv", "-x"), "see: securemsg recv --help"),
+            (("send", "bob", "hi", "--wiat", "none"), "see: securemsg send --help"),
+        ):
+            status, _, err = self.run_line(*arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn(hint, err)
+            self.assert_one_line(err, "usage")
+
     def test_no_command(self) -> None:
         """Without a command the help goes to standard error; with C{--json} it is one error object."""
         for arguments in ((), ("admin",)):
@@ -162,11 +204,11 @@ class UsageTests(CommandLineCase):
 
     def test_hosts(self) -> None:
         """C{--host} takes only a host name or an address."""
-        for host in ("a b", "", "-x", "a/b"):
+        for host in ("a b", "", "-x", "a/b", "a:8443", "[::1", "[::1]:8443", "[127.0.0.1]"):
             status, _, err = self.run_line("ping", "--host", host)
             self.assertEqual(status, Exit.USAGE, err)
             self.assert_one_line(err, "usage")
-        for host in ("::1", "127.0.0.1", "example.org"):
+        for host in ("::1", "[::1]", "127.0.0.1", "example.org"):
             self.assertEqual(self.run_line("ping", "--host", host)[0], Exit.PROFILE)
 
     def test_names(self) -> None:

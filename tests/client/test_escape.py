@@ -16,9 +16,16 @@ class EscapeTests(SynchronousTestCase):
 
     @given(st.text())
     def test_nothing_hidden(self, text: str) -> None:
-        """No control, formatting or line-separating character comes through, whatever goes in."""
+        """No control, formatting or line separator comes through, whatever goes in, but for joiners and direction marks."""
         for character in escape(text):
-            self.assertNotIn(unicodedata.category(character), ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"))
+            if character not in "\u200c\u200d\u200e\u200f":
+                self.assertNotIn(unicodedata.category(character), ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"))
+
+    @given(st.text(st.sampled_from("\u200c\u200d\u200e\u200fab1 .-@٠é你é🏽\ufe0f\u0301")))
+    def test_no_joiner_alone(self, text: str) -> None:
+        """Where no letter joins and none is written from right to left, every joiner and direction mark is spelled out."""
+        for character in escape(text):
+            self.assertNotIn(character, "\u200c\u200d\u200e\u200f")
 
     def test_sequences(self) -> None:
         """Colours, titles, the eight-bit controls and the delete key are spelled out."""
@@ -34,6 +41,43 @@ class EscapeTests(SynchronousTestCase):
         """Zero-width characters, tags, fillers and odd variation selectors are seen."""
         self.assertEqual(escape("a\u200bb\ufeff\U000e0041"), "a\\u200bb\\ufeff\\U000e0041")
         self.assertEqual(escape("\u3164\u115f\u2800\ufe01"), "\\u3164\\u115f\\u2800\\ufe01")
+
+    def test_joiners_in_place(self) -> None:
+        """Joiners and direction marks stay where a script or an emoji needs them."""
+        for text in (
+            "می\u200cخواهم",  # Persian: no join within a word
+            "نِ\u200cم",  # the same, with a vowel on the letter before
+            "क्\u200dष क्\u200cष",  # Devanagari: half and full form
+            "ශ්\u200dරී ලංකා",  # Sinhala
+            "ന്\u200d",  # Malayalam, the end of a word
+            "👩\u200d👧\u200d👦 👩🏽\u200d🚀 ❤️\u200d🔥 🏳️\u200d🌈 🙂\u200d↔️ 🐦\u200d⬛",
+            "שלום\u200f (C++)\u200e אבג",
+            "שלום!\u200f",
+            "\u200fשָׁ\u200f",
+        ):
+            self.assertEqual(escape(text), text)
+
+    def test_joiners_elsewhere(self) -> None:
+        """Everywhere else they would hide something, and are spelled out."""
+        for text, shown in (
+            ("a\u200db", "a\\u200db"),
+            ("pay\u200cpal", "pay\\u200cpal"),
+            ("\u200d", "\\u200d"),
+            ("👍\u200d", "👍\\u200d"),
+            ("👍\u200da", "👍\\u200da"),
+            ("a\u200d👍", "a\\u200d👍"),
+            ("👍\u200d\u200d👍", "👍\\u200d\\u200d👍"),
+            ("👍\u200d🏽", "👍\\u200d🏽"),
+            ("می\u200c\u200cخ", "می\\u200c\\u200cخ"),
+            ("م\u200c", "م\\u200c"),
+            ("क\u200dष", "क\\u200dष"),
+            ("क्\u200d\u200dष", "क्\u200d\\u200dष"),
+            ("abc\u200e def\u200f", "abc\\u200e def\\u200f"),
+            ("ש\u200f\u200f\u200fa", "ש\u200f\\u200f\\u200fa"),
+            ("ש     \u200fa", "ש     \\u200fa"),
+            ("\u0378\u200dש", "\\u0378\\u200dש"),
+        ):
+            self.assertEqual(escape(text), shown)
 
     def test_cursor(self) -> None:
         """A carriage return or backspace overwrites nothing."""

@@ -137,7 +137,7 @@ class BadTests(SynchronousTestCase):
         """What invites name must lead somewhere."""
         for value in ("", ":443", "a b", "-a", "a..b", "http://a", "a:x", "a:", "a:0", "[::1", "[a]:1", "1.2.3", "x" * 254):
             self.assertIn("--advertise", self.complaint("--advertise", value))
-        for value in (WILDCARDS[0], "[::]:443"):
+        for value in (*WILDCARDS, "[::]:443"):
             self.assertIn("leads nowhere", self.complaint("--advertise", value))
 
     def test_pair(self) -> None:

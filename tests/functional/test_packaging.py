@@ -117,6 +117,7 @@ class PackagingTests(SynchronousTestCase):
         python = environment(self.folder / "fresh")
         install(python, self.wheel)
         self.assert_shown(python, self.folder / "fresh")
+        self.assertTrue((self.folder / "fresh" / "share" / "man" / "man1" / "securemsg.1").exists())
 
     def test_editable_shows_plugin(self) -> None:
         """An editable install shows it just so, which a plain C{package_dir} would not."""
@@ -182,7 +183,17 @@ class PackagingTests(SynchronousTestCase):
         names = set(zipfile.ZipFile(self.wheel).namelist())
         modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
         code = {name for name in names if ".dist-info/" not in name}
-        self.assertEqual(code, modules | {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"})
+        manual = {name for name in code if ".data/data/share/man/man1/" in name}
+        self.assertEqual(code - manual, modules | {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"})
+        self.assertLess({"securemsg.1", "securemsg-send.1", "securemsg-room-invite.1"}, {Path(name).name for name in manual})
+
+    def test_build_needs(self) -> None:
+        """A wheel is built with the libraries of the commands, for the manual pages; an editable install is not."""
+        ask = "import sys; sys.path.insert(0, 'deploy'); import backend; print(backend.{}())"
+        needed = run(sys.executable, "-c", ask.format("get_requires_for_build_wheel"), cwd=self.tree)
+        for library in setup_cfg()["options"]["install_requires"].split():
+            self.assertIn(repr(library), needed)
+        self.assertNotIn("click", run(sys.executable, "-c", ask.format("get_requires_for_build_editable"), cwd=self.tree))
 
     def test_sdist_content(self) -> None:
         """Whoever has the sdist can test, lint, read and deploy."""
@@ -191,7 +202,7 @@ class PackagingTests(SynchronousTestCase):
         wanted = {str(path.relative_to(self.tree)) for path in (self.tree / "tests").rglob("*") if path.is_file()}
         wanted |= {str(path.relative_to(self.tree)) for path in (self.tree / "bench").rglob("*.py")}
         wanted |= {"Makefile", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "ruff.toml", ".ci/run"}
-        wanted |= {"deploy/securemsg.service", "deploy/run.sh", "twisted/plugins/securemsg_plugin.py"}
+        wanted |= {"deploy/backend.py", "deploy/securemsg.service", "deploy/run.sh", "twisted/plugins/securemsg_plugin.py"}
         self.assertEqual(wanted - names, set())
 
     def test_version(self) -> None:

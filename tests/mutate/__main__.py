@@ -23,6 +23,7 @@ from rich.progress import track
 from tests.mutate import (
     client,
     clientrooms,
+    commands,
     crypto,
     histories,
     lobby,
@@ -48,6 +49,7 @@ GUARDS: tuple[Guard, ...] = (
     *crypto.GUARDS,
     *protocol.GUARDS,
     *client.GUARDS,
+    *commands.GUARDS,
     *state.GUARDS,
     *sessions.GUARDS,
     *prekeys.GUARDS,

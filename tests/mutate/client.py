@@ -13,6 +13,11 @@ GUARDS: tuple[Guard, ...] = (
             "_shown(character)",
             "EscapeTests::test_towers",
         ),
+        ("character if _is_needed(text, place) else", "character if True else", "EscapeTests::test_no_joiner_alone"),
+        ("    for character in beside[:_BESIDE]:\n", "    for character in beside:\n", "EscapeTests::test_joiners_elsewhere"),
+        ('    return len(last) > 2 and last[-2] == JOINER\n', "    return True\n", "EscapeTests::test_joiners_elsewhere"),
+        (" or unicodedata.category(after[0]) not in _PICTURES:", ":", "EscapeTests::test_joiners_elsewhere"),
+        ("    except ValueError:\n", "    except TypeError:\n", "EscapeTests::test_joiners_elsewhere"),
         (
             "unicodedata.category(character) in _HIDDEN_CATEGORIES\n        or character",
             "character",

@@ -143,6 +143,14 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "protocol/hosts.py",
+        "tests/protocol/test_hosts.py",
+        ("    if not is_host(host):\n", "    if False:\n", "HostTests::test_hosts"),
+        ('if ":" in host or in_brackets:', 'if ":" in host:', "HostTests::test_hosts"),
+        ("or not 1 <= int(match[\"port\"]) <= MAX_PORT:", "or False:", "HostTests::test_with_port"),
+        ('return f"[{host}]:{port}" if ":" in host else', "return", "HostTests::test_written"),
+    ),
+    *guards(
         "protocol/invite.py",
         "tests/protocol/test_invite.py",
         ("if len(text) > MAX_INVITE:", "if False:", "InviteTests::test_bad"),

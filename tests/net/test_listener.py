@@ -93,7 +93,7 @@ class PortTests(SynchronousTestCase):
                 check_port("127.0.0.1", port)
         self.assertEqual(
             str(caught.exception),
-            f"port {port} on 127.0.0.1 is taken; stop what listens there, or choose another with --port",
+            f"127.0.0.1:{port} is taken; stop what listens there, or choose another with --port",
         )
         check_port("127.0.0.1", port)
 
@@ -114,4 +114,4 @@ class PortTests(SynchronousTestCase):
 
     def test_anything_else(self) -> None:
         """Any other error is said in the system's words."""
-        self.assertIn("Too many open files", port_error("::1", 80, OSError(24, "Too many open files")))
+        self.assertEqual(port_error("::1", 80, OSError(24, "Too many files")), "cannot listen on [::1]:80: Too many files")

@@ -47,7 +47,9 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words)
+@click.argument(
+    "words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words, shell_complete=NAME.shell_complete
+)
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @click.option(
     "--set-receipts",

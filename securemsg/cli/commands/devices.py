@@ -14,7 +14,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import DeviceRow, device_record, device_text
-from securemsg.cli.settings import json_option, name_or_action, settings_of, shared
+from securemsg.cli.settings import NAME, json_option, name_or_action, settings_of, shared
 from securemsg.client.state import contacts, ownlist
 from securemsg.client.state.lists import first_seen
 from securemsg.client.state.profile import load_profile
@@ -24,7 +24,13 @@ ACTIONS = {"accept": "accept-device", "remove": "remove-device"}
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[NAME | remove ID | accept ID]", callback=name_or_action(ACTIONS))
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[NAME | remove ID | accept ID]",
+    callback=name_or_action(ACTIONS),
+    shell_complete=NAME.shell_complete,
+)
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context

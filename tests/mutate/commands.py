@@ -1,0 +1,68 @@
+"""The guards of the command line."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "cli/main.py",
+        "tests/cli/test_main.py",
+        ("possibilities=COMMANDS, ctx=ctx", "ctx=ctx", "UsageTests::test_mistyped"),
+        ("if isinstance(error, click.NoSuchOption) and not", "if False and not", "UsageTests::test_text_like_options"),
+        (", click.NoSuchOption) and not error.possibilities:", ", click.NoSuchOption):", "UsageTests::test_text_like_options"),
+    ),
+    *guards(
+        "cli/completion.py",
+        "tests/cli/test_completion.py",
+        ("        if not is_quoted and item", "        if item", "CompletionTests::test_mark"),
+        ('item.value = "\\\\" + item.value', "pass", "CompletionTests::test_mark"),
+    ),
+    *guards(
+        "cli/config.py",
+        "tests/cli/test_config.py",
+        ("        if type(value) not in kinds:\n", "        if False:\n", "BadTests::test_values"),
+        ("if found.st_uid not in (ROOT, os.geteuid()):", "if False:", "BadTests::test_of_another_user"),
+        ("elif found.st_mode & WRITABLE_BY_OTHERS:", "elif False:", "BadTests::test_exposed"),
+        ("    if len(content) > MAX_SIZE:\n", "    if False:\n", "BadTests::test_long"),
+        ("if name not in NOT_HERE}", "}", "BadTests::test_unknown"),
+        ("        option.type_cast_value(", "        (lambda *_: None)(", "BadTests::test_values"),
+    ),
+    *guards(
+        "cli/settings.py",
+        "tests/cli/test_config.py",
+        ("    elif parameter.name not in settings.given:\n", "    else:\n", "ValueTests::test_order"),
+        ("    elif parameter.name in _BEHIND_ENVIRONMENT:\n", "    elif False:\n", "ValueTests::test_order"),
+    ),
+    *guards(
+        "cli/checks.py",
+        "tests/cli/commands/test_doctor.py",
+        ("if abs(behind) <= CLOCK_TOLERANCE or", "if False or", "ClockTests::test_against_server"),
+        ("(not of_server and behind < 0)", "False", "ClockTests::test_against_profile"),
+        ("[:MAX_SHOWN]", "", "WaitingTests::test_changed"),
+    ),
+    *guards(
+        "cli/commands/doctor.py",
+        "tests/cli/commands/test_doctor.py",
+        ("self.status = self.status or finding.status", "self.status = finding.status", "LocalTests::test_configuration"),
+        ("if is_reached or problem.code not in UNREACHED:", "if True:", "ServerTests::test_down"),
+        ("            config.checked(command, table", "            (command, table", "LocalTests::test_configuration"),
+    ),
+    *guards(
+        "manpages.py",
+        "tests/test_manpages.py",
+        ('f"\\\\&{_marked(line)}', 'f"{_marked(line)}', "PageTests::test_escapes"),
+        ("    return text.translate(_ESCAPES)", "    return text", "PageTests::test_escapes"),
+    ),
+    *guards(
+        "cli/knownnames.py",
+        "tests/cli/test_completion.py",
+        ("[:MAX_NAMES]", "", "CompletionTests::test_bounded"),
+        ("    except Exception:  # noqa: BLE001 - a shell", "    except TypeError:  # a shell", "CompletionTests::test_silent"),
+    ),
+    *guards(
+        "cli/main.py",
+        "tests/cli/test_completion.py",
+        ("    with contextlib.suppress(Exception):\n", "    with contextlib.suppress():\n", "CompletionTests::test_nonsense"),
+    ),
+)
