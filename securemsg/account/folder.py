@@ -19,6 +19,7 @@ from securemsg.storage.profile import PROFILE_FILE, open_profile
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (vault.PassphraseNeeded, "passphrase-needed"),
     (vault.WrongPassphrase, "wrong-passphrase"),
+    (vault.PassphraseUnneeded, "no-passphrase-there"),
     (vault.VaultMissing, "no-profile"),
     (vault.VaultExposed, "key-exposed"),
     (vault.VaultDamaged, "profile-damaged"),
