@@ -343,10 +343,16 @@ WORDS: dict[str, _Words] = {
         "this profile is protected by a passphrase",
         "give --passphrase-file FILE, or set $SECUREMSG_PASSPHRASE_FILE",
     ),
+    "new-passphrase-needed": _Words(
+        Exit.USAGE, "there is no terminal to ask for a passphrase", "nothing was changed; give {name}"
+    ),
+    "passphrases-differ": _Words(
+        Exit.USAGE, "the two passphrases differ", "nothing was changed; run it again, and enter the same one twice"
+    ),
     "no-passphrase-there": _Words(
         Exit.PROFILE,
-        "the keys in this folder were made without a passphrase",
-        "omit --passphrase-file, or use another --profile",
+        "a passphrase was given, and this profile has none",
+        "omit it, or set one: securemsg passphrase",
     ),
     "profile-damaged": _Words(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
     "profile-older": _Words(

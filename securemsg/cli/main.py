@@ -37,19 +37,20 @@ COMMANDS = {
     "send": "Send TEXT, or standard input, to NAME.",
     "recv": "Print waiting messages, each of them once.",
     "respond": "Answer every text message with the output of a command.",
-    "chat": "Chat with NAME: interactive on a terminal, line by line on a pipe.",
+    "chat": "Chat with NAME, at a terminal or line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
-    "devices": "List your devices or those of NAME; remove or accept one of yours.",
+    "devices": "List devices of yours or of NAME; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",
+    "passphrase": "Set, change or remove the passphrase that protects your keys.",
     "keygen": "Create a key file, for a daemon or for two people.",
-    "admin": "Manage the daemon on this machine: invites, accounts, its address.",
+    "admin": "Manage the daemon on this machine: invites, accounts, address.",
 }
 
 

@@ -28,6 +28,7 @@ from tests.mutate import (
     mailboxes,
     network,
     prekeys,
+    profiles,
     protocol,
     roomcommands,
     rooms,
@@ -58,6 +59,7 @@ GUARDS: tuple[Guard, ...] = (
     *mailboxes.GUARDS,
     *rooms.GUARDS,
     *storage.GUARDS,
+    *profiles.GUARDS,
     *network.GUARDS,
     *tls.GUARDS,
 )

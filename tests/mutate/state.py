@@ -318,7 +318,6 @@ GUARDS: tuple[Guard, ...] = (
         "tests/storage/test_vault.py",
         ("if len(store_key) != KEY_SIZE:", "if False:", "SealerTests::test_key_size"),
         ("if passphrase is not None:\n            raise", "if False:\n            raise", "VaultFileTests::test_unneeded"),
-        ("vault = open_vault(folder, old)", "vault = Vault(bytes(KEY_SIZE))", "ChangeTests::test_wrong"),
         ("cost: Annotated[int, Meta(ge=LOWEST_COST, le=HIGHEST_COST)]", "cost: int", "VaultFileTests::test_costs_bounded"),
     ),
     *guards(

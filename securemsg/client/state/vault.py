@@ -168,23 +168,22 @@ def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) ->
     return vault
 
 
-def change_passphrase(folder: Path, old: bytes | None, new: bytes | None, *, cost: int = COST) -> Vault:
+def change_passphrase(folder: Path, vault: Vault, new: bytes | None, *, cost: int = COST) -> None:
     """
     Seal the store key in a folder under another passphrase. The key stays the same, so other processes may go on using the
     profile. The file is replaced as a whole or not at all.
 
+    @param vault: the store key, as L{open_vault} gave it.
     @param new: C{None}: the key is in the file as it is from then on.
     @param cost: log2 of the scrypt parameter N.
-    @raise VaultError: as L{open_vault}, or the file cannot be written; it is unchanged.
+    @raise VaultError: the file cannot be written; it is unchanged.
     """
-    vault = open_vault(folder, old)
     path = folder / KEY_FILE
     try:
         replace_private_file(path, vault.key_file(new, cost=cost))
     except OSError as error:
         raise VaultError(f"cannot write {path}: {error.strerror}; nothing was changed, check disk and permissions") from error
     vault.kind = KEY_IN_FILE if new is None else PASSPHRASE
-    return vault
 
 
 def open_vault(folder: Path, passphrase: bytes | None) -> Vault:
