@@ -49,6 +49,7 @@ COMMANDS = {
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",
     "passphrase": "Set, change or remove the passphrase that protects your keys.",
+    "profile": "Back up, restore and check the folder of keys and messages.",
     "keygen": "Create a key file, for a daemon or for two people.",
     "admin": "Manage the daemon on this machine: invites, accounts, address.",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,3 +40,24 @@ class Count:
         """Leave no trace on the terminal."""
         if self._status is not None:
             self._status.stop()
+
+
+@contextlib.contextmanager
+def counted(what: str, unit: int = 1) -> Iterator[Callable[[int], None]]:
+    """
+    A count for as long as the block runs.
+
+    @param unit: how many steps count as one.
+    @return: takes how many steps were taken.
+    """
+    count, rest = Count(what), 0
+
+    def step(steps: int) -> None:
+        nonlocal rest
+        whole, rest = divmod(rest + steps, unit)
+        count.step(whole)
+
+    try:
+        yield step
+    finally:
+        count.stop()

@@ -6,6 +6,7 @@ Visible in the file are the table of a record, its order, its size, and which re
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,7 @@ SCAN_TABLE = (
     " (SELECT rowid FROM records WHERE tab = ? AND ord > ? ORDER BY ord, rowid LIMIT ?) ORDER BY ord, rowid"
 )
 COUNT = "SELECT count(*) FROM records WHERE tab = ? AND tag = ?"
+PAGE = "SELECT rowid, tab, tag, ord, value FROM records WHERE rowid > ? ORDER BY rowid LIMIT ?"
 LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
 # Records that a transaction keeps in memory: those of a few dozen messages.
@@ -86,6 +88,23 @@ def number_of(table: str) -> int:
         return NUMBERS[table]
     except KeyError:
         raise LocalProtocolError(f"no table is called {table!r}") from None
+
+
+@frozen
+class StoredRow:
+    """
+    A record as it stands in the file, for those who look at all of them.
+
+    @ivar number: its place among all rows.
+    @ivar table: its name; empty: this release has none of this number.
+    @ivar value: C{None}: it does not open, and neither its bucket nor its value is known.
+    """
+
+    number: int
+    table: str
+    bucket: bytes
+    order: int
+    value: bytes | None = field(repr=False)
 
 
 @frozen
@@ -202,6 +221,17 @@ class Records:
         for tag, order, sealed in rows:
             name, value = self._open(table, _binding(table, tag), order, sealed)
             found.append((name, order, value))
+        return found
+
+    def page(self, after: int, limit: int) -> list[StoredRow]:
+        """The rows behind a number, as they stand in the file, whether they open or not."""
+        found = []
+        for number, tab, tag, order, sealed in self._run(PAGE, (after, limit)):
+            table = TABLES[tab - 1] if 0 < tab <= len(TABLES) else ""
+            bucket, value = b"", None
+            with contextlib.suppress(ProfileDamaged):
+                bucket, value = self._open(table, _binding(table, tag), order, sealed)
+            found.append(StoredRow(number, table, bucket, order, value))
         return found
 
     def count(self, table: str, bucket: bytes) -> int:

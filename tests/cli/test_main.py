@@ -87,6 +87,7 @@ class HelpTests(CommandLineCase):
             "ping",
             "invite",
             "passphrase",
+            "profile",
             "keygen",
             "admin",
         ]
