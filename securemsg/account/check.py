@@ -5,12 +5,14 @@ profile meanwhile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from attrs import evolve, frozen
 
+from securemsg.account.errors import error_for
 from securemsg.account.folder import check_whole
 from securemsg.client.recordcheck import is_readable
 from securemsg.client.state import vault
@@ -56,6 +58,8 @@ def check_rights(folder: Path) -> list[Fault]:
     @raise SecuremsgError: there is no whole profile in this folder.
     """
     check_whole(folder)
+    if not os.path.lexists(folder / vault.KEY_FILE):
+        raise error_for("no-profile")
     faults = []
     if folder.stat().st_mode & OTHERS:
         faults.append(Fault(f"others may look into {folder}", f"restrict it to yourself: chmod 700 {folder}", False))

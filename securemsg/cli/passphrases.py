@@ -99,15 +99,11 @@ def can_ask() -> bool:
 
 def ask_passphrase(what: str) -> bytes:
     """
-    Ask at the terminal; the prompt goes to standard error or the terminal itself.
+    Ask at the terminal for a passphrase that protects something already.
 
-    @param what: that is protected by it.
     @raise SecuremsgError: the terminal has ended.
     """
-    try:
-        return getpass.getpass(f"Passphrase for {what}: ", stream=sys.stderr).encode("utf-8", "surrogateescape")
-    except EOFError:
-        raise error_for("passphrase-needed") from None
+    return _enter(f"Passphrase for {what}: ")
 
 
 def ask_new_passphrase(what: str) -> bytes:
@@ -118,11 +114,23 @@ def ask_new_passphrase(what: str) -> bytes:
     @raise SecuremsgError: two entries differ, again and again, or the terminal has ended.
     """
     for _ in range(ATTEMPTS):
-        passphrase = ask_passphrase(what)
-        if not passphrase or ask_passphrase(f"{what}, again") == passphrase:
+        passphrase = _enter(f"New passphrase for {what}: ")
+        if not passphrase or _enter("The same again: ") == passphrase:
             return passphrase
         say("These two differ; enter both again.")
     raise error_for("passphrases-differ")
+
+
+def _enter(prompt: str) -> bytes:
+    """
+    Show a prompt, on standard error or the terminal itself, and take what is typed.
+
+    @raise SecuremsgError: the terminal has ended.
+    """
+    try:
+        return getpass.getpass(prompt, stream=sys.stderr).encode("utf-8", "surrogateescape")
+    except EOFError:
+        raise error_for("passphrase-needed") from None
 
 
 def _credential() -> Path | None:

@@ -16,7 +16,7 @@ GUARDS: tuple[Guard, ...] = (
             "if not passphrase:",
             "SourceTests::test_bad_descriptor",
         ),
-        ('ask_passphrase(f"{what}, again") == passphrase', "True", "JoinTests::test_differ"),
+        ('_enter("The same again: ") == passphrase', "True", "JoinTests::test_differ"),
         ("if not sys.stderr.isatty():\n        return False", "return True", "SourceTests::test_nobody_to_ask"),
     ),
     *guards(
@@ -74,6 +74,11 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("if load_profile(records) is None:", "if False:", "RecordTests::test_no_account"),
         ("    except ProfileBusy:\n        raise\n", "", "RecordTests::test_busy"),
+        (
+            "if not os.path.lexists(folder / vault.KEY_FILE):",
+            "if False:",
+            "tests/cli/commands/test_profile.py::CheckTests::test_none",
+        ),
         ("if folder.stat().st_mode & OTHERS:", "if False:", "RightsTests::test_exposed"),
     ),
     *guards(

@@ -182,7 +182,8 @@ def _key(settings: Settings, protect: bool) -> vault.Vault:
     if passphrase is not None and not protect:
         raise click.UsageError("a passphrase is given, and --no-passphrase, too", click.get_current_context(silent=True))
     if passphrase is None and protect and sys.stdin.isatty() and sys.stderr.isatty():
-        say("A passphrase protects your keys and messages on this machine. Leave it empty for none.")
+        say("A passphrase protects your keys and messages on this machine. Leave it empty for none:")
+        say("then anyone who can read your files can read everything.")
         passphrase = ask_new_passphrase(str(folder)) or None
     try:
         return vault.create_vault(folder, passphrase)

@@ -16,8 +16,8 @@ from securemsg.client.escape import escape
 from securemsg.client.state import vault
 
 COPIES = {
-    vault.KEY_IN_FILE: "Copies of the folder that were made before, such as backups, still open without a passphrase.",
-    vault.PASSPHRASE: "Copies of the folder that were made before, such as backups, still open with the old passphrase.",
+    vault.KEY_IN_FILE: "Copies of the folder that were made before still open without a passphrase, backups with their own.",
+    vault.PASSPHRASE: "Copies of the folder that were made before still open with the old passphrase, backups with their own.",
 }
 
 
@@ -62,7 +62,8 @@ def _ask(settings: Settings) -> bytes:
     """
     if not can_ask():
         raise error_for("new-passphrase-needed", "--new-passphrase-file FILE")
-    new = ask_new_passphrase(f"{settings.folder} from now on")
+    new = ask_new_passphrase(str(settings.folder))
     if not new:
-        raise error_for("new-passphrase-needed", "--remove", text="no passphrase was entered")
+        hint = "nothing was changed; to go on without one, give --remove"
+        raise error_for("new-passphrase-needed", text="no passphrase was entered", hint=hint)
     return new

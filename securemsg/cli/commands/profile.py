@@ -113,7 +113,7 @@ def backup(ctx: click.Context, file: Path, force: bool, sealed_by: Path | None, 
     """
     settings = settings_of(ctx)
     if file == PIPE and os.isatty(STDOUT):
-        raise click.UsageError("a backup is no text; give FILE, or send standard output to a file or another program", ctx)
+        raise click.UsageError("a backup is not text; give FILE, or send standard output to a file or another program", ctx)
     if file != PIPE and not force and os.path.lexists(file):
         raise error_for("backup-exists", str(file))
     check_whole(settings.folder)
@@ -167,7 +167,8 @@ def restore(ctx: click.Context, file: Path) -> int:
     record: dict[str, object] = {"name": restored.name, "server": f"{restored.host}:{restored.port}", "profile": str(folder)}
     write_record(record, settings.as_json, f"{restored.name} at {record['server']} was restored into {escape(str(folder))}")
     if not settings.as_json:
-        say(" ".join(RESTORED))
+        for sentence in RESTORED:
+            say(sentence)
     return Exit.DONE
 
 

@@ -182,7 +182,7 @@ class JoinTests(PassphraseCase):
         """At a terminal it asks twice for a passphrase, and says what it is good for."""
         self.sit_down("correct horse", "correct horse")
         self.assertIn("Leave it empty for none", self.join())
-        self.assertEqual(self.asked, [f"Passphrase for {self.profile}: ", f"Passphrase for {self.profile}, again: "])
+        self.assertEqual(self.asked, [f"New passphrase for {self.profile}: ", "The same again: "])
         self.patch(sys, "stdin", io.StringIO())
         self.assert_opens("correct horse")
 

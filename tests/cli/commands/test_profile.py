@@ -100,6 +100,12 @@ class CheckTests(ProfileCase):
         self.assertEqual((status, KEY_FILE in out), (Exit.PROFILE, True))
         self.assert_one_line(err, "profile-damaged")
 
+    def test_none(self) -> None:
+        """Where there is no profile, there is nothing to check or to back up, and nothing is made."""
+        self.assert_fails("no-profile", Exit.PROFILE, "profile", "check")
+        self.assert_fails("no-profile", Exit.PROFILE, "profile", "backup", str(self.backup))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     def test_wrong_passphrase(self) -> None:
         """Without the passphrase nothing is said about damage."""
         self.make("correct horse")
@@ -139,7 +145,7 @@ class BackupTests(ProfileCase):
         self.make("correct horse")
         self.sit_down("correct horse", "battery staple", "battery staple")
         self.assertEqual(self.ours("profile", "backup", str(self.backup))[0], Exit.DONE)
-        self.assertEqual(self.asked[1:], [f"Passphrase for the backup {self.backup}{end}: " for end in ("", ", again")])
+        self.assertEqual(self.asked[1:], [f"New passphrase for the backup {self.backup}: ", "The same again: "])
         ours, self.profile = self.profile, self.other
         self.sit_down("battery staple")
         self.assertEqual(self.ours("profile", "restore", str(self.backup))[0], Exit.DONE)
