@@ -343,12 +343,33 @@ WORDS: dict[str, _Words] = {
         "this profile is protected by a passphrase",
         "give --passphrase-file FILE, or set $SECUREMSG_PASSPHRASE_FILE",
     ),
+    "new-passphrase-needed": _Words(
+        Exit.USAGE, "there is no terminal to ask for a passphrase", "nothing was changed; give {name}"
+    ),
+    "passphrases-differ": _Words(
+        Exit.USAGE, "the two passphrases differ", "nothing was changed; run it again, and enter the same one twice"
+    ),
     "no-passphrase-there": _Words(
         Exit.PROFILE,
-        "the keys in this folder were made without a passphrase",
-        "omit --passphrase-file, or use another --profile",
+        "a passphrase was given, and this profile has none",
+        "omit it, or set one: securemsg passphrase",
     ),
     "profile-damaged": _Words(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
+    "profile-exists": _Words(
+        Exit.REFUSED, "there is a profile in {name} already", "nothing was restored; give another folder: --profile DIR"
+    ),
+    "backup-damaged": _Words(
+        Exit.PROFILE, "this is not a whole backup of a profile", "nothing was restored; use another copy"
+    ),
+    "backup-exists": _Words(Exit.USAGE, "{name} exists", "give another FILE, or --force to replace it"),
+    "backup-failed": _Words(Exit.INTERNAL, "cannot write the backup", "check disk and permissions, or give another FILE"),
+    "backup-unreadable": _Words(Exit.USAGE, "cannot read the backup", "give another FILE"),
+    "restore-failed": _Words(
+        Exit.PROFILE, "cannot restore the backup", "nothing was restored; check disk and permissions, or give --profile DIR"
+    ),
+    "profile-exposed": _Words(
+        Exit.PROFILE, "the profile is not as private as it should be", "do what is said above, then check again"
+    ),
     "profile-older": _Words(
         Exit.PROFILE, "the profile was written before the first release", "join again with another --profile"
     ),

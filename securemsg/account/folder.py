@@ -19,6 +19,7 @@ from securemsg.storage.profile import PROFILE_FILE, open_profile
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (vault.PassphraseNeeded, "passphrase-needed"),
     (vault.WrongPassphrase, "wrong-passphrase"),
+    (vault.PassphraseUnneeded, "no-passphrase-there"),
     (vault.VaultMissing, "no-profile"),
     (vault.VaultExposed, "key-exposed"),
     (vault.VaultDamaged, "profile-damaged"),
@@ -26,6 +27,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (stored.ProfileMissing, "no-profile"),
     (stored.ProfileBusy, "profile-busy"),
     (stored.ProfileDamaged, "profile-damaged"),
+    (stored.BackupDamaged, "backup-damaged"),
     (stored.StateDamaged, "profile-damaged"),
     (stored.StateTooNew, "profile-newer"),
     (stored.StateTooOld, "profile-older"),
@@ -52,10 +54,7 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
     @raise SecuremsgError: C{profile-damaged}: one of them is missing. C{profile-unreadable}: the folder belongs to another
         user.
     """
-    try:
-        check_owner(folder)
-    except FileExposed as error:
-        raise error_for("profile-unreadable", text=error.text, hint=error.hint) from None
+    check_owned(folder)
     key, store = (folder / name for name in (vault.KEY_FILE, PROFILE_FILE))
     missing = [path for path in (key, store) if not os.path.lexists(path)]
     if len(missing) == 1 and not (joining and missing == [store]):
@@ -64,6 +63,18 @@ def check_whole(folder: Path, *, joining: bool = False) -> None:
             text=f"{missing[0]} is missing, and without it {folder} cannot be opened",
             hint="restore it from a copy; if joining was never finished, run join again",
         )
+
+
+def check_owned(folder: Path) -> None:
+    """
+    Check that the folder belongs to this user, or would.
+
+    @raise SecuremsgError: C{profile-unreadable}: it does not.
+    """
+    try:
+        check_owner(folder)
+    except FileExposed as error:
+        raise error_for("profile-unreadable", text=error.text, hint=error.hint) from None
 
 
 def load_any(store: IProfileStore) -> Profile:

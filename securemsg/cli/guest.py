@@ -95,12 +95,12 @@ def context_for(settings: Settings, name: str) -> Iterator[CommandContext]:
             f"with a key file alone you can only write to `{SERVER_NAME}`, not to {name}",
             f"to write to {name} from your profile, encrypted with this file, add --suite psk",
         )
-    if settings.profile is not None or settings.passphrase_file is not None:
+    if (settings.profile, settings.passphrase_file, settings.passphrase_fd) != (None, None, None):
         raise SecuremsgError(
             Exit.USAGE,
             "usage",
             "with a key file alone no profile is used",
-            "omit --profile and --passphrase-file",
+            "omit --profile, --passphrase-file and --passphrase-fd",
         )
     yield guest_context(settings, settings.key_file, settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT)
 

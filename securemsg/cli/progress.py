@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,3 +79,24 @@ class Bar:
         """Leave no trace on the terminal."""
         if self._progress is not None:
             self._progress.stop()
+
+
+@contextlib.contextmanager
+def counted(what: str, unit: int = 1) -> Iterator[Callable[[int], None]]:
+    """
+    A count for as long as the block runs.
+
+    @param unit: how many steps count as one.
+    @return: takes how many steps were taken.
+    """
+    count, rest = Count(what), 0
+
+    def step(steps: int) -> None:
+        nonlocal rest
+        whole, rest = divmod(rest + steps, unit)
+        count.step(whole)
+
+    try:
+        yield step
+    finally:
+        count.stop()

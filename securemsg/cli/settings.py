@@ -73,6 +73,7 @@ class Settings:
     timeout: int | None = None
     retry: bool = False
     passphrase_file: Path | None = None
+    passphrase_fd: int | None = None
     debug: bool = False
     as_json: bool = False
     suite: str | None = None
@@ -93,10 +94,8 @@ class Settings:
         return Path(named) if named else _in_home(platformdirs.user_data_path, "--profile") / "profile"
 
     @property
-    def passphrase_source(self) -> Path | None:
-        """The file that holds the passphrase, if one is named."""
-        if self.passphrase_file is not None:
-            return self.passphrase_file
+    def default_passphrase_file(self) -> Path | None:
+        """The file that holds the passphrase, as the environment or the configuration names it."""
         named = os.environ.get("SECUREMSG_PASSPHRASE_FILE") or self.configured.get("passphrase_file")
         return Path(named) if named else None
 
@@ -194,6 +193,7 @@ def _label(param: click.Parameter | None) -> str:
 
 
 _FILE = NamedPath()
+DESCRIPTOR = click.IntRange(0, 65535)
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _option("--profile", type=NamedPath("folder"), metavar="DIR", help="Folder of keys and messages.  [$SECUREMSG_PROFILE]"),
     _option("--host", type=Host(), metavar="HOST", help="Host to connect to, instead of the one in the invite."),
@@ -211,6 +211,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Keep trying while the server is unreachable, full or shutting down, until --timeout (forever without one).",
     ),
     _option("--passphrase-file", type=_FILE, metavar="FILE", help="File with the passphrase.  [$SECUREMSG_PASSPHRASE_FILE]"),
+    _option("--passphrase-fd", type=DESCRIPTOR, metavar="N", help="Open descriptor that gives the passphrase."),
     _option("--debug", is_flag=True, help="Show tracebacks and the log, for bug reports."),
 )
 

@@ -1,5 +1,6 @@
 """
-A state that was restored or copied, as the server's Welcome reveals it: deposits or logins that this profile did not make.
+A state that was restored or copied, as the server's Welcome reveals it: deposits or logins that this profile did not make. Or
+C{securemsg profile restore} says so itself.
 
 Keys and counters that were used since must not be used again, so the device goes on in a new incarnation. Source:
 C{docs/protocol.md}, section "Login".
@@ -95,6 +96,16 @@ def check_welcome(
         save_number(records, COUNTERS, STORED, welcome.highest)
         context.warn(records, "server-behind", about=keys.digest(stored.to_bytes(8, "big"), welcome.highest.to_bytes(8, "big")))
     return profile
+
+
+def start_new_life(records: IRecords, profile: Profile) -> Profile:
+    """
+    This state is being restored from a backup: go on in a new incarnation, before anything is sent, and without the server's
+    word for it. What the server says of it later, it says once more.
+
+    @return: the profile to go on with.
+    """
+    return _start_new_incarnation(records, profile, load_number(records, COUNTERS, NUMBER))
 
 
 def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) -> Profile:

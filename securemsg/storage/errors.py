@@ -37,3 +37,7 @@ class ProfileMissing(StateUnusable):
 
 class ProfileBusy(StateUnusable):
     """Another process held the profile for too long. Nothing was written; the same may be tried again."""
+
+
+class BackupDamaged(StateDamaged):
+    """A file is not a backup of a profile, or not the whole of one."""

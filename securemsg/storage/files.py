@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from securemsg.storage.errors import StateUnusable
 
@@ -145,7 +148,8 @@ def write_private_file(path: Path, content: bytes) -> None:
     """
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)  # a process that was killed left it
-    _fill(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), content)
+    with _filled(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)) as file:
+        file.write(content)
     draft.rename(path)
     sync_folder(path.parent)
 
@@ -157,24 +161,66 @@ def create_private_file(path: Path, content: bytes) -> None:
     @raise FileExistsError: there is one of this name; it was left as it is.
     @raise OSError: it cannot be written; nothing is left of it.
     """
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with draft_private_file(path) as file:
+        file.write(content)
+
+
+def replace_private_file(path: Path, content: bytes) -> None:
+    """
+    Replace a file, durably, and all of it or nothing, even if another process does the same. What processes that were killed
+    have left of theirs is removed.
+
+    @raise OSError: it cannot be written; the old file is unchanged.
+    """
+    with draft_private_file(path, replace=True) as file:
+        file.write(content)
+    for draft in drafts_of(path):
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def draft_private_file(path: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
+    """
+    A new file to be written: it gets its name, durably, once the block has ended well, and else nothing is left of it.
+
+    @param replace: it takes the place of one that has this name.
+    @raise FileExistsError: there is one of this name; it was left as it is.
+    @raise OSError: it cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_draft_prefix(path))
+    draft = Path(name)
     try:
-        _fill(descriptor, content)
-        os.link(draft, path)
+        with _filled(descriptor) as file:
+            yield file
+        if replace:
+            draft.rename(path)
+        else:
+            os.link(draft, path)
     finally:
-        os.unlink(draft)
+        draft.unlink(missing_ok=True)
     try:
         sync_folder(path.parent)
     except OSError:
-        path.unlink()
+        if not replace:
+            path.unlink()
         raise
 
 
-def _fill(descriptor: int, content: bytes) -> None:
-    """Write a file's whole content to disk, and close it."""
+def drafts_of(path: Path) -> list[Path]:
+    """What processes that were killed have left beside a file: drafts of it."""
+    return sorted(path.parent.glob(f"{glob.escape(_draft_prefix(path))}*"))
+
+
+def _draft_prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+@contextlib.contextmanager
+def _filled(descriptor: int) -> Iterator[IO[bytes]]:
+    """A new file to be written; its whole content is on disk once the block has ended well."""
     with open(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)  # the umask may have removed permissions of the owner, too
-        file.write(content)
+        yield file
         file.flush()
         os.fsync(descriptor)
 

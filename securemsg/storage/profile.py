@@ -8,7 +8,7 @@ truncated, not deleted: then C{synchronous=FULL} covers the moment of commit, an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from securemsg.storage.errors import (
 )
 from securemsg.storage.files import make_private_file, make_private_folder
 from securemsg.storage.sealed import SCHEMA as RECORDS
-from securemsg.storage.sealed import Records, place_of
+from securemsg.storage.sealed import Records, StoredRow, place_of
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 
 PROFILE_FILE = "profile.db"
@@ -36,6 +36,7 @@ APPLICATION_ID = 0x736D7067  # "smpg": tells a profile from any other SQLite fil
 # Format 1 was never released.
 VERSION = 3
 PLACES_KEPT = 1024  # of buckets: those that the next message needs again are among them
+PAGES_AT_ONCE = 1024  # of a copy, 4 MiB
 BUSY_TIMEOUT = 10  # another process writes for milliseconds; one that takes longer is stuck
 # A record that every profile can open with its own key: it distinguishes a wrong key from a damaged record.
 SEAL_CHECK = b"securemsg profile"
@@ -55,11 +56,12 @@ def create_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEO
     return ProfileStore(folder / PROFILE_FILE, sealer, create=True, timeout=timeout)
 
 
-def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT) -> ProfileStore:
+def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT, mend: bool = True) -> ProfileStore:
     """
     Open the profile in a folder.
 
     @param timeout: how long to wait for other processes, in seconds.
+    @param mend: take the permissions of others away from the file.
     @raise ProfileMissing: there is none.
     @raise ProfileDamaged: the file is not a profile, or not one that this sealer sealed.
     @raise StateTooNew: a newer release wrote it; L{StateTooOld}: an older one, and nothing converts it.
@@ -72,7 +74,8 @@ def open_profile(folder: Path, sealer: ISealer, *, timeout: float = BUSY_TIMEOUT
         raise missing(path) from None
     except OSError as error:
         raise StateUnusable(f"cannot read {path}: {error.strerror}; check its owner") from error
-    make_private_file(path)
+    if mend:
+        make_private_file(path)
     return ProfileStore(path, sealer, create=False, timeout=timeout)
 
 
@@ -137,8 +140,59 @@ class ProfileStore:
         """See L{IProfileStore.close}."""
         self._connection.close()
 
+    def copy(self, path: Path, step: Callable[[int], object]) -> None:
+        """
+        Copy everything into an empty file, as it is at one moment.
+
+        Other processes wait with what they write until the copy is made: each of their commits would begin it anew.
+
+        @param step: called again and again with the number of bytes that were copied since.
+        @raise ProfileBusy: another process holds the profile for too long.
+        @raise StorageError: it cannot be copied.
+        """
+        with self.reading():
+            target = sqlite3.connect(path, isolation_level=None)
+            try:
+                target.execute("PRAGMA journal_mode = OFF")
+                target.execute("PRAGMA synchronous = OFF")  # a copy that a power cut shortens is no backup yet
+                size, copied = self._number("page_size"), 0
+
+                def progress(status: int, remaining: int, total: int) -> None:
+                    nonlocal copied
+                    step((total - remaining) * size - copied)
+                    copied = (total - remaining) * size
+
+                self._connection.execute("SELECT 1 FROM seal_check")  # the transaction begins with what is read
+                self._connection.backup(target, pages=PAGES_AT_ONCE, progress=progress)
+            finally:
+                target.close()
+
+    def count(self) -> int:
+        """How many records there are."""
+        with self.reading():
+            return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    def page(self, after: int, limit: int) -> list[StoredRow]:
+        """
+        The rows behind a number, whether they open or not.
+
+        @raise StorageError: the file cannot be read.
+        """
+        with self._transaction("BEGIN", writable=False) as records:
+            return records.page(after, limit)
+
+    def faults(self, limit: int) -> list[str]:
+        """
+        What SQLite finds wrong with the file, in its words; an empty list: nothing.
+
+        @raise StorageError: it cannot be read.
+        """
+        with self.reading():
+            rows = self._connection.execute(f"PRAGMA integrity_check({limit})").fetchall()
+        return [row[0] for row in rows if row[0] != "ok"]
+
     @contextmanager
-    def _transaction(self, begin: str, writable: bool) -> Iterator[IRecords]:
+    def _transaction(self, begin: str, writable: bool) -> Iterator[Records]:
         """Begin, hand out the records, commit or undo."""
         if self._busy:
             raise LocalProtocolError("transactions do not nest")

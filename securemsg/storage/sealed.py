@@ -6,6 +6,7 @@ Visible in the file are the table of a record, its order, its size, and which re
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,7 @@ SCAN_TABLE = (
 SCAN_BACK = "SELECT ord, value FROM records WHERE tab = ? AND tag = ? AND ord < ? ORDER BY ord DESC LIMIT ?"
 FIRST_OF_NEXT = "SELECT tag, ord, value FROM records WHERE tab = ? AND tag > ? ORDER BY tag, ord LIMIT 1"
 COUNT = "SELECT count(*) FROM records WHERE tab = ? AND tag = ?"
+PAGE = "SELECT rowid, tab, tag, ord, value FROM records WHERE rowid > ? ORDER BY rowid LIMIT ?"
 LAST = "SELECT last FROM sequences WHERE tab = ? AND tag = ?"
 
 # Records that a transaction keeps in memory: those of a few dozen messages.
@@ -90,6 +92,23 @@ def number_of(table: str) -> int:
         return NUMBERS[table]
     except KeyError:
         raise LocalProtocolError(f"no table is called {table!r}") from None
+
+
+@frozen
+class StoredRow:
+    """
+    A record as it stands in the file, for those who look at all of them.
+
+    @ivar number: its place among all rows.
+    @ivar table: its name; empty: this release has none of this number.
+    @ivar value: C{None}: it does not open, and neither its bucket nor its value is known.
+    """
+
+    number: int
+    table: str
+    bucket: bytes
+    order: int
+    value: bytes | None = field(repr=False)
 
 
 @frozen
@@ -230,6 +249,17 @@ class Records:
         while (row := self._run(FIRST_OF_NEXT, (number_of(table), tag)).fetchone()) is not None:
             tag, order, sealed = row
             found.append(self._open(table, _binding(table, tag), order, sealed)[0])
+        return found
+
+    def page(self, after: int, limit: int) -> list[StoredRow]:
+        """The rows behind a number, as they stand in the file, whether they open or not."""
+        found = []
+        for number, tab, tag, order, sealed in self._run(PAGE, (after, limit)):
+            table = TABLES[tab - 1] if 0 < tab <= len(TABLES) else ""
+            bucket, value = b"", None
+            with contextlib.suppress(ProfileDamaged):
+                bucket, value = self._open(table, _binding(table, tag), order, sealed)
+            found.append(StoredRow(number, table, bucket, order, value))
         return found
 
     def count(self, table: str, bucket: bytes) -> int:

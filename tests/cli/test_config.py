@@ -30,7 +30,8 @@ def probe(ctx: click.Context, bell: bool, limit: int, expires: int) -> int:
     """Say what it gets, in place of a chat."""
     settings = settings_of(ctx)
     values = {name: getattr(settings, name) for name in ("host", "port", "transport", "require_pq", "timeout", "retry")}
-    folders = {"folder": settings.folder, "passphrase": settings.passphrase_source, "key_file": settings.key_file}
+    passphrase = settings.passphrase_file or settings.default_passphrase_file
+    folders = {"folder": settings.folder, "passphrase": passphrase, "key_file": settings.key_file}
     click.echo(json.dumps({**values, **folders, "bell": bell, "limit": limit, "expires": expires}, default=str))
     return Exit.DONE
 

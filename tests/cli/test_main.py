@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.join import prepare
 from securemsg.cli.main import group, run
-from securemsg.cli.profiles import read_passphrase
+from securemsg.cli.passphrases import read_passphrase
 from securemsg.cli.settings import Settings
 from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.profile import load_profile, save_profile
@@ -98,6 +98,8 @@ class HelpTests(CommandLineCase):
             "whoami",
             "ping",
             "invite",
+            "passphrase",
+            "profile",
             "keygen",
             "admin",
             "completion",

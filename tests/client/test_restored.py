@@ -9,11 +9,12 @@ import msgspec
 from securemsg.client import messages
 from securemsg.client.login import greeting
 from securemsg.client.messages import Received, Sent
-from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login
+from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login, start_new_life
 from securemsg.client.sending import losses
 from securemsg.client.sending.outbox import HORIZON
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
-from securemsg.client.state.profile import DAY
+from securemsg.client.state.contacts import get_contact
+from securemsg.client.state.profile import DAY, load_profile
 from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import LOGINS, META, load, save
 from securemsg.protocol import messages as m
@@ -77,6 +78,74 @@ class RestoredTests(WorldCase):
         incarnation = self.alice.profile().incarnation
         self.alice.connect()
         self.assertEqual(self.alice.profile().incarnation, incarnation)
+
+
+class NewLifeTests(WorldCase):
+    """A backup that was restored by a command, which lets it start a new life before it connects."""
+
+    def restore(self, backup: MemoryProfile) -> None:
+        """Alice's profile is put back."""
+        self.alice.die()
+        self.world.settle()
+        with backup.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None
+            start_new_life(records, profile)
+        self.alice.store = MortalProfile(backup)
+
+    def test_conversation(self) -> None:
+        """Both sides read each other again, what is missing comes again, and nobody's keys have changed."""
+        self.alice.send("bob", "zero")
+        self.bob.send("alice", "reply")
+        backup = self.alice.backup()
+        self.alice.send("bob", "one")
+        self.bob.send("alice", "after the backup")
+        self.restore(backup)
+        self.alice.connect()
+        self.alice.send("bob", "two")
+        self.bob.send("alice", "three")
+        self.world.advance(3600 * 3, ticks=20)
+        self.assertEqual(self.bob.read(), ["zero", "one", "two"])
+        self.assertEqual(self.alice.texts("bob"), ["reply", "after the backup", "three"])
+        with self.bob.store.reading() as records:
+            contact = get_contact(records, "alice")
+        assert contact is not None
+        self.assertFalse(contact.has_changed)
+
+    def test_no_word_from_the_server(self) -> None:
+        """It does not depend on the server: where nothing came after the backup, and where the server hides what did, too."""
+        for hidden in (False, True):
+            self.setUp()
+            self.alice.send("bob", "zero")
+            self.bob.send("alice", "reply")
+            self.alice.disconnect()
+            self.world.settle()
+            before, backup = self.alice.profile(), self.alice.backup()
+            self.restore(backup)
+            wire = self.alice.connect(settle=False)
+            if hidden:
+                wire.to_client = replacing(m.Welcome, lambda welcome: msgspec.structs.replace(welcome, highest=0, logins=[]))
+            self.world.settle()
+            self.assertGreater(self.alice.profile().incarnation, before.incarnation)
+            self.assertIn(True, [upload.replace for upload in decoded(wire, Side.CLIENT, m.Upload)])
+            self.alice.send("bob", "two")
+            self.bob.send("alice", "three")
+            self.assertEqual((self.bob.read(), self.alice.read()[-1]), (["zero", "two"], "three"))
+
+    def test_waiting(self) -> None:
+        """What waited in the outbox when the backup was made arrives once, whether the original has sent it since or not."""
+        for sent in (True, False):
+            self.setUp()
+            self.alice.send("bob", "zero")
+            self.part(self.alice)
+            self.alice.send("bob", "waiting")
+            backup = self.alice.backup()
+            if sent:
+                self.alice.connect()
+            self.restore(backup)
+            self.alice.connect()
+            self.alice.send("bob", "later")
+            self.assertEqual(self.bob.read(), ["zero", "waiting", "later"])
 
 
 class SameCopyTests(WorldCase):

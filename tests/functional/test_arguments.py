@@ -110,12 +110,12 @@ class ProcessTests(SecretCase):
         self.assertEqual(ben.texts(2), ["hello", "hello"])
 
     def test_no_option_takes_a_secret(self) -> None:
-        """No option takes a secret itself, but the name of a file that holds it; the one argument that is one may be C{-}."""
+        """No option takes a secret itself, but names a file or a descriptor; the one argument that is one may be C{-}."""
         for name, command in commands(group).items():
             for parameter in command.params:
                 if isinstance(parameter, click.Option) and not parameter.is_flag:
                     for option in parameter.opts:
-                        is_secret = any(word in option for word in SECRET_WORDS) and not option.endswith("-file")
+                        is_secret = any(word in option for word in SECRET_WORDS) and not option.endswith(("-file", "-fd"))
                         self.assertFalse(is_secret, f"{name} {option}")
         arguments = {
             (name, parameter.name)

@@ -254,3 +254,17 @@ class PlainTests(TerminalCase):
         self.assertIn("lea at ", seat.shown)
         self.assertNotIn("sesame", seat.shown)
         self.assertTrue(seat.is_restored)
+
+    def test_passphrase_of_a_join(self) -> None:
+        """A join at a terminal asks for a passphrase, which then opens the profile; a message on a pipe is no answer to it."""
+        mia = Person(self.place, "mia")
+        seat = self.sit_down(mia, "join", self.daemon.invite(), "mia")
+        seat.expect("New passphrase for ")
+        seat.type("open sesame\n")
+        seat.expect("The same again: ")
+        seat.type("open sesame\n")
+        self.assertEqual(seat.end(), 0)
+        self.assertIn("by a passphrase", seat.shown)
+        self.assertNotIn("sesame", seat.shown)
+        self.assertTrue(seat.is_restored)
+        self.assertEqual(mia.error("send", "server", text="open sesame\n", status=9)["code"], "passphrase-needed")

@@ -30,6 +30,7 @@ from tests.mutate import (
     mailboxes,
     network,
     prekeys,
+    profiles,
     protocol,
     roomcommands,
     rooms,
@@ -62,6 +63,7 @@ GUARDS: tuple[Guard, ...] = (
     *mailboxes.GUARDS,
     *rooms.GUARDS,
     *storage.GUARDS,
+    *profiles.GUARDS,
     *network.GUARDS,
     *tls.GUARDS,
 )

@@ -12,11 +12,16 @@ GUARDS: tuple[Guard, ...] = (
         ("if found.st_mode & OTHERS:", "if False:", "ContentTests::test_exposed"),
         ("if not stat.S_ISREG(found.st_mode):", "if False:", "ContentTests::test_not_a_file"),
         (" | os.O_NOFOLLOW", "", "LockTests::test_link"),
-        ("    os.link(draft, path)", "    os.replace(draft, path)", "ContentTests::test_created_once"),
+        ("            os.link(draft, path)", "            os.replace(draft, path)", "ContentTests::test_created_once"),
         (
             "        os.fchmod(descriptor, FILE_MODE)  # the",
             "        pass  # the",
             "tests/storage/test_keyfiles.py::KeyFileTests::test_strict_umask",
+        ),
+        (
+            "        draft.unlink(missing_ok=True)\n\n\n@contextlib",
+            "        pass\n\n\n@contextlib",
+            "tests/storage/test_vault.py::ChangeTests::test_drafts_removed",
         ),
         ("fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", "LockTests::test_one_holder"),
     ),

@@ -15,6 +15,7 @@ from securemsg.client.state.vault import (
     LOWEST_COST,
     PASSPHRASE,
     PassphraseNeeded,
+    PassphraseUnneeded,
     Vault,
     VaultDamaged,
     VaultError,
@@ -22,6 +23,7 @@ from securemsg.client.state.vault import (
     VaultExposed,
     VaultMissing,
     WrongPassphrase,
+    change_passphrase,
     create_vault,
     open_vault,
     protection,
@@ -29,8 +31,10 @@ from securemsg.client.state.vault import (
 from securemsg.errors import Unauthentic
 from securemsg.interfaces import ISealer
 from tests.net.fakes import give_away
+from tests.storage.dying import dies_after
 
 SECRET = b"correct horse"
+OTHER = b"battery staple"
 
 
 class SealerTests(SynchronousTestCase):
@@ -108,6 +112,12 @@ class VaultFileTests(SynchronousTestCase):
         self.assertRaises(WrongPassphrase, open_vault, self.folder, b"")
         self.assertRaises(PassphraseNeeded, open_vault, self.folder, None)
         self.assertEqual(self.path.read_bytes(), before)
+
+    def test_unneeded(self) -> None:
+        """A passphrase for a key that none protects is an error: whoever gives one takes the key for protected."""
+        self.create()
+        error = self.assertRaises(PassphraseUnneeded, open_vault, self.folder, SECRET)
+        self.assertNotIn(SECRET.decode(), str(error))
 
     def test_own_keys(self) -> None:
         """Every vault has a key of its own."""
@@ -203,3 +213,64 @@ class VaultFileTests(SynchronousTestCase):
             wrong[place] = value
             self.path.write_bytes(msgspec.msgpack.encode(wrong))
             self.assertRaises(WrongPassphrase, open_vault, self.folder, SECRET)
+
+
+class ChangeTests(SynchronousTestCase):
+    """Another passphrase for the same store key."""
+
+    def setUp(self) -> None:
+        """A folder, and something that its key has sealed."""
+        self.folder = Path(self.mktemp())
+
+    def create(self, passphrase: bytes | None) -> None:
+        """Make a vault, and seal something."""
+        self.sealed = create_vault(self.folder, passphrase, cost=LOWEST_COST).seal(b"x", b"")
+
+    def change(self, old: bytes | None, new: bytes | None) -> Vault:
+        """Change the passphrase at little cost."""
+        vault = open_vault(self.folder, old)
+        change_passphrase(self.folder, vault, new, cost=LOWEST_COST)
+        return vault
+
+    def opens(self, passphrase: bytes | None) -> bool:
+        """Whether the file opens so, with the key that it always had."""
+        try:
+            return open_vault(self.folder, passphrase).open(self.sealed, b"") == b"x"
+        except VaultError:
+            return False
+
+    def test_changes(self) -> None:
+        """A passphrase is set, changed and removed; then the file opens with the new one alone, and holds the same key."""
+        for old, new in ((None, SECRET), (SECRET, OTHER), (OTHER, None), (SECRET, SECRET)):
+            self.folder = Path(self.mktemp())
+            self.create(old)
+            vault = self.change(old, new)
+            self.assertEqual(vault.open(self.sealed, b""), b"x")
+            self.assertEqual(vault.kind, protection(self.folder))
+            self.assertEqual([each for each in (None, SECRET, OTHER) if self.opens(each)], [new])
+            self.assertEqual([path.name for path in self.folder.iterdir()], [KEY_FILE])
+            self.assertEqual((self.folder / KEY_FILE).stat().st_mode & 0o777, 0o600)
+
+    def test_killed(self) -> None:
+        """Wherever the process is killed, the file is whole, and opens with the old passphrase or the new one."""
+        for old, new in ((SECRET, OTHER), (SECRET, None), (None, SECRET)):
+            self.folder = Path(self.mktemp())
+            self.create(old)
+            steps, found = 0, []
+            while dies_after(steps, lambda old=old, new=new: self.change(old, new)):  # type: ignore[misc]
+                found.append((self.opens(old), self.opens(new)))
+                steps += 1
+                if self.opens(new):
+                    self.change(new, old)
+            self.assertGreater(steps, 4)
+            self.assertEqual(set(found), {(True, False), (False, True)})
+            self.assertTrue(self.opens(new))
+
+    def test_drafts_removed(self) -> None:
+        """What a killed process has left, perhaps the key as it is, does not stay beside a key that a passphrase protects."""
+        self.create(SECRET)
+        self.assertTrue(dies_after(4, lambda: self.change(SECRET, None)))
+        [left] = [path for path in self.folder.iterdir() if path.name != KEY_FILE]
+        self.assertEqual(left.stat().st_mode & 0o777, 0o600)
+        self.change(SECRET, OTHER)
+        self.assertEqual([path.name for path in self.folder.iterdir()], [KEY_FILE])

@@ -4,6 +4,7 @@ C{securemsg join}: from an invite to an account. Safe to repeat: keys are made o
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -16,7 +17,8 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
-from securemsg.cli.profiles import open_vault, opened, read_passphrase
+from securemsg.cli.passphrases import ask_new_passphrase, given_passphrase
+from securemsg.cli.profiles import open_vault, opened
 from securemsg.cli.settings import NAME, Settings, json_option, rsa_bits_option, settings_of, shared
 from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
@@ -45,14 +47,16 @@ ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 @click.argument("name", type=NAME, metavar="NAME")
 @click.option("--rsa", "wants_rsa", is_flag=True, help="Make an RSA key as well, so that contacts can use suite rsa.")
 @rsa_bits_option
+@click.option("--no-passphrase", is_flag=True, help="Do not ask for a passphrase at the terminal; use none.")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool) -> int:
+def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool, no_passphrase: bool) -> int:
     """
     Create keys, pin the server, and register NAME with INVITE; `-` reads the invite from standard input.
 
-    Other users of this machine can see arguments, so `-` is the private way. If joining is interrupted, run it again.
+    Other users of this machine can see arguments, so `-` is the private way. If joining is interrupted, run it again. At a
+    terminal it asks for a passphrase that protects the keys.
     """
     settings = settings_of(ctx)
     if is_reserved(name):
@@ -64,8 +68,8 @@ def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool) -> int:
     except (Refusal, UnicodeDecodeError):
         raise error_for("bad-invite") from None
     bits = settings.rsa_bits or DEFAULT_BITS if wants_rsa or settings.rsa_bits else 0
-    prepare(settings, link, name, bits)
-    with opened(settings, joined=False) as context:
+    key = prepare(settings, link, name, bits, protect=not no_passphrase)
+    with opened(settings, joined=False, key=key) as context:
         with context.store.reading() as records:
             is_done = context.profile.registered and not is_proof_waiting(records)
         if not is_done:
@@ -83,21 +87,24 @@ def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool) -> int:
         as_json = context.settings.as_json
         write_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
-            say(f"Your keys are in {context.folder}, protected {context.protection}.")
+            advice = " To set a passphrase: securemsg passphrase" if key.kind == vault.KEY_IN_FILE else ""
+            say(f"Your keys are in {context.folder}, protected {context.protection}.{advice}")
     return Exit.DONE
 
 
-def prepare(settings: Settings, link: InviteLink, name: str, rsa_bits: int = 0) -> None:
+def prepare(settings: Settings, link: InviteLink, name: str, rsa_bits: int = 0, *, protect: bool = True) -> vault.Vault:
     """
     Make the profile, or see that the one in the folder is the one that was begun with this name and server.
 
     @param rsa_bits: of the RSA key of this device; 0: make none.
+    @param protect: ask for a passphrase for a new key, if none is given and there is a terminal.
+    @return: its store key.
     @raise SecuremsgError: C{other-name}, C{other-server}, or the folder cannot be used.
     """
     folder = settings.folder
     try:
         check_whole(folder, joining=True)
-        key = _key(settings)
+        key = _key(settings, protect)
         store = create_store(folder, key)
     except (VaultError, StorageError) as error:
         raise storage_error(error) from error
@@ -107,6 +114,7 @@ def prepare(settings: Settings, link: InviteLink, name: str, rsa_bits: int = 0) 
     finally:
         store.close()
     settings.folder.chmod(0o700)
+    return key
 
 
 def _save(store: IProfileStore, link: InviteLink, name: str, transport: str | None, rsa_key: RsaKey | None) -> None:
@@ -159,20 +167,28 @@ def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
     return evolve(known, host=link.host, port=link.port, udp_port=link.udp_port, token=link.token, contact=contact)
 
 
-def _key(settings: Settings) -> vault.Vault:
+def _key(settings: Settings, protect: bool) -> vault.Vault:
     """
     The store key: a new one, or the one of the join that is repeated.
 
-    @raise SecuremsgError: a passphrase is given, and the key that is there has none.
+    @param protect: ask for a passphrase if there is none, and there is a terminal.
+    @raise VaultError: it cannot be opened or written; also where a passphrase is given, and the key that is there has none.
+    @raise SecuremsgError: the passphrase cannot be read.
     """
-    source = settings.passphrase_source
+    folder = settings.folder
+    if os.path.lexists(folder / vault.KEY_FILE):
+        return open_vault(settings)
+    passphrase = given_passphrase(settings)
+    if passphrase is not None and not protect:
+        raise click.UsageError("a passphrase is given, and --no-passphrase, too", click.get_current_context(silent=True))
+    if passphrase is None and protect and sys.stdin.isatty() and sys.stderr.isatty():
+        say("A passphrase protects your keys and messages on this machine. Leave it empty for none:")
+        say("then anyone who can read your files can read everything.")
+        passphrase = ask_new_passphrase(str(folder)) or None
     try:
-        return vault.create_vault(settings.folder, read_passphrase(source) if source else None)
-    except vault.VaultExists:
-        key = open_vault(settings)
-    if source and key.kind != vault.PASSPHRASE:
-        raise error_for("no-passphrase-there")
-    return key
+        return vault.create_vault(folder, passphrase)
+    except vault.VaultExists:  # another join was faster
+        return vault.open_vault(folder, passphrase)
 
 
 def _registering(context: CommandContext) -> Any:

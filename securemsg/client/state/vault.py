@@ -2,7 +2,8 @@
 The store key: 32 random bytes that seal a profile, and the file that holds them.
 
 Without a passphrase the file C{store.key} holds the key itself, and its permissions are the only protection. With one it
-holds the key sealed under scrypt (RFC 7914) of the passphrase, with salt and parameters. Sizes are bytes.
+holds the key sealed under scrypt (RFC 7914) of the passphrase, with salt and parameters. The store key never changes: another
+passphrase seals the same key anew. Sizes are bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from securemsg.crypto import primitives
 from securemsg.errors import Unauthentic
 from securemsg.interfaces import ISealer
 from securemsg.storage.errors import StorageError
-from securemsg.storage.files import FileExposed, create_private_file, make_private_folder, read_private_file
+from securemsg.storage.files import (
+    FileExposed,
+    create_private_file,
+    make_private_folder,
+    read_private_file,
+    replace_private_file,
+)
 
 KEY_FILE = "store.key"
 KEY_SIZE = 32
@@ -65,6 +72,10 @@ class PassphraseNeeded(WrongPassphrase):
     """The key is protected by a passphrase, and none was given."""
 
 
+class PassphraseUnneeded(VaultError):
+    """A passphrase was given, and the key is protected by none: somebody takes it for protected."""
+
+
 class _Protected(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """
     The key file of a store key under a passphrase.
@@ -101,6 +112,7 @@ class Vault:
         if len(store_key) != KEY_SIZE:
             raise ValueError("a store key has 32 bytes")
         self.kind = kind
+        self._store_key = store_key
         self._sealing = primitives.hkdf(store_key, salt=b"", info=b"securemsg profile records", length=KEY_SIZE)
         self._naming = primitives.hkdf(store_key, salt=b"", info=b"securemsg profile names", length=KEY_SIZE)
 
@@ -120,6 +132,19 @@ class Vault:
         """See L{ISealer.tag}."""
         return primitives.hmac_sha256(self._naming, name)[:TAG_SIZE]
 
+    def key_file(self, passphrase: bytes | None, *, cost: int = COST) -> bytes:
+        """
+        The content of a key file that holds this store key. With a passphrase this takes tenths of a second.
+
+        @param passphrase: that seals the key; C{None}: none does.
+        @param cost: log2 of the scrypt parameter N.
+        """
+        if passphrase is None:
+            return self._store_key
+        empty = _Protected(LABEL, FORMAT, primitives.random_bytes(SALT_SIZE), cost, BLOCK, PARALLEL, b"")
+        sealed = primitives.seal(empty.key(passphrase), self._store_key, empty.bound())
+        return msgspec.msgpack.encode(msgspec.structs.replace(empty, sealed=sealed))
+
 
 def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) -> Vault:
     """
@@ -129,39 +154,56 @@ def create_vault(folder: Path, passphrase: bytes | None, *, cost: int = COST) ->
     @raise VaultExists: there is one.
     @raise VaultError: the file cannot be written.
     """
-    store_key = primitives.random_bytes(KEY_SIZE)
-    if passphrase is None:
-        content = store_key
-    else:
-        empty = _Protected(LABEL, FORMAT, primitives.random_bytes(SALT_SIZE), cost, BLOCK, PARALLEL, b"")
-        sealed = primitives.seal(empty.key(passphrase), store_key, empty.bound())
-        content = msgspec.msgpack.encode(msgspec.structs.replace(empty, sealed=sealed))
+    vault = Vault(primitives.random_bytes(KEY_SIZE), KEY_IN_FILE if passphrase is None else PASSPHRASE)
     path = folder / KEY_FILE
     try:
         make_private_folder(folder)
-        create_private_file(path, content)
+        create_private_file(path, vault.key_file(passphrase, cost=cost))
     except FileExistsError:
         raise VaultExists(f"{path} exists and is not overwritten: it opens the profile next to it") from None
     except StorageError as error:
         raise VaultError(str(error)) from error
     except OSError as error:
         raise VaultError(f"cannot write {path}: {error.strerror}; check disk and permissions") from error
-    return Vault(store_key, KEY_IN_FILE if passphrase is None else PASSPHRASE)
+    return vault
+
+
+def change_passphrase(folder: Path, vault: Vault, new: bytes | None, *, cost: int = COST) -> None:
+    """
+    Seal the store key in a folder under another passphrase. The key stays the same, so other processes may go on using the
+    profile. The file is replaced as a whole or not at all.
+
+    @param vault: the store key, as L{open_vault} gave it.
+    @param new: C{None}: the key is in the file as it is from then on.
+    @param cost: log2 of the scrypt parameter N.
+    @raise VaultError: the file cannot be written; it is unchanged.
+    """
+    path = folder / KEY_FILE
+    try:
+        replace_private_file(path, vault.key_file(new, cost=cost))
+    except OSError as error:
+        raise VaultError(f"cannot write {path}: {error.strerror}; nothing was changed, check disk and permissions") from error
+    vault.kind = KEY_IN_FILE if new is None else PASSPHRASE
 
 
 def open_vault(folder: Path, passphrase: bytes | None) -> Vault:
     """
-    Read the store key from its file. A passphrase that is not needed is ignored.
+    Read the store key from its file.
 
     @raise VaultMissing: there is none.
     @raise VaultExposed: others may read or change the file.
     @raise VaultDamaged: it is no key file.
     @raise PassphraseNeeded: it is protected, and C{passphrase} is C{None}.
+    @raise PassphraseUnneeded: it is not protected, and one was given.
     @raise WrongPassphrase: it opens under another.
     """
     path = folder / KEY_FILE
     content = _read(path)
     if len(content) == KEY_SIZE:
+        if passphrase is not None:
+            raise PassphraseUnneeded(
+                f"a passphrase was given, and {path} is protected by none; omit it, or set one: securemsg passphrase"
+            )
         return Vault(content)
     try:
         kept = msgspec.msgpack.decode(content, type=_Protected)
