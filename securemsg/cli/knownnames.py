@@ -7,6 +7,7 @@ from pathlib import Path
 from securemsg.account.folder import check_whole
 from securemsg.client.rooms.store import all_rooms
 from securemsg.client.state.contacts import all_contacts
+from securemsg.client.state.preferences import everybody
 from securemsg.client.state.vault import open_vault
 from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK, SERVER_NAME
 from securemsg.storage.profile import open_profile
@@ -30,6 +31,8 @@ def known_names(folder: Path, prefix: str, *, people: bool, rooms: bool) -> list
     try:
         with store.reading() as records:
             found = [SERVER_NAME, *(contact.name for contact in all_contacts(records))] if people else []
+            if people:
+                found += [wanted.alias for wanted in everybody(records).values() if wanted.alias]
             if rooms:
                 found += [f"{ROOM_MARK}{room.alias}" for room in all_rooms(records) if room.alias]
             if people and rooms:

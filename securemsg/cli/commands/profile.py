@@ -21,6 +21,7 @@ from securemsg.cli.progress import counted
 from securemsg.cli.settings import DESCRIPTOR, NamedPath, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.client.state.vault import VaultDamaged, VaultExposed
+from securemsg.protocol.hosts import host_port
 from securemsg.storage.files import draft_private_file
 from securemsg.storage.profile import open_profile
 
@@ -164,8 +165,9 @@ def restore(ctx: click.Context, file: Path) -> int:
                 restored = restore_backup(archive, str(file), folder, passphrase, step)
     except OSError as error:
         raise error_for("restore-failed", text=f"cannot restore {file} into {folder}: {error.strerror}") from None
-    record: dict[str, object] = {"name": restored.name, "server": f"{restored.host}:{restored.port}", "profile": str(folder)}
-    write_record(record, settings.as_json, f"{restored.name} at {record['server']} was restored into {escape(str(folder))}")
+    where = host_port(restored.host, restored.port)
+    record: dict[str, object] = {"name": restored.name, "server": where, "profile": str(folder)}
+    write_record(record, settings.as_json, f"{restored.name} at {where} was restored into {escape(str(folder))}")
     if not settings.as_json:
         for sentence in RESTORED:
             say(sentence)
