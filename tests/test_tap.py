@@ -130,7 +130,7 @@ class CheckTests(FolderCase):
             other.bind(("127.0.0.1", 0))
             other.listen()
             self.port = other.getsockname()[1]
-            self.assertIn(f"port {self.port} on 127.0.0.1 is taken", self.complaint())
+            self.assertIn(f"127.0.0.1:{self.port} is taken", self.complaint())
 
     def test_address(self) -> None:
         """The address is another machine's."""

@@ -50,18 +50,27 @@ def check_draft(own: str, to: str, text: str, message_id: bytes | None, expiry: 
 
 
 def draft_of(
-    to: str, text: str, wait: str, *, message_id: bytes | None, expiry: int, to_newcomers: bool = False
+    to: str,
+    text: str,
+    wait: str,
+    *,
+    message_id: bytes | None,
+    expiry: int,
+    to_newcomers: bool = False,
+    receipts: bool = True,
 ) -> Draft:
     """
     A program's message.
 
-    @param wait: what the program waits for; a receipt is requested only with L{DELIVERED}.
+    @param wait: what the program waits for; with L{DELIVERED} a receipt is requested whatever the profile's settings say.
+    @param receipts: C{False}: none is requested.
     @param to_newcomers: in a room: it may go to members who join before it is accepted.
     @raise SecuremsgError: C{no-receipts}.
     """
     if to.startswith(ROOM_MARK) and wait == DELIVERED:
         raise error_for("no-receipts", to)
-    return Draft(to, text, message_id, wait == DELIVERED, expiry, to_newcomers)
+    wants_receipt = True if wait == DELIVERED else None if receipts else False
+    return Draft(to, text, message_id, wants_receipt, expiry, to_newcomers)
 
 
 def commit(
@@ -74,15 +83,16 @@ def commit(
     message_id: bytes | None,
     expiry: int,
     to_newcomers: bool = False,
+    receipts: bool = True,
 ) -> bytes:
     """
     Commit a message to be sent; one to the lobby enters it first.
 
-    @param wait: see L{draft_of}; C{to_newcomers} likewise.
+    @param wait: see L{draft_of}; C{to_newcomers} and C{receipts} likewise.
     @return: its id.
     @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
-    draft = draft_of(to, text, wait, message_id=message_id, expiry=expiry, to_newcomers=to_newcomers)
+    draft = draft_of(to, text, wait, message_id=message_id, expiry=expiry, to_newcomers=to_newcomers, receipts=receipts)
     [written] = commit_all(store, [draft], now=now)
     if isinstance(written, SecuremsgError):
         raise written

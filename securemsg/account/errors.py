@@ -37,7 +37,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NO_CONTACT: "no such account or contact",
     Exit.IDENTITY_CHANGED: "the contact's keys have changed; the message names the command that accepts them",
     Exit.REFUSED: "refused for good; the code is printed, the message is marked as failed and leaves the outbox"
-    " (it stays if the server refuses the whole account, the recipient has no RSA key, or it waits for `room release`)",
+    " (it stays if the server refuses the whole account, the recipient has no RSA key, or room release has to let it go)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
     Exit.TIMED_OUT: "not delivered, not added to a room, or too few messages received, within --timeout",

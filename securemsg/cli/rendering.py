@@ -160,6 +160,7 @@ def sent_record(message: Sent) -> dict[str, object]:
         "code": message.code,
         "accepted_at": iso(message.accepted_at) if message.accepted_at else None,
         "delivered_at": iso(message.delivered_at) if message.delivered_at else None,
+        "read_at": iso(message.read_at) if message.read_at else None,
         "devices": [device.hex() for device in message.devices],
         "lacks_one_time": message.lacks_one_time,
         "missed": [{"name": each.account, "code": each.code} for each in message.missed],
@@ -209,7 +210,7 @@ def line_text(
     """
     if isinstance(line, Received):
         return received_text(line, columns, aliases=aliases)
-    state = f"{line.status}: {line.code}" if line.code else line.status
+    state = "read" if line.read_at else f"{line.status}: {line.code}" if line.code else line.status
     if line.missed:
         state += f", not to {', '.join(each.account for each in line.missed)}"
     if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):

@@ -16,10 +16,11 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import preferences, quarantine
+from securemsg.client.state import preferences, quarantine, settings
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.receipts import asks, note_read
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
@@ -46,6 +47,7 @@ from securemsg.client.state.records import (
     save,
     unsealed,
 )
+from securemsg.client.state.settings import Policy
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -88,6 +90,7 @@ __all__ = [
     "first_with_status",
     "held",
     "held_back",
+    "last_unread",
     "history",
     "let_go",
     "mark_read",
@@ -116,7 +119,8 @@ class Sent:
 
     @ivar status: C{queued}, C{accepted}, C{delivered}, C{failed} or C{withdrawn}.
     @ivar code: why it waits or failed, or empty.
-    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; 0: not yet.
+    @ivar accepted_at: by the server's clock; 0: not yet. C{delivered_at}: when its receipt came; C{read_at}: when it was said
+        that it was read; 0: not yet.
     @ivar devices: ids of the recipient's devices that confirmed it.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar missed: in a room: members who do not get it, and why.
@@ -136,6 +140,7 @@ class Sent:
     suite: str
     lacks_one_time: bool = False
     missed: tuple[LeftOut, ...] = ()
+    read_at: int = 0
 
     @property
     def to(self) -> str:
@@ -218,6 +223,7 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         suite=row.suite,
         lacks_one_time=row.lacks_one_time,
         missed=row.missed,
+        read_at=row.read_at,
     )
 
 
@@ -275,12 +281,13 @@ class Draft:
     A text that is to be sent; see L{compose}.
 
     @ivar to: the name of an account, or of a room.
+    @ivar wants_receipt: C{None}: as the user has chosen for the profile.
     """
 
     to: str
     text: str = field(repr=False)
     message_id: bytes | None = None
-    wants_receipt: bool = False
+    wants_receipt: bool | None = None
     expiry: int = MAX_EXPIRY
     to_newcomers: bool = False
 
@@ -332,14 +339,16 @@ def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) ->
     with store.writing() as records:
         for each in drafts:
             try:
+                profile = _own(records)
+                to = rooms.conversation(records, profile, each.to)
                 written.append(
                     compose_in(
                         records,
-                        rooms.conversation(records, _own(records), each.to),
+                        to,
                         each.text,
                         now=int(now),
                         message_id=each.message_id,
-                        wants_receipt=each.wants_receipt,
+                        wants_receipt=asks(records, profile, to) if each.wants_receipt is None else each.wants_receipt,
                         expiry=each.expiry,
                         to_newcomers=each.to_newcomers,
                     )
@@ -550,6 +559,12 @@ def unread(store: IProfileStore, sender: str | None = None, limit: int = PAGE, a
     return unread_after(store, sender, limit, after)[0]
 
 
+def last_unread(store: IProfileStore) -> int:
+    """The seq behind which unread messages will come."""
+    with store.reading() as records:
+        return records.last(INBOUND, ROWS)
+
+
 def unread_after(store: IProfileStore, sender: str | None, limit: int, after: int) -> tuple[list[Received], int]:
     """
     As L{unread}, for a reader that continues where it stopped.
@@ -600,7 +615,17 @@ def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:
     if wanted:
         with store.writing() as records:
             for seq in wanted:
+                _note_read(records, seq)
                 records.delete(INBOUND, ROWS, seq)
+
+
+def _note_read(records: IRecords, seq: int) -> None:
+    """Tell the sender of an unread message that it was read, if both want that."""
+    unread = load(records, UnreadRow, INBOUND, ROWS, seq)
+    if unread is not None and not unread.conversation.is_room and settings.get(records).receipts is Policy.READ:
+        row = load(records, HistoryRow, HISTORY, unread.conversation.bucket, seq)
+        if row is not None:
+            note_read(records, _own(records), unread.conversation, row.content)
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:

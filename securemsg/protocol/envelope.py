@@ -56,7 +56,7 @@ SUITES = {PQXDH: 1, PSK: 1, RSA: 1}
 KEY_SIZES: dict[str, tuple[int, ...]] = {PQXDH: (64,), PSK: (32,), RSA: (64, 32)}
 # What users call these sizes, where they have the choice.
 CIPHERS = {"a256": 64, "a128": 32}
-MAX_RECEIPT_IDS = 256
+MAX_RECEIPT_IDS = 2_000
 MAX_RESET_COUNTERS = 512
 # Streams of one conversation that a reset speaks of, the newest; two have two conversations at most, with the lobby.
 MAX_RESET_STREAMS = 16
@@ -97,6 +97,8 @@ class Kind(enum.IntEnum):
     ASK = 19        # which lists came after the one that the sender has?
     LISTS = 20      # answers an `ASK`; or, to whoever was taken out, which list says so
     HEARD = 21      # the sender has got something of the recipient: sessions heal with an answer
+    # between two
+    READ = 22       # these message ids were shown to the sender's user
 
 
 class StreamEnd(Record, frozen=True):
@@ -144,7 +146,7 @@ class Content(Discreet, frozen=True):
 
 
 class Receipt(Record, frozen=True):
-    """Body of a C{RECEIPT}: the ids of all messages that asked for a receipt and have not had one."""
+    """Body of a C{RECEIPT} or C{READ}: the ids of all messages that asked for a receipt and have not had this one."""
 
     message_ids: Annotated[list[Id], Meta(max_length=MAX_RECEIPT_IDS)]
 
@@ -253,6 +255,7 @@ KINDS: dict[int, KindRules] = {
     Kind.ASK: KindRules(counted=False, shown=False, record=ListRequest),
     Kind.LISTS: KindRules(counted=False, shown=False, record=RoomLists),
     Kind.HEARD: KindRules(counted=False, shown=False),
+    Kind.READ: KindRules(counted=False, shown=False, record=Receipt),
 }
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})

@@ -21,11 +21,12 @@ from securemsg.bot import MAX_TOGETHER, Bot, open_bot
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id
 from securemsg.client.messages import Received, Sent
+from securemsg.client.state import settings
 from securemsg.client.state.contacts import get_contact, put_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import create_profile, save_profile
-from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import HISTORY, HistoryRow, Status, load_all, save
+from securemsg.client.state.settings import Policy, UserSettings
 from securemsg.client.state.vault import LOWEST_COST, create_vault
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
@@ -552,7 +553,7 @@ class SendTests(BotCase):
     def test_delivered(self) -> None:
         """On request it waits for the recipient."""
         with self.ada.context.store.writing() as records:
-            set_policy(records, Policy.EVERYBODY)
+            settings.put(records, UserSettings(receipts=Policy.EVERYBODY))
         self.assertEqual(self.successResultOf(self.send("ada", "hello", wait="delivered")).status, "delivered")
 
     def test_bad_one_among_many(self) -> None:

@@ -91,6 +91,7 @@ class HelpTests(CommandLineCase):
             "room",
             "lobby",
             "contacts",
+            "settings",
             "devices",
             "verify",
             "status",

@@ -22,11 +22,12 @@ from securemsg.client import messages
 from securemsg.client.agent import Agent
 from securemsg.client.events import Event
 from securemsg.client.messages import Line, Received, Sent
+from securemsg.client.state import settings
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.invites import trust_inviter
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
-from securemsg.client.state.receipts import Policy, set_policy
 from securemsg.client.state.records import find_sent
+from securemsg.client.state.settings import Policy, UserSettings
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.interfaces import IProfileStore, IRecords, WriteBatch, WriteOutcome
@@ -350,7 +351,7 @@ class User:
     def confirm_to(self, policy: Policy) -> None:
         """Choose who gets receipts."""
         with self.store.inner.writing() as records:
-            set_policy(records, policy)
+            settings.put(records, UserSettings(receipts=policy))
 
     def disconnect(self) -> None:
         """Lose the connection, if there is one."""

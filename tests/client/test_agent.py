@@ -20,7 +20,7 @@ from securemsg.client.requests import MAX_OPEN, TIMEOUT, Requests
 from securemsg.client.sending.queues import WINDOW
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import DAY, create_profile, save_profile
-from securemsg.client.state.receipts import Policy
+from securemsg.client.state.settings import Policy
 from securemsg.client.state.vault import create_vault
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import Refusal, RemoteProtocolError

@@ -24,7 +24,7 @@ from securemsg.client.messages import Received, Sent
 from securemsg.client.sessions import store, suites
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import Profile, resigned
-from securemsg.client.state.receipts import Policy
+from securemsg.client.state.settings import Policy
 from securemsg.crypto.keys import AgreementKey, SigningKey, random_id, sha256
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m

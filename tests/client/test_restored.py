@@ -15,8 +15,8 @@ from securemsg.client.sending.outbox import HORIZON
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.profile import DAY, load_profile
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import LOGINS, META, load, save
+from securemsg.client.state.settings import Policy
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Side

@@ -14,7 +14,7 @@ from securemsg.client.sending.receipts import ROUND
 from securemsg.client.sending.sender import ANSWER_TIME, LIST_PAUSE
 from securemsg.client.sessions import resets
 from securemsg.client.sessions.resets import GAP_DELAY
-from securemsg.client.state.receipts import Policy
+from securemsg.client.state.settings import Policy
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side

@@ -26,7 +26,8 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
 )
 # These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket. C{devices}
 # does only to change a list, C{lobby} only for who is in it.
-LOCAL = {"serve", "history", "whoami", "keygen", "admin", "devices", "lobby", "help", "completion"}
+LOCAL = {"serve", "history", "search", "export", "outbox", "settings", "whoami", "passphrase", "profile", "keygen", "admin"}
+LOCAL |= {"devices", "lobby", "help", "completion"}
 # These go on for ever; all others end with status 0 once they have reached the server.
 ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
 

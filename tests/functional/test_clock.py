@@ -35,7 +35,7 @@ class StepTests(SynchronousTestCase):
         until(lambda: (self.daemon.state / "control").exists() and is_listening(self.daemon.port), "a daemon that listens")
         invite = self.daemon.invite(2)
         self.ann, self.ben = (Person(self.place, name).join(invite) for name in ("ann", "ben"))
-        self.ben.run("contacts", "--set-receipts", "everybody")
+        self.ben.run("settings", "receipts", "everybody")
 
     @property
     def clock(self) -> Path:

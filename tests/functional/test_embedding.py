@@ -79,7 +79,7 @@ class EmbeddingTests(BotCase):
     def test_two_bots(self) -> None:
         """Two bots that are made to talk with each other do not talk for ever."""
         fay, gil = self.person("fay"), self.person("gil")
-        gil.run("contacts", "--set-receipts", "everybody")
+        gil.run("settings", "receipts", "everybody")
         programs = [self.start(bot) for bot in (fay, gil)]
         fay.send("gil", "hello", "--wait", "delivered")
         until(lambda: self.answers(fay, "gil"), "the answer")

@@ -116,7 +116,7 @@ class RespondTests(RespondCase):
         """Two machines that are made to talk with each other stay quiet: an answer is not answered. It stays for its reader."""
         nia, oto = self.person("nia"), self.person("oto")
         for who in (nia, oto):
-            who.run("contacts", "--set-receipts", "everybody")
+            who.run("settings", "receipts", "everybody")
         machines = [self.respond(who, "--exec", "cat") for who in (nia, oto)]
         nia.send("oto", "one", "--wait", "delivered")
         until(lambda: self.answers(nia, "oto"), "the answer")

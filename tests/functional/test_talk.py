@@ -65,7 +65,7 @@ class TalkTests(PlaceCase):
     def test_delivered(self) -> None:
         """C{--wait delivered} comes back once the recipient has committed the message, and names its device."""
         gus, hal = self.person("gus"), self.person("hal")
-        hal.run("contacts", "--set-receipts", "everybody")
+        hal.run("settings", "receipts", "everybody")
         follower = hal.start("recv", "--follow", "--json")
         sent = gus.send("hal", "are you there?", "--wait", "delivered")
         self.assertEqual(sent["status"], "delivered")
@@ -77,7 +77,7 @@ class TalkTests(PlaceCase):
     def test_receipt_before_leaving(self) -> None:
         """A plain C{recv} sends the receipts that are wanted before it ends."""
         ken, lou = self.person("ken"), self.person("lou")
-        lou.run("contacts", "--set-receipts", "everybody")
+        lou.run("settings", "receipts", "everybody")
         waiting = ken.start("send", "lou", "tell me", "--wait", "delivered", "--json")
         self.assertEqual(lou.texts(1), ["tell me"])
         lou.recv()

@@ -67,7 +67,7 @@ GUARDS: tuple[Guard, ...] = (
         "tests/client/sending/test_receipts.py",
         ("return seconds - self._at >= ROUND", "return True", "ReceiptTests::test_one_a_second"),
         ("        self._left -= made\n", "", "ReceiptTests::test_own_rate"),
-        ("if wanted.conversation in asked or len(asked) < limit:", "if True:", "ReceiptTests::test_own_rate"),
+        ("if bucket in asked or len(asked) < limit:", "if True:", "ReceiptTests::test_own_rate"),
         (
             "            if len(rows) < MAX_RECEIPT_IDS:\n                rows",
             "            if True:\n                rows",

@@ -14,13 +14,15 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
-from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, finish
+from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, ChatOptions, finish
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
+from securemsg.cli.notifier import Notifier
 from securemsg.cli.output import OutputClosed, always_continue, columns, report_note, say, write_later
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
+from securemsg.client.state import settings
 from securemsg.protocol.messages import MAX_TEXT
 
 STDERR = 2
@@ -38,11 +40,12 @@ _COMPLAINTS = {
 @suite_options("Key file: for --suite psk, or alone to chat with `server` without a profile.", "--suite")
 @wire_option
 @click.option("--commands", is_flag=True, help="Obey `exit` and /commands in piped input.")
-@click.option("--bell", is_flag=True, help="Ring the terminal's bell when somebody says @ and your name in a room.")
+@click.option("--bell", is_flag=True, help="Ring the terminal's bell for messages to you, in a room for @ and your name.")
+@click.option("--no-receipts", is_flag=True, help="Do not ask NAME to confirm what arrives.")
 @json_option("Line by line, even on a terminal; messages are printed as JSON, one object per line.")
 @shared
 @click.pass_context
-def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: bool) -> int:
+def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: bool, no_receipts: bool) -> int:
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
@@ -62,7 +65,8 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
         name = full_name(context.store, name)
         if name == context.profile.name:
             raise error_for("own-name", name)
-        ringing = ring if bell else None
+        with context.store.reading() as records:
+            ringing = ring if bell or settings.get(records).bell else None
         at_terminal = os.isatty(0) and os.isatty(1)
         prompt = at_terminal and not context.settings.as_json and os.environ.get("TERM", "") not in ("", "dumb")
         show_line: Callable[[str], object] = say
@@ -75,9 +79,11 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
 
         async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
+            notifier = Notifier(context, reactor, lambda text: report_note("notify", text, context.settings.as_json))
+            options = ChatOptions(asks_receipts=not no_receipts, bell=ringing, look=notifier.look)
             if prompt:
-                return await interact(context, connection, name, reactor, ringing)
-            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), ringing).talk()
+                return await interact(context, connection, name, reactor, options)
+            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), options).talk()
 
         try:
             with blocking_restored(0, 1, 2):
@@ -103,7 +109,7 @@ class _Piped:
         reactor: Any,
         at_terminal: bool,
         commands: bool,
-        bell: Callable[[], object] | None,
+        options: ChatOptions,
     ) -> None:
         self._context = context
         self._connection = connection
@@ -126,7 +132,7 @@ class _Piped:
             columns=columns,
             commands=commands,
             patience=0 if at_terminal else ENDING_TIME,
-            bell=bell,
+            options=options,
         )
 
     async def talk(self) -> int:

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
+from attrs import frozen
+
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.lobby import not_relayed
@@ -98,6 +100,28 @@ class Write(Protocol):
         """
 
 
+def _nothing() -> None:
+    """Nobody is notified."""
+
+
+@frozen
+class ChatOptions:
+    """
+    What the user has chosen for a chat.
+
+    @ivar asks_receipts: whether what is written asks for receipts, as the profile's settings say; else none does.
+    @ivar look: looks whether there is something to notify the user of.
+    @ivar bell: rings for what is said to us, in a room where somebody says our name; C{None}: nothing does.
+    """
+
+    asks_receipts: bool = True
+    look: Callable[[], object] = _nothing
+    bell: Callable[[], object] | None = None
+
+
+DEFAULTS = ChatOptions()
+
+
 class Chat:
     """
     @ivar name: of the contact that lines go to.
@@ -117,14 +141,13 @@ class Chat:
         columns: Callable[[], int],
         commands: bool = True,
         patience: float = 0,
-        bell: Callable[[], object] | None = None,
+        options: ChatOptions = DEFAULTS,
     ) -> None:
         """
         @param write: puts out lines of data, and is done once they are out.
         @param notify: puts out a line for people, likewise.
         @param commands: whether commands are obeyed; else every line is text.
         @param patience: how long a command waits for what it asks of the lobby; nobody waits at a terminal.
-        @param bell: rings where somebody says our name in a room; C{None}: nothing does.
         """
         self._context = context
         self._connection = connection
@@ -140,7 +163,7 @@ class Chat:
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
-        self._bell = bell
+        self._options = options
         self._lobby = Lobby(context, notify, connection.nudge)
         self._room = self._room_of(name)
 
@@ -203,7 +226,8 @@ class Chat:
         if self._is_in_lobby:
             self._lobby.enter()
         refusals = []
-        drafts = [Draft(self.name, text) for text in texts]
+        wants_receipt = None if self._options.asks_receipts else False
+        drafts = [Draft(self.name, text, wants_receipt=wants_receipt) for text in texts]
         for written in messages.compose_all(self._context.store, drafts, now=self._context.now()):
             if isinstance(written, Refusal):
                 refusals.append(written)
@@ -412,6 +436,8 @@ class Chat:
 
     async def show_new(self) -> None:
         """Show new messages, and mark each as read."""
+        if self._connection.is_owner:
+            self._options.look()
         while True:
             lost = self.answers.drop_lost()
             if lost:
@@ -445,8 +471,8 @@ class Chat:
                     await self._notify(text)
                 lines = [self._shown(received_record(message), self._text_of(message)) for message in run]
                 await self._write(*lines, written=partial(self._note, run))
-                if self._bell is not None and any(self._is_mentioned(message) for message in run):
-                    self._bell()
+                if self._options.bell is not None and any(self._is_loud(message) for message in run):
+                    self._options.bell()
         finally:
             count = self._read_locks.mark_shown(ours)
         for message in ours[:count]:
@@ -465,6 +491,12 @@ class Chat:
 
     def _is_mentioned(self, message: Received) -> bool:
         return bool(message.room) and message.event is None and slash.mentions(message.text, self._context.profile.name)
+
+    def _is_loud(self, message: Received) -> bool:
+        """Whether a message is for us, and its sender is not muted."""
+        with self._context.store.reading() as records:
+            is_muted = preferences.get(records, message.sender).is_muted
+        return not is_muted and message.event is None and (not message.room or self._is_mentioned(message))
 
     def _note(self, run: list[Received], number: int) -> bool:
         """A message is out."""

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, finish
+from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, ChatOptions, finish
 from securemsg.cli.chat.slash import complete
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import always_continue, columns
@@ -55,15 +55,14 @@ class Words(Completer):
 
 
 async def interact(
-    context: CommandContext, connection: AccountConnection, name: str, reactor: Any, bell: Callable[[], object] | None = None
+    context: CommandContext, connection: AccountConnection, name: str, reactor: Any, options: ChatOptions
 ) -> int:
     """
     Chat until the user leaves. Warnings, too, appear above the line being typed.
 
-    @param bell: see L{Chat}.
     @return: the exit status.
     """
-    conversation = Chat(context, connection, name, write=show, notify=show, columns=columns, bell=bell)
+    conversation = Chat(context, connection, name, write=show, notify=show, columns=columns, options=options)
     terminal = create_input()
     # What is typed between two prompts, or while a line is shown, belongs to the next prompt, which shows it: it is not echoed.
     terminal.cooked_mode = terminal.raw_mode  # type: ignore[method-assign]

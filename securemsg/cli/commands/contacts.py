@@ -23,7 +23,7 @@ from securemsg.client.escape import escape
 from securemsg.client.rooms import store
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
-from securemsg.client.state import preferences, receipts
+from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
@@ -51,17 +51,11 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
     "words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words, shell_complete=NAME.shell_complete
 )
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
-@click.option(
-    "--set-receipts",
-    "policy",
-    type=click.Choice([policy.value for policy in receipts.Policy]),
-    help="Who gets delivery receipts.",
-)
 @rsa_bits_option
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def contacts(ctx: click.Context, words: tuple[str, str, str], policy: str | None) -> int:
+def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
     """
     List all contacts, or NAME only: whether they are verified, whether their keys have changed, how many messages are unread,
     and how the conversation is encrypted.
@@ -80,20 +74,15 @@ def contacts(ctx: click.Context, words: tuple[str, str, str], policy: str | None
 
     block NAME drops what NAME sends, and tells NAME nothing; unblock NAME ends that, and what was dropped is gone. mute NAME
     only keeps NAME from ringing, and from counting as unread; unmute NAME ends that. forget NAME forgets NAME's keys and alias.
-
-    --set-receipts sets who gets delivery receipts, which also reveal that you are online: everybody, nobody, or those you know,
-    which is the default: whoever you wrote to, accepted, verified, invited or were invited by.
     """
     settings = settings_of(ctx)
     action, name = words[0], words[1] or None
-    if action in ACTIONS and (settings.suite or settings.key_file or settings.cipher or policy):
+    if action in ACTIONS and (settings.suite or settings.key_file or settings.cipher):
         raise click.UsageError(f"{action} cannot be combined with other options")
     if action and (settings.suite is not None or settings.key_file is not None):
         raise click.UsageError("accept cannot be combined with --set-suite or --key-file")
     if name is None and (settings.suite is not None or settings.key_file is not None or settings.cipher is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
-    if name is not None and policy is not None:
-        raise click.UsageError("receipts are set for all contacts: securemsg contacts --set-receipts WHO")
     check_loose(settings)
     if settings.suite is None and settings.key_file is not None:
         raise click.UsageError("--key-file needs --set-suite psk")
@@ -126,11 +115,6 @@ def contacts(ctx: click.Context, words: tuple[str, str, str], policy: str | None
             context.wake_owner()
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
-        if policy is not None:
-            with context.store.writing() as records:
-                receipts.set_policy(records, receipts.Policy(policy))
-            say(f"delivery receipts go to: {policy}")
-            return Exit.DONE
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             chosen = preferences.everybody(records)

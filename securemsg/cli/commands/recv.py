@@ -22,6 +22,7 @@ from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.rooms import is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.lobby import open_lobby
+from securemsg.cli.notifier import Notifier, has_desktop
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import Count
@@ -41,10 +42,11 @@ PAGE = 64
 @click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
 @click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in a room; others stay.")
+@click.option("--notify", is_flag=True, help="With --follow: show each message on the desktop, by notify-send.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context
-def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None) -> int:
+def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None, notify: bool) -> int:
     """
     Print waiting messages, each of them once.
 
@@ -52,13 +54,17 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
     already here are printed. If messages are waiting for a key file, their senders are listed, with the command that unlocks
     them. --from '#lobby' enters it; what was said there before is not sent.
     """
+    if notify and not follow:
+        raise click.UsageError("--notify needs --follow")
+    if notify and not has_desktop():
+        raise click.UsageError("--notify needs notify-send; on Debian: apt-get install libnotify-bin")
     with opened(settings_of(ctx)) as context:
         lock = take_read_lock(context.profile_folder)
         try:
             if sender is not None:
                 sender = full_name(context.store, sender)
             open_lobby(context, sender)
-            return _Receiving(context, follow, count, sender).run()
+            return _Receiving(context, follow, count, sender, notify).run()
         finally:
             lock.free()
 
@@ -66,8 +72,11 @@ def recv(ctx: click.Context, follow: bool, count: int | None, sender: str | None
 class _Receiving:
     """One run of C{recv}."""
 
-    def __init__(self, context: CommandContext, follow: bool, count: int | None, sender: str | None) -> None:
+    def __init__(
+        self, context: CommandContext, follow: bool, count: int | None, sender: str | None, notify: bool = False
+    ) -> None:
         self._context = context
+        self._notify = notify
         self._follow = follow
         self._count = count
         self._sender = sender
@@ -112,8 +121,11 @@ class _Receiving:
         deadline = None if timeout is None else reactor.seconds() + timeout
         asking = Deferred.fromCoroutine(self._drain(connection)) if waits_for_drain else succeed(None)
         shown = Count("messages", active=waits_for_drain and not os.isatty(STDOUT))
+        notifier = Notifier(self._context, reactor, self._complain, on_desktop=self._notify)
         try:
             while True:
+                if self._follow and connection.is_owner:
+                    notifier.look()
                 await self._print_waiting(reactor, shown)
                 if self._is_enough():
                     return Exit.DONE
@@ -138,6 +150,9 @@ class _Receiving:
             raise error_for("too-few", text=f"{self._printed} of {self._count} messages arrived in time")
         self._check_sender()
         return Exit.DONE
+
+    def _complain(self, text: str) -> None:
+        report_note("notify", text, self._as_json)
 
     async def _drain(self, connection: AccountConnection) -> None:
         """Wait until everything that waited on the server is here."""

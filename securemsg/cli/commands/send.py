@@ -73,6 +73,7 @@ class MessageId(click.ParamType[bytes]):
     help="32 hex digits; with the same id, sending again cannot duplicate the message.",
 )
 @click.option("--to-newcomers", is_flag=True, help="In a room: send it also if somebody joins before it is accepted.")
+@click.option("--no-receipts", is_flag=True, help="Do not ask NAME to confirm that it has arrived.")
 @click.option("--no-queue", is_flag=True, help="Withdraw the message if it cannot be sent now.")
 @suite_options("Key file: for --suite psk, or alone to write to `server` without a profile.", "--suite")
 @wire_option
@@ -88,6 +89,7 @@ def send(
     message_id: bytes | None,
     no_queue: bool,
     to_newcomers: bool,
+    no_receipts: bool,
     show_wire: bool,
 ) -> int:
     """
@@ -108,6 +110,8 @@ def send(
     """
     if no_queue and wait == NONE:
         raise click.UsageError("--no-queue needs --wait accepted or delivered")
+    if no_receipts and wait == DELIVERED:
+        raise click.UsageError("--wait delivered waits for a receipt: omit --no-receipts")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs --wait accepted or delivered")
     with context_for(settings_of(ctx), name) as context:
@@ -132,6 +136,7 @@ def send(
             message_id=number,
             expiry=expires,
             to_newcomers=to_newcomers,
+            receipts=not no_receipts,
         )
         if wait == NONE:
             context.wake_owner()

@@ -25,7 +25,7 @@ from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
-from securemsg.client.state.receipts import mark_delivered, note_receipt
+from securemsg.client.state.receipts import mark_delivered, mark_shown, note_receipt
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
@@ -67,7 +67,7 @@ from securemsg.protocol.envelope import (
 from securemsg.protocol.messages import Deliver, RoomItem
 
 # What counts though it comes from somebody who is blocked: what it says of our messages, and of rooms that we share.
-FROM_BLOCKED = frozenset({Kind.RECEIPT, Kind.LISTS})
+FROM_BLOCKED = frozenset({Kind.RECEIPT, Kind.READ, Kind.LISTS})
 
 
 @frozen
@@ -264,7 +264,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         has_news = True
         if content.kind == Kind.INVITE:
             rooms.apply_direct(records, profile, opened, content, now)
-    elif is_new and content.kind == Kind.RECEIPT:
+    elif is_new and content.kind in (Kind.RECEIPT, Kind.READ):
         has_news = _apply_receipt(records, opened, content, now)
     elif is_new and peer.has_account:
         _apply_silent(records, profile, opened, content, deposited_at, now)
@@ -329,13 +329,13 @@ def _apply_silent(
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:
     """
-    Mark our messages as delivered to the contact that sent the receipt, and to no other.
+    Mark our messages as delivered to, or read by, the contact that sent the receipt, and no other.
 
     @return: whether a status has changed.
     """
-    news = False
+    news, mark = False, mark_shown if content.kind == Kind.READ else mark_delivered
     for message_id in decode_record(Receipt, content.body).message_ids:
-        news |= mark_delivered(records, opened.conversation, message_id, opened.device_id, now)
+        news |= mark(records, opened.conversation, message_id, opened.device_id, now)
     return news
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 from attrs import define, field
 
-from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.receipts import bucket_of
 from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, draft, next_seq, save
@@ -14,7 +13,7 @@ from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt,
 from securemsg.protocol.messages import MAX_EXPIRY
 
 # Rows that one transaction looks at.
-PAGE = 1024
+PAGE = 4096
 # Receipts are made in rounds, one for each conversation, at least so many seconds apart.
 ROUND = 1
 # Receipts at once, and then one in so many seconds, over all conversations: a quarter of what the server takes from a device is
@@ -36,7 +35,7 @@ class ReceiptRounds:
 
     def make(self, records: IRecords, profile: Profile, now: int, seconds: float) -> int:
         """
-        Put the receipts that are due into the outbox, one message for each conversation.
+        Put the receipts that are due into the outbox, one message for each conversation and kind.
 
         @return: how many messages.
         """
@@ -48,27 +47,29 @@ class ReceiptRounds:
 
 def make_receipts(records: IRecords, profile: Profile, now: int, limit: int) -> int:
     """
-    Put receipts into the outbox, one message for each of at most so many conversations.
+    Put receipts into the outbox, in at most so many messages.
 
     @return: how many messages.
     """
-    asked: dict[Conversation, list[tuple[int, bytes]]] = {}
+    asked: dict[bytes, list[tuple[int, ReceiptRow]]] = {}
     for _, order, data in records.scan(RECEIPTS, limit=PAGE):
         wanted = decode_record(ReceiptRow, data)
-        if wanted.conversation in asked or len(asked) < limit:
-            rows = asked.setdefault(wanted.conversation, [])
+        bucket = bucket_of(wanted)
+        if bucket in asked or len(asked) < limit:
+            rows = asked.setdefault(bucket, [])
             if len(rows) < MAX_RECEIPT_IDS:
-                rows.append((order, wanted.message_id))
-    for conversation, rows in asked.items():
-        body = encode_record(Receipt([message_id for _, message_id in rows]))
-        content = encode_record(draft_receipt(profile, body, now))
-        row = OutboxRow(conversation, int(Kind.RECEIPT), 0, now, MAX_EXPIRY, content)
+                rows.append((order, wanted))
+    for bucket, rows in asked.items():
+        first = rows[0][1]
+        body = encode_record(Receipt([wanted.message_id for _, wanted in rows]))
+        content = encode_record(draft_receipt(profile, body, now, first.kind))
+        row = OutboxRow(first.conversation, first.kind, 0, now, MAX_EXPIRY, content)
         save(records, OUTBOX, ROWS, row, next_seq(records))
         for order, _ in rows:
-            records.delete(RECEIPTS, bucket_of(conversation), order)
+            records.delete(RECEIPTS, bucket, order)
     return len(asked)
 
 
-def draft_receipt(profile: Profile, body: bytes, now: int) -> Content:
+def draft_receipt(profile: Profile, body: bytes, now: int, kind: int = Kind.RECEIPT) -> Content:
     """The content of a receipt, but for what depends on the contact."""
-    return msgspec.structs.replace(draft(profile, Kind.RECEIPT, now), body=body)
+    return msgspec.structs.replace(draft(profile, Kind(kind), now), body=body)

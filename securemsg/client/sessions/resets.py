@@ -29,7 +29,7 @@ from securemsg.client.state.counters import (
 )
 from securemsg.client.state.gaps import in_stream, load_gaps, note_asked, streams_in
 from securemsg.client.state.profile import DAY, Profile
-from securemsg.client.state.receipts import Policy, policy_of
+from securemsg.client.state.receipts import policy_of
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -46,6 +46,7 @@ from securemsg.client.state.records import (
     next_seq,
     save,
 )
+from securemsg.client.state.settings import Policy
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import (

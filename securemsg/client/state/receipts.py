@@ -1,64 +1,48 @@
 """
-Receipts that are due, and who gets any.
+Receipts: who asks for them, who gets them, and which are due.
 
 Confirming a stranger's message reveals that this user is online. Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations
 
-import enum
-
 from msgspec.structs import replace
 
+from securemsg.client.state import contacts, settings
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     HISTORY,
-    META,
     RECEIPTS,
     SEEN,
     ReceiptRow,
     Status,
     find_sent,
-    load,
     save,
     seen_message,
 )
+from securemsg.client.state.settings import Policy
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.messages import Record
+from securemsg.protocol.envelope import Content, Kind
 
-POLICY = b"receipts"
 # Whoever sends the same message again learns nothing new from it within this time, seconds: it would be a silent probe.
 REPEAT_PAUSE = 3600
 
 
-class Policy(enum.StrEnum):
-    """Who gets receipts."""
-
-    EVERYBODY = "everybody"
-    KNOWN = "known"     # see L{securemsg.client.state.contacts.Contact.known}
-    NOBODY = "nobody"
-
-
-class StoredPolicy(Record, frozen=True):
-    """What the user has chosen. Table C{META}, bucket C{POLICY}."""
-
-    policy: Policy
-
-
 def policy_of(records: IRecords, profile: Profile) -> Policy:
     """Who gets receipts from this profile; the contact C{server} confirms to everybody who is let in."""
-    stored = load(records, StoredPolicy, META, POLICY)
-    if stored is not None:
-        return stored.policy
+    chosen = settings.get(records).receipts
+    if chosen is not None:
+        return chosen
     return Policy.EVERYBODY if profile.name == SERVER_NAME else Policy.KNOWN
 
 
-def set_policy(records: IRecords, policy: Policy) -> None:
-    """Save the user's choice."""
-    save(records, META, POLICY, StoredPolicy(policy))
+def asks(records: IRecords, profile: Profile, to: Conversation) -> bool:
+    """Whether what our user writes asks for receipts: to people, unless the user wants none."""
+    is_person = to.kind is ConversationKind.DIRECT and to.account != SERVER_NAME
+    return is_person and policy_of(records, profile) is not Policy.NOBODY
 
 
 def note_receipt(
@@ -72,12 +56,25 @@ def note_receipt(
     policy = policy_of(records, profile)
     # A guest has written to `server` before anything comes from there.
     is_known = contact.known or conversation.kind is ConversationKind.HOST
-    if policy is Policy.NOBODY or (policy is Policy.KNOWN and not is_known):
+    if policy is Policy.NOBODY or (policy is not Policy.EVERYBODY and not is_known):
         return
-    bucket = bucket_of(conversation)
+    _add(records, ReceiptRow(conversation, message_id))
+
+
+def note_read(records: IRecords, profile: Profile, conversation: Conversation, content: Content) -> None:
+    """Our user was shown a message: its sender is told so if both want that."""
+    if conversation.kind is not ConversationKind.DIRECT or not content.wants_receipt:
+        return
+    contact = contacts.get_contact(records, conversation.account)
+    if policy_of(records, profile) is Policy.READ and contact is not None and contact.known:
+        _add(records, ReceiptRow(conversation, content.message_id, Kind.READ))
+
+
+def _add(records: IRecords, row: ReceiptRow) -> None:
+    bucket = bucket_of(row)
     first = records.scan(RECEIPTS, bucket, limit=1)
     order = first[0][1] + records.count(RECEIPTS, bucket) if first else 1
-    save(records, RECEIPTS, bucket, ReceiptRow(conversation, message_id), order)
+    save(records, RECEIPTS, bucket, row, order)
 
 
 def mark_delivered(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
@@ -103,9 +100,24 @@ def mark_delivered(records: IRecords, conversation: Conversation, message_id: by
     return True
 
 
-def bucket_of(conversation: Conversation) -> bytes:
+def mark_shown(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
     """
-    The bucket of a conversation's due receipts. Orders restart at 1 when it is empty, so a scan over all buckets serves every
-    conversation in turn.
+    Mark a message of ours as shown to its recipient, and so as delivered as well, if it was sent in this conversation.
+
+    @return: whether anything has changed.
     """
-    return f"{conversation.kind}/{conversation.id}".encode()
+    is_new = mark_delivered(records, conversation, message_id, device, now)
+    found = find_sent(records, message_id)
+    if found is None or found[0].conversation != conversation or found[1].status is not Status.DELIVERED or found[1].read_at:
+        return is_new
+    known, row = found
+    save(records, HISTORY, known.conversation.bucket, replace(row, read_at=now), known.history)
+    return True
+
+
+def bucket_of(row: ReceiptRow) -> bytes:
+    """
+    The bucket of a conversation's due receipts of one kind. Orders restart at 1 when it is empty, so a scan over all buckets
+    serves every conversation in turn.
+    """
+    return f"{row.kind}/{row.conversation.kind}/{row.conversation.id}".encode()

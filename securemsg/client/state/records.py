@@ -17,7 +17,7 @@ from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Private, Profile
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import PQXDH, Content
+from securemsg.protocol.envelope import PQXDH, Content, Kind
 from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Record, RoomItem
 
 # Tables of the records here; other modules name their own.
@@ -87,6 +87,7 @@ class HistoryRow(Private, frozen=True):
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar n: of the last deposit of it that the server has stored; 0: of none.
     @ivar sender: of a received one in a room: the member's name; else empty.
+    @ivar read_at: when it was shown to its recipient, as that one says; 0: that is not known.
     @ivar accepted_under: in a room: the number of the list that it was accepted under; C{missed}: who did not get it, and why.
     """
 
@@ -109,6 +110,7 @@ class HistoryRow(Private, frozen=True):
     sender: Name = ""
     accepted_under: Counter = 0
     missed: tuple[LeftOut, ...] = ()
+    read_at: Counter = 0
 
 
 class OutboxRow(Private, frozen=True):
@@ -191,10 +193,15 @@ class SentRow(Record, frozen=True):
 
 
 class ReceiptRow(Record, frozen=True):
-    """A receipt that is due for a message. Bucket: see L{securemsg.client.state.receipts.bucket_of}."""
+    """
+    A receipt that is due for a message. Bucket: see L{securemsg.client.state.receipts.bucket_of}.
+
+    @ivar kind: C{RECEIPT} or C{READ}.
+    """
 
     conversation: Conversation
     message_id: Id
+    kind: Counter = Kind.RECEIPT
 
 
 class UnreadRow(Record, frozen=True):

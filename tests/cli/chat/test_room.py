@@ -14,7 +14,7 @@ from securemsg.account import rooms
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.roomchanges import RoomChanges
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.conversation import Chat, finish
+from securemsg.cli.chat.conversation import Chat, ChatOptions, finish
 from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, RenameRoom, SwitchTo, complete, mentions
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
@@ -89,7 +89,7 @@ class LineTests(RoomChatCase):
         rung: list[None] = []
         self.chat = Chat(
             self.ada.context, self.ada.connection, TEAM, write=self.write_data, notify=lambda text: self.put(self.notes, text),
-            columns=lambda: 0, bell=lambda: rung.append(None),
+            columns=lambda: 0, options=ChatOptions(bell=lambda: rung.append(None)),
         )  # fmt: skip
         self.verify(self.ada, "ben")
         self.write(self.ben, TEAM, "hi @ada!")

@@ -68,10 +68,27 @@ class ReceiptsTests(SynchronousTestCase):
     def test_set(self) -> None:
         """Only those one knows get receipts; another choice stays."""
         self.assertEqual(self.policy(), "known")
-        for choice in ("everybody", "nobody", "known"):
-            self.assertEqual(self.run_command("--set-receipts", choice), Exit.DONE)
-            self.assertEqual((self.shown.getvalue(), self.said.getvalue()), ("", f"delivery receipts go to: {choice}\n"))
+        for choice in ("everybody", "nobody", "read", "known"):
+            self.assertEqual(self.run_any("settings", "receipts", choice), Exit.DONE)
+            self.assertEqual((self.shown.getvalue(), self.said.getvalue()), ("", f"receipts: {choice}\n"))
             self.assertEqual(self.policy(), choice)
+
+    def test_settings(self) -> None:
+        """What is chosen is listed, and nothing can be chosen that there is not."""
+        self.assertEqual(self.run_any("settings"), Exit.DONE)
+        self.assertEqual(self.shown.getvalue(), "receipts     known\nbell         off\nnotify       off\nnotify-text  off\n")
+        self.assertEqual(self.run_any("settings", "bell", "on"), Exit.DONE)
+        self.assertEqual(self.run_any("settings", "notify", "notify-send"), Exit.DONE)
+        self.run_any("settings", "--json")
+        rows = {row["name"]: row["value"] for row in map(json.loads, self.shown.getvalue().splitlines())}
+        self.assertEqual(rows, {"receipts": "known", "bell": "on", "notify": "notify-send", "notify-text": "off"})
+        for name, value in (("receipts", "some"), ("bell", "loud"), ("other", "on")):
+            self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)
+        for name, value in (("notify", " "), ("notify", "x" * 5000), ("notify", "'")):
+            self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)
+        self.run_any("settings", "notify", "off")
+        self.run_any("settings", "notify")
+        self.assertEqual(self.shown.getvalue(), "notify       off\n")
 
     def test_actions(self) -> None:
         """Each says what it has done, and the list shows it."""
@@ -115,7 +132,7 @@ class ReceiptsTests(SynchronousTestCase):
         for words in (["block"], ["alias", "alice"], ["block", "a", "b"], ["nonsense", "alice"]):
             expected = Exit.NO_CONTACT if words == ["block"] else Exit.USAGE
             self.assertEqual(self.run_command(*words), expected, words)
-        self.assertEqual(self.run_command("mute", "alice", "--set-receipts", "nobody"), Exit.USAGE)
+        self.assertEqual(self.run_command("mute", "alice", "--set-suite", "pqxdh"), Exit.USAGE)
         self.assertEqual(self.run_command("block", "bob"), Exit.USAGE)
 
     def send(self, name: str) -> int:
@@ -145,7 +162,7 @@ class ReceiptsTests(SynchronousTestCase):
 
     def test_for_all(self) -> None:
         """The choice is for all contacts, and nothing else is taken."""
-        for arguments in (("alice", "--set-receipts", "nobody"), ("--set-receipts", "friends")):
+        for arguments in (("--set-receipts", "nobody"), ("alice", "--cipher", "a128")):
             self.assertEqual(self.run_command(*arguments), Exit.USAGE)
         self.assertEqual(self.policy(), "known")
 

@@ -10,8 +10,8 @@ from securemsg.client.state import contacts, counters, gaps, verification
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import GAPS, chain_digest, conversation_of
 from securemsg.client.state.gaps import Arrival, open_gaps, receive
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, OUTBOX, ROWS, OutboxRow, next_seq, save
+from securemsg.client.state.settings import Policy
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import MAX_RESET_STREAMS, Content, Kind, Receipt, Share, StreamEnd, encode_record

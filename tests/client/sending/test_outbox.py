@@ -15,7 +15,6 @@ from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import (
     HISTORY,
     META,
@@ -31,6 +30,7 @@ from securemsg.client.state.records import (
     save,
     save_number,
 )
+from securemsg.client.state.settings import Policy
 from securemsg.crypto.keys import SigningKey, random_id
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore

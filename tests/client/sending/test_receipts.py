@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from attrs import evolve
 
 from securemsg.client import messages
@@ -9,9 +10,10 @@ from securemsg.client.sending.receipts import BURST, PAGE, ROUND, SECONDS, Recei
 from securemsg.client.state import invites, verification
 from securemsg.client.state.contacts import new_contact
 from securemsg.client.state.conversations import direct
-from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import Policy, bucket_of, note_receipt, policy_of
-from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, load_all, next_seq, save
+from securemsg.client.state.profile import DAY, load_profile
+from securemsg.client.state.receipts import bucket_of, note_receipt, policy_of
+from securemsg.client.state.records import OUTBOX, RECEIPTS, ROWS, OutboxRow, ReceiptRow, find_sent, load_all, next_seq, save
+from securemsg.client.state.settings import Policy
 from securemsg.crypto.keys import random_id
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt, decode_record, encode_record
@@ -54,15 +56,15 @@ class ReceiptTests(WorldCase):
 
     def test_many(self) -> None:
         """A message names no more than its recipient takes; the rest follows."""
-        profile, alice = self.bob.profile(), direct("alice")
+        profile, due = self.bob.profile(), ReceiptRow(direct("alice"), random_id())
         with self.bob.store.inner.writing() as records:
             for order in range(1, MAX_RECEIPT_IDS + 2):
-                save(records, RECEIPTS, bucket_of(alice), ReceiptRow(alice, random_id()), order)
+                save(records, RECEIPTS, bucket_of(due), msgspec.structs.replace(due, message_id=random_id()), order)
             self.assertEqual(make_receipts(records, profile, START, BURST), 1)
             [(_, row)] = load_all(records, OutboxRow, OUTBOX, ROWS)
             receipt = decode_record(Receipt, decode_record(Content, row.content).body)
             self.assertEqual(len(receipt.message_ids), MAX_RECEIPT_IDS)
-            self.assertEqual(records.count(RECEIPTS, bucket_of(alice)), 1)
+            self.assertEqual(records.count(RECEIPTS, bucket_of(due)), 1)
 
     def test_before_accepted(self) -> None:
         """A receipt that comes before the server's answer is not undone by that."""
@@ -222,3 +224,88 @@ class PolicyTests(WorldCase):
         with self.bob.store.reading() as records:
             self.assertIs(policy_of(records, evolve(bob, name="server")), Policy.EVERYBODY)
             self.assertIs(policy_of(records, bob), Policy.KNOWN)
+
+
+class DefaultTests(WorldCase):
+    """What people write asks for receipts, unless they do not want any."""
+
+    def asked(self, to: str, wants_receipt: bool | None = None) -> bool:
+        """Whether a message asks."""
+        drafts = [messages.Draft(to, "hello", wants_receipt=wants_receipt)]
+        [message_id] = messages.compose_all(self.alice.store, drafts, now=self.world.clock)
+        assert isinstance(message_id, bytes), message_id
+        with self.alice.store.inner.reading() as records:
+            found = find_sent(records, message_id)
+        assert found is not None, "it was written"
+        return found[1].content.wants_receipt
+
+    def test_people(self) -> None:
+        """To people it does; the contact `server` answers, and is not asked."""
+        self.assertEqual((self.asked("bob"), self.asked("bob", False), self.asked("server")), (True, False, False))
+
+    def test_nobody(self) -> None:
+        """Who gives none asks for none, but where that is waited for."""
+        self.alice.confirm_to(Policy.NOBODY)
+        self.assertEqual((self.asked("bob"), self.asked("bob", True)), (False, True))
+
+
+class ReadTests(WorldCase):
+    """Who wants that tells others what was read."""
+
+    def setUp(self) -> None:
+        """They know each other."""
+        super().setUp()
+        self.bob.send("alice", "hello")
+        self.alice.read()
+
+    def seen(self) -> tuple[str, bool]:
+        """Bob reads, and what Alice knows of it a moment later; the message was delivered before."""
+        number = self.alice.send("bob", "one", wants_receipt=True)
+        self.world.advance(3, ticks=3)
+        before = self.alice.sent(number)
+        self.assertEqual((before.status, before.read_at), ("delivered", 0))
+        self.bob.read()
+        self.world.advance(3, ticks=3)
+        return self.alice.sent(number).status, self.alice.sent(number).read_at > 0
+
+    def test_read(self) -> None:
+        """With the setting, the message is read."""
+        self.bob.confirm_to(Policy.READ)
+        self.assertEqual(self.seen(), ("delivered", True))
+
+    def test_default(self) -> None:
+        """Without it, nobody knows."""
+        self.assertEqual(self.seen(), ("delivered", False))
+
+    def test_unasked(self) -> None:
+        """What did not ask is not confirmed."""
+        self.bob.confirm_to(Policy.READ)
+        number = self.alice.send("bob", "one")
+        self.bob.read()
+        self.world.advance(3, ticks=3)
+        self.assertEqual((self.alice.sent(number).status, self.alice.sent(number).read_at), ("accepted", 0))
+
+    def test_stranger(self) -> None:
+        """Nor is a stranger told anything."""
+        self.bob.confirm_to(Policy.READ)
+        carol = self.world.user("carol")
+        number = carol.send("bob", "one", wants_receipt=True)
+        self.bob.read()
+        self.world.advance(3, ticks=3)
+        self.assertEqual((carol.sent(number).status, carol.sent(number).read_at), ("accepted", 0))
+
+    def test_of_others(self) -> None:
+        """Nobody marks as read what was not sent to it."""
+        carol = self.world.user("carol")
+        self.bob.disconnect()
+        number = self.alice.send("bob", "one", wants_receipt=True)
+        self.alice.send("carol", "hello")
+        carol.read()
+        with carol.store.inner.writing() as records:
+            carol_profile = load_profile(records)
+            assert carol_profile is not None
+            body = encode_record(Receipt([number]))
+            content = encode_record(draft_receipt(carol_profile, body, START, Kind.READ))
+            save(records, OUTBOX, ROWS, OutboxRow(direct("alice"), int(Kind.READ), 0, START, 3600, content), next_seq(records))
+        carol.pump()
+        self.assertEqual((self.alice.sent(number).status, self.alice.sent(number).read_at), ("accepted", 0))

@@ -12,8 +12,8 @@ from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import STREAM_IN, STREAMS, conversation_of
 from securemsg.client.state.gaps import load_gaps, streams_in
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import COUNTERS, HISTORY, META
+from securemsg.client.state.settings import Policy
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase

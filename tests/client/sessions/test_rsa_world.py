@@ -12,8 +12,8 @@ from securemsg.client.sessions.peers import CHECK_AGE
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.rsakeys import save_rsa_key
+from securemsg.client.state.settings import Policy
 from securemsg.crypto.rsa import RsaKey
 from securemsg.protocol.envelope import PQXDH, RSA, Envelope, RsaHeader, decode_header, decode_record
 from securemsg.protocol.messages import Claim, Deliver, Deposit, DepositRefused, Message

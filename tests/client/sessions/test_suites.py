@@ -11,8 +11,8 @@ from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY
-from securemsg.client.state.receipts import Policy
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, load_totals
+from securemsg.client.state.settings import Policy
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import PQXDH, PSK, Envelope, EnvelopeHeader, Header, KeyHeader, decode_header, decode_record

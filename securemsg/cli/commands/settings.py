@@ -1,0 +1,120 @@
+"""C{securemsg settings}: what is chosen for the whole profile."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import click
+from attrs import frozen
+from msgspec.structs import replace
+
+from securemsg.account.errors import Exit
+from securemsg.cli.output import say, write_record
+from securemsg.cli.profiles import opened
+from securemsg.cli.settings import json_option, settings_of, shared
+from securemsg.client.state import receipts
+from securemsg.client.state import settings as chosen
+from securemsg.client.state.profile import Profile
+from securemsg.client.state.settings import MAX_COMMAND, Policy, UserSettings
+from securemsg.interfaces import IRecords
+
+ON, OFF = "on", "off"
+
+
+@frozen
+class Setting:
+    """
+    One thing that can be chosen.
+
+    @ivar values: what it may be, for people.
+    @ivar show: its value; C{change}: the settings with another value.
+    @raise ValueError: from C{change}: it cannot be that.
+    """
+
+    values: str
+    show: Callable[[IRecords, Profile], str]
+    change: Callable[[UserSettings, str], UserSettings]
+
+
+def _flag(text: str) -> bool:
+    """
+    Whether something is on.
+
+    @raise ValueError: it is neither on nor off.
+    """
+    if text not in (ON, OFF):
+        raise ValueError(text)
+    return text == ON
+
+
+def _command(text: str) -> str:
+    """
+    A command: a program and its arguments, quoted as for a shell.
+
+    @raise ValueError: it is empty or too long, or the quotes do not match.
+    """
+    if not shlex.split(text) or len(text.encode()) > MAX_COMMAND:
+        raise ValueError(text)
+    return "" if text == OFF else text
+
+
+SETTINGS: dict[str, Setting] = {
+    "receipts": Setting(
+        "everybody, known, nobody or read",
+        lambda records, profile: receipts.policy_of(records, profile).value,
+        lambda now, text: replace(now, receipts=Policy(text)),
+    ),
+    "bell": Setting(
+        "on or off",
+        lambda records, profile: ON if chosen.get(records).bell else OFF,
+        lambda now, text: replace(now, bell=_flag(text)),
+    ),
+    "notify": Setting(
+        "a command, or off",
+        lambda records, profile: chosen.get(records).notify or OFF,
+        lambda now, text: replace(now, notify=_command(text)),
+    ),
+    "notify-text": Setting(
+        "on or off",
+        lambda records, profile: ON if chosen.get(records).notify_text else OFF,
+        lambda now, text: replace(now, notify_text=_flag(text)),
+    ),
+}
+
+
+@click.command()
+@click.argument("name", required=False, type=click.Choice(list(SETTINGS)), metavar="[NAME]")
+@click.argument("value", required=False, metavar="[VALUE]")
+@json_option("Print JSON, one object per line.")
+@shared
+@click.pass_context
+def settings(ctx: click.Context, name: str | None, value: str | None) -> int:
+    """
+    List what is chosen for this profile, or choose VALUE for NAME.
+
+    receipts: who learns that their messages have arrived, and so that you are online: everybody, known (whom you wrote to,
+    accepted, verified, invited or were invited by; the default), nobody (and you ask for none, either), or read: those you know
+    also learn what you have read.
+
+    bell: on or off: whether a chat rings the terminal's bell for messages to you.
+
+    notify: a command that `chat` and `recv --follow` run for each message that comes, or off. It finds SECUREMSG_FROM,
+    SECUREMSG_CONVERSATION and SECUREMSG_ID in its environment; with notify-text on, also SECUREMSG_TEXT.
+    """
+    with opened(settings_of(ctx)) as context:
+        if name is not None and value is not None:
+            try:
+                with context.store.writing() as records:
+                    chosen.put(records, SETTINGS[name].change(chosen.get(records), value))
+            except ValueError:
+                raise click.UsageError(f"{name} is {SETTINGS[name].values}, not {value!r}", ctx) from None
+            context.wake_owner()
+        with context.store.reading() as records:
+            shown = {each: SETTINGS[each].show(records, context.profile) for each in SETTINGS if name in (None, each)}
+        for each, text in shown.items():
+            if name is not None and value is not None and not context.settings.as_json:
+                say(f"{each}: {text}")
+            else:
+                write_record({"name": each, "value": text}, context.settings.as_json, f"{each:<13}{text}")
+    return Exit.DONE
