@@ -30,7 +30,7 @@ def block(prefix: str, text: str, columns: int = 0) -> str:
     """
     rows: list[str] = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n")):
-        rows += _wrap((prefix if number == 0 else INDENT) + escape(line), columns)
+        rows += _wrap(prefix if number == 0 else INDENT, escape(line), columns)
     return "\n".join(rows)
 
 
@@ -55,20 +55,38 @@ def _first(line: str, columns: int) -> str:
     return shown
 
 
-def _wrap(line: str, columns: int) -> list[str]:
-    """Cut a line where the terminal would, so that what follows is indented, too."""
+def _wrap(head: str, line: str, columns: int) -> list[str]:
+    """Break a line between words, or where the terminal would cut a word that is longer than a row; what follows is indented."""
     if columns < MIN_COLUMNS:
-        return [line]
+        return [head + line]
     rows: list[str] = []
-    row, used = "", 0
-    for unit in _UNIT.findall(line):
-        width = _unit_width(unit)
-        if used + width > columns:
-            rows.append(row)
-            row, used = INDENT, len(INDENT)
-        row += unit
-        used += width
-    return [*rows, row]
+    units, begin = _UNIT.findall(head + line), 0
+    # Before the first word there is no break.
+    word = len(_UNIT.findall(head))
+    while True:
+        indent = INDENT if begin else ""
+        end = _end_of_row(units, begin, word, columns - len(indent))
+        rows.append(indent + "".join(units[begin:end]))
+        if end == len(units):
+            return rows
+        # The space at which a row ends stands for the break.
+        begin = word = end + (units[end] == " ")
+
+
+def _end_of_row(units: list[str], begin: int, word: int, columns: int) -> int:
+    """
+    Where a row ends that begins here.
+
+    @param word: where its first word begins.
+    """
+    used, space = 0, -1
+    for number in range(begin, len(units)):
+        used += _unit_width(units[number])
+        if used > columns:
+            return space if space > word and units[number] != " " else number
+        if units[number] == " ":
+            space = number
+    return len(units)
 
 
 def _unit_width(unit: str) -> int:

@@ -41,6 +41,12 @@ class BlockTests(SynchronousTestCase):
         rows = block("bob: ", "x" * 35 + "[12:00] eve: gotcha", 40).split("\n")
         self.assertEqual(rows, ["bob: " + "x" * 35, INDENT + "[12:00] eve: gotcha"])
 
+    def test_between_words(self) -> None:
+        """Rows end between words where there are any; nothing of the text is lost but the space at a break."""
+        rows = block("bob: ", "the quick brown fox jumps over the lazy dog", 24).split("\n")
+        self.assertEqual(rows, ["bob: the quick brown fox", INDENT + "jumps over the", INDENT + "lazy dog"])
+        self.assertEqual(block("bob: ", "a" + " " * 3 + "b" * 18, 20).split("\n"), ["bob: a  ", INDENT + "b" * 14, INDENT + "b" * 4])
+
     def test_wide(self) -> None:
         """Wide characters count for two columns."""
         self.assertEqual(block("", "你" * 11, 20), "你" * 10 + "\n" + INDENT + "你")
