@@ -10,6 +10,7 @@ from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
 from securemsg.cli.chat import slash
+from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, Screen
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -216,6 +217,28 @@ def line_text(
     if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
         state = ""
     return _text_of(line, own, sender or own, columns, state)
+
+
+def screen_text(
+    screen: Screen, line: Line, own: str, aliases: Mapping[str, str], mark: str = ""
+) -> str:
+    """A line of a chat, for somebody at a terminal."""
+    event = _event_of(line, own)
+    if event:
+        return screen.event(line.sent_at, f"{event} ({mark})" if mark else event)
+    if isinstance(line, Received):
+        return screen.line(line.sent_at, shown_name(line.sender, aliases), line.text, mark=mark)
+    notes = [line.code] if line.code and line.status == "failed" else []
+    if line.missed:
+        notes.append(f"not to {', '.join(each.account for each in line.missed)}")
+    return screen.line(line.sent_at, own, line.text, mark=", ".join(notes), own=state_of(line))
+
+
+def state_of(sent: Sent) -> str:
+    """How far a message of ours has come, as a screen shows it."""
+    if sent.read_at:
+        return READ
+    return {"queued": WAITING, "accepted": ACCEPTED, "delivered": DELIVERED}.get(sent.status, FAILED)
 
 
 def contact_record(

@@ -56,7 +56,7 @@ def _first(line: str, columns: int) -> str:
 
 
 def _wrap(head: str, line: str, columns: int) -> list[str]:
-    """Break a line between words, or where the terminal would cut a word that is longer than a row; what follows is indented."""
+    """Break a line between words, or within one that is longer than a row; what follows is indented."""
     if columns < MIN_COLUMNS:
         return [head + line]
     rows: list[str] = []
@@ -87,6 +87,11 @@ def _end_of_row(units: list[str], begin: int, word: int, columns: int) -> int:
         if units[number] == " ":
             space = number
     return len(units)
+
+
+def width_of(line: str) -> int:
+    """The most columns that a terminal takes for a line."""
+    return sum(map(_unit_width, _UNIT.findall(line)))
 
 
 def _unit_width(unit: str) -> int:

@@ -628,12 +628,16 @@ def _note_read(records: IRecords, seq: int) -> None:
             note_read(records, _own(records), unread.conversation, row.content)
 
 
-def history(store: IProfileStore, name: str, limit: int = PAGE) -> list[Line]:
-    """The last messages to and from a contact, or in a room, in order."""
+def history(store: IProfileStore, name: str, limit: int = PAGE, before: int = LAST_SEQ) -> list[Line]:
+    """
+    The last messages to and from a contact, or in a room, in order.
+
+    @param before: only those with a lower seq.
+    """
     with store.reading() as records:
         profile = _own(records)
         conversation = rooms.conversation(records, profile, name)
-        rows = load_back(records, HistoryRow, HISTORY, conversation.bucket, LAST_SEQ, limit)
+        rows = load_back(records, HistoryRow, HISTORY, conversation.bucket, before, limit)
         return [
             as_sent(conversation, seq, row) if row.sent else as_received(records, profile, conversation, seq, row)
             for seq, row in reversed(rows)

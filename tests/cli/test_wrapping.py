@@ -45,7 +45,8 @@ class BlockTests(SynchronousTestCase):
         """Rows end between words where there are any; nothing of the text is lost but the space at a break."""
         rows = block("bob: ", "the quick brown fox jumps over the lazy dog", 24).split("\n")
         self.assertEqual(rows, ["bob: the quick brown fox", INDENT + "jumps over the", INDENT + "lazy dog"])
-        self.assertEqual(block("bob: ", "a" + " " * 3 + "b" * 18, 20).split("\n"), ["bob: a  ", INDENT + "b" * 14, INDENT + "b" * 4])
+        rows = block("bob: ", "a" + " " * 3 + "b" * 18, 20).split("\n")
+        self.assertEqual(rows, ["bob: a  ", INDENT + "b" * 14, INDENT + "b" * 4])
 
     def test_wide(self) -> None:
         """Wide characters count for two columns."""

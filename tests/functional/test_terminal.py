@@ -100,7 +100,7 @@ class TerminalCase(PlaceCase):
             stdin=screen,
             stdout=screen,
             stderr=screen,
-            env={**environment(self.place.folder), "TERM": self.kind},
+            env={**environment(self.place.folder), "TERM": self.kind, "NO_COLOR": "1"},
             start_new_session=True,
         )
         os.close(screen)
@@ -124,7 +124,7 @@ class PromptTests(TerminalCase):
         seat.expect("-> server>")
         seat.type("hello\r")
         seat.expect("Message received at 2")
-        self.assertRegex(seat.shown, rf"\[{TIME}\] server: Message received at {TIME}")
+        self.assertRegex(seat.shown, rf"   \d\d:\d\d server: Message received at {TIME}")
         seat.type(END)
         self.assertEqual(seat.end(), 0)
         self.assertTrue(seat.is_restored)

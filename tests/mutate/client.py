@@ -74,8 +74,8 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/wrapping.py",
         "tests/cli/test_wrapping.py",
-        ("(prefix if number == 0 else INDENT)", '(prefix if number == 0 else "")', "BlockTests::test_no_fake_line"),
-        ("row, used = INDENT, len(INDENT)", 'row, used = "", 0', "BlockTests::test_faked_with_emoji"),
+        ("_wrap(prefix if number == 0 else INDENT,", '_wrap(prefix if number == 0 else "",', "BlockTests::test_no_fake_line"),
+        ("indent = INDENT if begin else \"\"", 'indent = ""', "BlockTests::test_faked_with_emoji"),
         ("return 2 if width and unit.endswith(EMOJI_STYLE) else width", "return width", "BlockTests::test_emoji"),
     ),
     *guards(
@@ -432,5 +432,19 @@ GUARDS: tuple[Guard, ...] = (
             "if self._was_drained and not self._waiting and not self.is_drained:",
             "tests/client/test_waiting.py::IdentityTests::test_accepted_before_login",
         ),
+    ),
+    *guards(
+        "cli/chat/screen.py",
+        "tests/cli/chat/test_screen.py",
+        ("if rows > self.size()[1] - OF_THE_PROMPT:", "if False:", "ChangeTests::test_scrolled_out"),
+        ("not self.moves or ", "", "ChangeTests::test_no_cursor"),
+        ("self._size_then != self.size() or self.size()[0] < MIN_COLUMNS", "self.size()[0] < MIN_COLUMNS",
+         "ChangeTests::test_unknown_place"),
+        (" or self.size()[0] < MIN_COLUMNS", "", "ChangeTests::test_unknown_place"),
+    ),
+    *guards(
+        "cli/wrapping.py",
+        "tests/cli/test_wrapping.py",
+        (' if space > word and units[number] != " " else number', " if space > begin else number", "BlockTests::test_fold"),
     ),
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
+from attrs import evolve
 from twisted.internet.stdio import StandardIO
 
 from securemsg.account.connection import AccountConnection
@@ -15,6 +18,7 @@ from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
 from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, ChatOptions, finish
+from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
@@ -72,17 +76,20 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
         show_line: Callable[[str], object] = say
         if prompt:
             # Imported only here: it is slow, and a chat through a pipe does not need it.
-            from securemsg.cli.chat.prompt import interact, show
+            from securemsg.cli.chat.prompt import Above, interact
 
             # One queue for everything that shows above the line being typed.
-            show_line = show
+            above = Above(screen(True))
+            show_line = above.note
 
         async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
             notifier = Notifier(context, reactor, lambda text: report_note("notify", text, context.settings.as_json))
             options = ChatOptions(asks_receipts=not no_receipts, bell=ringing, look=notifier.look)
             if prompt:
-                return await interact(context, connection, name, reactor, options)
+                return await interact(context, connection, name, reactor, evolve(options, screen=above.screen), above)
+            if at_terminal and not context.settings.as_json:
+                options = evolve(options, screen=screen(False))
             return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), options).talk()
 
         try:
@@ -96,6 +103,13 @@ def ring() -> None:
     """Ring the bell of the terminal that standard error goes to."""
     if os.isatty(STDERR):
         os.write(STDERR, b"\a")
+
+
+def screen(has_prompt: bool) -> Screen:
+    """How lines are shown at this terminal."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    has_colour = has_prompt and not os.environ.get("NO_COLOR")
+    return Screen(shutil.get_terminal_size, has_colour, encoding == "utf8", has_prompt)
 
 
 class _Piped:
@@ -145,7 +159,7 @@ class _Piped:
         except OSError:
             # Standard input is not there: it has ended.
             self._is_over = True
-        await conversation.open_room()
+        await conversation.open()
         while True:
             await conversation.show_new()
             while self._lines and not self._is_left:
@@ -202,7 +216,9 @@ class _Piped:
         self._is_over = True
         self._connection.changed()
 
-    def _write(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Awaitable[None]:
+    def _write(
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+    ) -> Awaitable[None]:
         return write_later(self._reactor, *lines, written=written)
 
     def _complain(self, code: str) -> None:

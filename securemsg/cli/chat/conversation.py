@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -23,6 +23,8 @@ from securemsg.cli.chat import slash
 from securemsg.cli.chat.lobby import Lobby
 from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.room import RoomChat
+from securemsg.cli.chat.screen import Screen
+from securemsg.cli.chat.sentlines import SentLines
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     Confirm,
@@ -35,9 +37,11 @@ from securemsg.cli.chat.slash import (
     ReleaseHeld,
     RenameRoom,
     Say,
+    Search,
     ShowContacts,
-    ShowHistory,
+    ShowLast,
     ShowMembers,
+    ShowMore,
     ShowSafety,
     ShowState,
     SwitchTo,
@@ -61,14 +65,15 @@ from securemsg.cli.rendering import (
     runs,
     safety_record,
     safety_text,
+    screen_text,
     suite_mark,
 )
 from securemsg.cli.rooms import described, head_text, member_record, member_text
 from securemsg.cli.suites import caution, pinned_suite
-from securemsg.client import messages
+from securemsg.client import histories, messages
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
-from securemsg.client.messages import Draft, Received, Sent
+from securemsg.client.messages import Draft, Line, Received, Sent
 from securemsg.client.rooms import store
 from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
@@ -84,6 +89,8 @@ LEAVING_TIME = 2
 SILENT_TIME = 1
 # Shown in one go before the store is looked at again.
 PAGE = 64
+# Older lines are counted so far.
+MAX_COUNTED = 10_000
 # The server has answered for a message; what was said in a room is relayed, or not, after that.
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 _RELAYED = ("delivered", "failed", "withdrawn")
@@ -92,11 +99,14 @@ _RELAYED = ("delivered", "failed", "withdrawn")
 class Write(Protocol):
     """Puts out lines of data."""
 
-    def __call__(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Awaitable[Any]:
+    def __call__(
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+    ) -> Awaitable[Any]:
         """
         Put out lines; done once they are out.
 
         @param written: see L{securemsg.cli.output.write_later}.
+        @param own: the id of the message of ours that this is.
         """
 
 
@@ -110,12 +120,14 @@ class ChatOptions:
     What the user has chosen for a chat.
 
     @ivar asks_receipts: whether what is written asks for receipts, as the profile's settings say; else none does.
+    @ivar screen: how lines are shown to somebody at a terminal; C{None}: as everywhere, for programs.
     @ivar look: looks whether there is something to notify the user of.
     @ivar bell: rings for what is said to us, in a room where somebody says our name; C{None}: nothing does.
     """
 
     asks_receipts: bool = True
     look: Callable[[], object] = _nothing
+    screen: Screen | None = None
     bell: Callable[[], object] | None = None
 
 
@@ -139,6 +151,7 @@ class Chat:
         write: Write,
         notify: Callable[[str], Awaitable[Any]],
         columns: Callable[[], int],
+        move: Callable[[str], Awaitable[Any]] | None = None,
         commands: bool = True,
         patience: float = 0,
         options: ChatOptions = DEFAULTS,
@@ -146,6 +159,7 @@ class Chat:
         """
         @param write: puts out lines of data, and is done once they are out.
         @param notify: puts out a line for people, likewise.
+        @param move: puts out what moves the cursor, and leaves it where it was.
         @param commands: whether commands are obeyed; else every line is text.
         @param patience: how long a command waits for what it asks of the lobby; nobody waits at a terminal.
         """
@@ -164,6 +178,8 @@ class Chat:
         self.refused: Sent | None = None
         self.mistakes = 0
         self._options = options
+        self._oldest = messages.LAST_SEQ
+        self._sent_lines = SentLines(context, options.screen, write, move or notify, notify)
         self._lobby = Lobby(context, notify, connection.nudge)
         self._room = self._room_of(name)
 
@@ -194,8 +210,12 @@ class Chat:
             case Explain():
                 lines = slash.help_lines()
                 await self._write(self._shown({"commands": lines}, "\n".join(lines)))
-            case ShowHistory(lines):
-                await self._show_history(lines)
+            case ShowLast(lines):
+                await self._show_lines(messages.history(self._context.store, self.name, lines))
+            case ShowMore():
+                await self._show_more()
+            case Search(words):
+                await self._search(words)
             case ShowContacts():
                 await self._show_contacts()
             case ShowSafety():
@@ -228,24 +248,69 @@ class Chat:
         refusals = []
         wants_receipt = None if self._options.asks_receipts else False
         drafts = [Draft(self.name, text, wants_receipt=wants_receipt) for text in texts]
-        for written in messages.compose_all(self._context.store, drafts, now=self._context.now()):
+        written_all = messages.compose_all(self._context.store, drafts, now=self._context.now())
+        for written in written_all:
             if isinstance(written, Refusal):
                 refusals.append(written)
                 continue
             self._pending.append(written)
             if self.name == SERVER_NAME:
                 self.answers.asked(written)
+        await self._sent_lines.wrote([each for each in written_all if not isinstance(each, Refusal)])
         self._connection.nudge()
         for refusal in refusals:
             self.mistakes += 1
             await self._notify(f"-- not sent: {explain(refusal, self.name).text}")
 
-    async def _show_history(self, lines: int) -> None:
-        own = self._context.profile.name
-        found = messages.history(self._context.store, self.name, lines)
-        known = aliases(self._context.store)
-        rows = [self._shown(line_record(line, own), line_text(line, own, self._columns(), aliases=known)) for line in found]
-        await self._write_rows(rows, f"-- no messages with {self.name} yet")
+    async def _show_lines(self, found: Sequence[Line], otherwise: str = "") -> None:
+        """
+        Show lines of this conversation.
+
+        @param otherwise: what to say where there are none.
+        """
+        own, known = self._context.profile.name, aliases(self._context.store)
+        if found:
+            self._oldest = min(line.seq for line in found)
+        rows = []
+        for line in found:
+            text = self._options.screen and screen_text(self._options.screen, line, own, known)
+            rows.append(self._shown(line_record(line, own), text or line_text(line, own, self._columns(), aliases=known)))
+        await self._write_rows(rows, otherwise or f"-- no messages with {self.name} yet")
+
+    async def _show_more(self) -> None:
+        """Show the page before the oldest line that was shown."""
+        before = self._oldest
+        found = messages.history(self._context.store, self.name, slash.LAST_LINES, before)
+        await self._show_lines(found, f"-- nothing was said with {self.name} before that")
+
+    async def _search(self, words: Sequence[str]) -> None:
+        """Show the newest messages in which all words occur."""
+        store = self._context.store
+        found = histories.search(store, [histories.conversation_of(store, self.name)], words, slash.LAST_LINES)
+        oldest = self._oldest
+        await self._show_lines(found.lines, "-- nothing was found here; elsewhere: securemsg search WORDS")
+        self._oldest = oldest
+        if found.has_more:
+            await self._notify(f"-- these are the newest; all of them: securemsg search WORDS --with {self.name}")
+
+    async def _show_earlier(self) -> None:
+        """Show what was said last, as far as it fits half the screen, and how much is older."""
+        screen = self._options.screen
+        if screen is None or self.name == SERVER_NAME:
+            return
+        store, half = self._context.store, max(screen.size()[1] // 2, 1)
+        lines = messages.history(store, self.name, half + PAGE)
+        unread = messages.unread_of(store, [line.seq for line in lines])
+        lines = [line for line in lines if line.seq not in unread]
+        while len(lines) > 1 and sum(map(screen.rows_of, lines)) > half:
+            del lines[0]
+        if not lines:
+            return
+        self._oldest = lines[0].seq
+        older = len(messages.history(store, self.name, MAX_COUNTED, self._oldest))
+        if older:
+            await self._notify(f"-- {f'{older} lines' if older < MAX_COUNTED else 'many lines'} before that: /more")
+        await self._show_lines(lines)
 
     async def _write_rows(self, rows: list[str], otherwise: str) -> None:
         """Write rows, or say that there are none."""
@@ -347,7 +412,7 @@ class Chat:
             return
         self.name, self._room = name, self._room_of(name)
         await self._notify(f"-- chatting {self.title_in_line()}")
-        await self.open_room()
+        await self.open()
         self._connection.changed()
 
     # --- rooms ------------------------------------------------------------------------------------------------------
@@ -396,8 +461,9 @@ class Chat:
         """Why the lobby refused us; empty: it did not."""
         return self._lobby.kept_out
 
-    async def open_room(self) -> None:
-        """Enter the lobby, if lines go there, and say who can read along; of a room say what is wrong with it."""
+    async def open(self) -> None:
+        """Show what was said last. Enter the lobby, if lines go there; of a room say what is wrong with it."""
+        await self._show_earlier()
         if self._room is not None:
             await self._room.look(self._first_pending)
         if self._is_in_lobby:
@@ -449,6 +515,7 @@ class Chat:
                 await self._room.look(self._first_pending)
             if not self.has_news():
                 return
+            await self._sent_lines.look()
             await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
@@ -482,12 +549,15 @@ class Chat:
 
     def _text_of(self, message: Received) -> str:
         """A message for people; in a room it is marked where its sender is unverified, and where it names us."""
+        screen, own, known = self._options.screen, self._context.profile.name, aliases(self._context.store)
         marks = []
         if message.conversation.is_room and message.event is None and not message.verified:
             marks.append("unverified")
         if self._is_mentioned(message):
             marks.append("to you")
-        return received_text(message, self._columns(), ", ".join(marks), aliases(self._context.store))
+        if screen is not None:
+            return screen_text(screen, message, own, known, ", ".join(marks))
+        return received_text(message, self._columns(), ", ".join(marks), known)
 
     def _is_mentioned(self, message: Received) -> bool:
         return bool(message.room) and message.event is None and slash.mentions(message.text, self._context.profile.name)
@@ -504,7 +574,7 @@ class Chat:
 
     def has_news(self) -> bool:
         """Whether there is something to show."""
-        if self.answers.has_news or (self._is_in_lobby and self._lobby.has_news):
+        if self._sent_lines.has_news or self.answers.has_news or (self._is_in_lobby and self._lobby.has_news):
             return True
         if self._room is not None and self._room.has_news(self._first_pending):
             return True

@@ -17,9 +17,9 @@ from securemsg.crypto import keys
 from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
 from securemsg.protocol.messages import MAX_TEXT
 
-# Lines of /history where no number is given, and the most that may be asked for.
-HISTORY_LINES = 20
-MAX_HISTORY_LINES = 1000
+# Lines of /last and /more where no number is given, and the most that may be asked for.
+LAST_LINES = 20
+MAX_LAST_LINES = 1000
 # Leaves the chat as well, on a line of its own; from the first clients.
 LEAVING_WORD = "exit"
 
@@ -42,10 +42,22 @@ class Explain:
 
 
 @frozen
-class ShowHistory:
+class ShowLast:
     """Show the last lines of this conversation."""
 
     lines: int
+
+
+@frozen
+class ShowMore:
+    """Show what was said before that."""
+
+
+@frozen
+class Search:
+    """Show the messages of this conversation in which these words occur."""
+
+    words: tuple[str, ...]
 
 
 @frozen
@@ -136,7 +148,9 @@ Intention = (
     Say
     | Leave
     | Explain
-    | ShowHistory
+    | ShowLast
+    | ShowMore
+    | Search
     | ShowContacts
     | ShowSafety
     | Confirm
@@ -171,12 +185,16 @@ def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
     return lambda words: Misunderstood("this command takes no arguments") if words else intention
 
 
-def _history(words: list[str]) -> Intention:
+def _last(words: list[str]) -> Intention:
     if not words:
-        return ShowHistory(HISTORY_LINES)
+        return ShowLast(LAST_LINES)
     if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
-        return Misunderstood("usage: /history [LINES]")
-    return ShowHistory(max(1, min(int(words[0]), MAX_HISTORY_LINES)))
+        return Misunderstood("usage: /last [LINES]")
+    return ShowLast(max(1, min(int(words[0]), MAX_LAST_LINES)))
+
+
+def _search(words: list[str]) -> Intention:
+    return Search(tuple(words)) if words else Misunderstood("usage: /search WORDS")
 
 
 def _verify(words: list[str]) -> Intention:
@@ -215,7 +233,9 @@ def _release(words: list[str]) -> Intention:
 
 COMMANDS: dict[str, Command] = {
     "/help": Command("", "show this list", _alone(Explain())),
-    "/history": Command("[LINES]", f"show the last lines of this conversation ({HISTORY_LINES})", _history),
+    "/last": Command("[LINES]", f"show the last lines of this conversation ({LAST_LINES})", _last),
+    "/more": Command("", "show what was said before that", _alone(ShowMore())),
+    "/search": Command("WORDS", "show the messages here in which all these words occur", _search),
     "/who": Command("", "list contacts and rooms: who is unverified or has new keys, unread", _alone(ShowContacts())),
     "/to": Command("NAME", f"chat with somebody else, or in a room such as {LOBBY_NAME}", _switch),
     "/members": Command("", "list who is in this room", _alone(ShowMembers())),
@@ -243,6 +263,11 @@ def understand(line: str) -> Intention | None:
             return Misunderstood(f"unknown command {escape(word)}; see /help, or type // to begin a message with a slash")
         return command.parse(words)
     return text_of(line)
+
+
+def is_command(line: str) -> bool:
+    """Whether a line is no text, if lines are understood."""
+    return line.startswith("/") and not line.startswith("//")
 
 
 def text_of(line: str) -> Intention | None:

@@ -140,7 +140,7 @@ def send(
         )
         if wait == NONE:
             context.wake_owner()
-            return _finish(context, number)
+            return _finish(context, number, wait)
         return _SentMessage(context, number, wait, no_queue, show_wire).run()
 
 
@@ -206,7 +206,7 @@ class _SentMessage:
             raise self._failure(problem) from None
         if status != Exit.DONE:
             raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
-        return _finish(self._context, self._number)
+        return _finish(self._context, self._number, self._wait)
 
     async def _wait_for(self, reactor: Any, connection: AccountConnection) -> int:
         context = self._context
@@ -251,7 +251,7 @@ def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None
     write_line(json_line({**record, "code": record["code"] or held_up_by}))
 
 
-def _finish(context: CommandContext, number: bytes) -> int:
+def _finish(context: CommandContext, number: bytes, wait: str) -> int:
     """Print what became of the message; for people, on standard error and only at a terminal."""
     if context.settings.as_json:
         _print(context, number)
@@ -262,6 +262,8 @@ def _finish(context: CommandContext, number: bytes) -> int:
             text = f"not sent to {each.account}: {left_out_text(each.account, each.code)}"
             report_note(each.code, text, context.settings.as_json)
         if sys.stderr.isatty():
-            moment = sent.delivered_at or sent.accepted_at
-            say(f"{sent.status} {iso(moment)}" if moment else sent.status)
+            # What was waited for, also where more has happened since.
+            is_delivered = wait == DELIVERED or not sent.accepted_at
+            status, moment = (sent.status, sent.delivered_at) if is_delivered else (ACCEPTED, sent.accepted_at)
+            say(f"{status} {iso(moment)}" if moment else status)
     return Exit.DONE

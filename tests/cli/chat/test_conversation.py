@@ -45,7 +45,7 @@ class ChatCase(PlaceCase):
             patience=patience,
         )
 
-    def write_data(self, *lines: str, written: Callable[[int], bool] = always_continue) -> Deferred[None]:
+    def write_data(self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b"") -> Deferred[None]:
         """Record lines of data."""
         for number, line in enumerate(lines):
             self.put(self.data, line)
@@ -127,7 +127,7 @@ class ConversationTests(ChatCase):
         self.chat = self.talk(self.ada, "ben")
         self.write(self.ben, "ada", "hello")
         self.show()
-        for line in ("hello, Ben", "/history", "/who", "/verify", "/status", "/help"):
+        for line in ("hello, Ben", "/last", "/who", "/verify", "/status", "/help"):
             self.take(line)
         rows = [json.loads(line) for text in self.data for line in text.splitlines()]
         self.assertEqual([row.get("text") for row in rows[:3]], ["hello", "hello", "hello, Ben"])
@@ -175,7 +175,7 @@ class ConversationTests(ChatCase):
     def test_shown_on_request(self) -> None:
         """Help, history, contacts and state are data: they go where messages go."""
         self.take("hello")
-        for line in ("/help", "/history", "/who", "/status"):
+        for line in ("/help", "/last", "/who", "/status"):
             self.take(line)
         shown = "\n".join(self.data)
         for part in ("/quit", "ada (accepted): hello", "ben ", "connected"):

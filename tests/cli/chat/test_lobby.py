@@ -54,7 +54,7 @@ class LobbyChatCase(ChatCase):
 
     def open(self) -> None:
         """Open the lobby, as at the start of a chat."""
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         self.relay()
 
     def relay(self) -> None:
@@ -135,7 +135,7 @@ class LobbyChatTests(LobbyChatCase):
 
     def test_members_awaited(self) -> None:
         """A pipe waits for a while until the room has answered; at a terminal it is said that this is not known yet."""
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         self.take("/members")
         self.assertIn("not known yet", self.notes[-1])
         self.chat = self.talk(self.ada, LOBBY_NAME, patience=5)
@@ -149,7 +149,7 @@ class LobbyChatTests(LobbyChatCase):
     def test_members_awaited_in_vain(self) -> None:
         """It does not wait for ever."""
         self.chat = self.talk(self.ada, LOBBY_NAME, patience=5)
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         taken = Deferred.fromCoroutine(self.chat.enter("/members"))
         self.place.settle(6)
         self.successResultOf(taken)
@@ -157,7 +157,7 @@ class LobbyChatTests(LobbyChatCase):
 
     def test_events_of_ours(self) -> None:
         """That we entered or left has a mark only if it is not accepted."""
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         [entered] = messages.history(self.ada.context.store, LOBBY_NAME)
         self.assertTrue(line_text(entered, "ada").endswith("-- ada entered (queued)"), line_text(entered, "ada"))
         self.relay()

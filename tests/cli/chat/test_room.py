@@ -39,7 +39,7 @@ class RoomChatCase(ChatCase):
         self.do(self.rooms(self.ada).create(TEAM, "Team"))
         self.add(self.ben)
         self.chat = self.talk(self.ada, TEAM)
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
 
     def rooms(self, person: Person) -> RoomChanges:
         """The rooms of somebody."""
@@ -253,7 +253,7 @@ class TroubleTests(RoomChatCase):
         """A broken room is explained when it is opened, with who broke it; lines there are held up."""
         self.change(self.ada, state=RoomState.BROKEN, code="bad-room-list", culprit="ben")
         self.chat = self.talk(self.ada, TEAM)
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         self.assertIn("is broken, and nothing can be sent there (a member list of #team is not valid; sent by", self.notes[-1])
         self.assertIn("securemsg room renew '#team'", self.notes[-1])
         self.take("anybody?")
@@ -286,7 +286,7 @@ class TroubleTests(RoomChatCase):
         """Where we are not in it, opening it says why."""
         self.change(self.ada, state=RoomState.OUT)
         self.chat = self.talk(self.ada, TEAM)
-        self.successResultOf(Deferred.fromCoroutine(self.chat.open_room()))
+        self.successResultOf(Deferred.fromCoroutine(self.chat.open()))
         self.assertEqual(self.notes[-1], "-- you are not in #team any more; an admin of the room can invite you again")
         self.take("hello?")
         self.assertEqual(self.notes[-1], "-- not sent: you are not in #team")

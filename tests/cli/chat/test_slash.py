@@ -15,7 +15,7 @@ from securemsg.cli.chat.slash import (
     Misunderstood,
     Say,
     ShowContacts,
-    ShowHistory,
+    ShowLast,
     ShowSafety,
     ShowState,
     SwitchTo,
@@ -54,10 +54,10 @@ class UnderstandTests(SynchronousTestCase):
             "/help": Explain(),
             "/who": ShowContacts(),
             "/status": ShowState(),
-            "/history": ShowHistory(slash.HISTORY_LINES),
-            "/history 5": ShowHistory(5),
-            "/history 0": ShowHistory(1),
-            "/history 9999": ShowHistory(slash.MAX_HISTORY_LINES),
+            "/last": ShowLast(slash.LAST_LINES),
+            "/last 5": ShowLast(5),
+            "/last 0": ShowLast(1),
+            "/last 9999": ShowLast(slash.MAX_LAST_LINES),
             "/verify": ShowSafety(),
             "/verify confirm": Confirm(""),
             "/verify " + "12345 " * 12: Confirm("12345" * 12),
@@ -69,7 +69,7 @@ class UnderstandTests(SynchronousTestCase):
 
     def test_misunderstood(self) -> None:
         """A command that does not exist, or with wrong words, does nothing and says so."""
-        unknown = ("/", "/nope", "/quit now", "/history many", "/history 1 2")
+        unknown = ("/", "/nope", "/quit now", "/last many", "/last 1 2")
         for line in (*unknown, "/verify bob", "/verify 12345", "/accept bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(slash.understand(line), Misunderstood, line)
 
@@ -100,7 +100,7 @@ class CompleteTests(SynchronousTestCase):
 
     def test_command(self) -> None:
         """A slash at the beginning completes to commands."""
-        self.assertEqual(slash.complete("/h", []), ["/help", "/history"])
+        self.assertEqual(slash.complete("/h", []), ["/help"])
         self.assertEqual(slash.complete("see /h", []), [])
 
     def test_name(self) -> None:
