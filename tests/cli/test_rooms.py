@@ -161,7 +161,7 @@ class LineTests(PrintedCase):
         line = messages.history(store_of_ada, TEAM)[-1]
         self.assertTrue(line_text(line, "ada").endswith("#team ada (accepted, not to ben): hello"), line_text(line, "ada"))
         self.assertEqual(line_record(line, "ada")["missed"], [{"name": "ben", "code": "mailbox-full"}])
-        said = self.printed(lambda context: _finish(context, message_id), "accepted")
+        said = self.printed(lambda context: _finish(context, message_id, "accepted"))
         self.assertEqual(said, "securemsg: not sent to ben: the mailbox of ben is full [mailbox-full]\n")
         self.assertEqual(row.status, Status.ACCEPTED)
 

@@ -755,7 +755,8 @@ async def finish(
         failure = connection.last_failure
         reason = error_for(failure, connection.where).text + ": " if failure else ""
         is_kept = context.folder is not None
-        fate = "what is in the outbox is sent with the next connection" if is_kept else "it is not kept; send it again"
+        kept = "what is in the outbox is sent with the next connection; to list it: securemsg outbox"
+        fate = kept if is_kept else "it is not kept; send it again"
         raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
     if conversation.refused is not None:
         raise error_for(conversation.refused.code, conversation.refused.to)
