@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any
 
 import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.output import write_record
+from securemsg.cli.invites import picture
+from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration
@@ -17,6 +20,8 @@ from securemsg.client.times import iso
 from securemsg.protocol.invite import InviteLink
 
 DAY = 86400
+# Colours, which take no room.
+_CODES = re.compile(r"\x1b\[[\d;]*m")
 # What the server lets a user give.
 LONGEST = 30 * DAY
 
@@ -53,6 +58,18 @@ def invite(ctx: click.Context, expires: int) -> int:
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))
+            if not context.settings.as_json and sys.stderr.isatty():
+                explain(str(link), iso(expires_at))
             return Exit.DONE
 
         return context.run_connected(ask)
+
+
+def explain(link: str, expires_at: str) -> None:
+    """Say what to do with an invite, and show it as a picture where the terminal has room for that."""
+    shown = picture(link)
+    width = max(map(len, _CODES.sub("", shown).split("\n")))
+    if width <= columns():
+        say(shown)
+    say(f"This invite is for one person, until {expires_at}. It contains secrets: pass it on as you would a password.")
+    say("Whoever gets it runs: securemsg join - NAME, pastes it, and ends it with Ctrl-D. Mail may quote or wrap it.")

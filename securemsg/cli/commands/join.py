@@ -16,6 +16,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
 from securemsg.cli.context import CommandContext
+from securemsg.cli.invites import MAX_TEXT, find_invite
 from securemsg.cli.output import say, write_record
 from securemsg.cli.passphrases import ask_new_passphrase, given_passphrase
 from securemsg.cli.profiles import open_vault, opened
@@ -34,7 +35,7 @@ from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
-from securemsg.protocol.invite import MAX_INVITE, InviteLink, parse_invite
+from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import create_profile as create_store
 
@@ -62,7 +63,7 @@ def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool, no_passphr
     if is_reserved(name):
         raise error_for("reserved-name", name)
     try:
-        link = parse_invite(invite if invite != "-" else sys.stdin.read(MAX_INVITE + 1) if sys.stdin else "")
+        link = find_invite(invite if invite != "-" else sys.stdin.read(MAX_TEXT + 1) if sys.stdin else "")
         if not all(map(is_ed25519_key, filter(None, (link.pin, link.contact, link.inviter_identity)))):
             raise Refusal("bad-invite", "an invalid key")
     except (Refusal, UnicodeDecodeError):

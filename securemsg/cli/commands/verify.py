@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 import click
@@ -12,6 +11,7 @@ from securemsg.account.names import full_name
 from securemsg.cli.commands.contacts import ask_about, find_contact
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
+from securemsg.cli.invites import picture
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
@@ -106,7 +106,7 @@ def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
         say(f"{name} is verified.")
         return
     if sys.stderr.isatty():
-        say(_qr_code(number.replace(" ", "")))
+        say(picture(number.replace(" ", "")))
     if contact.has_changed:
         say(
             f"The keys of {name} have CHANGED. Only if both sides see the same number: securemsg contacts accept {name}, then:"
@@ -118,12 +118,3 @@ def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
         say(line)
     condition = f"If {name} sees the same number" + (" and has added this device" if added else "")
     say(f"{condition}: securemsg verify {name} --confirm")
-
-
-def _qr_code(digits: str) -> str:
-    # Only here: it takes long to import, and a pipe has no use for it.
-    import segno
-
-    out = io.StringIO()
-    segno.make(digits, error="m").terminal(out=out, compact=True)
-    return out.getvalue()

@@ -1,0 +1,84 @@
+"""Invites as people pass them on: what mail has made of one, and a picture of it."""
+
+from __future__ import annotations
+
+import contextlib
+import quopri
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
+
+from securemsg.errors import Refusal
+from securemsg.protocol.invite import InviteLink, parse_invite
+
+# Of a mail with an invite in it; longer ones are not read.
+MAX_TEXT = 65_536
+# How an invite begins, also where its colons and slashes are percent-encoded, and what it consists of in all these forms.
+_BEGIN = re.compile(r"securemsg(?::|%3a)", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+# Before each line of a mail that was quoted.
+_QUOTED = re.compile(r"^[>|\s]+", re.MULTILINE)
+
+
+def find_invite(text: str) -> InviteLink:
+    """
+    The invite in a text: alone, or as mail leaves it: quoted, in C{<...>}, wrapped, quoted-printable or percent-encoded.
+
+    @raise Refusal: C{bad-invite}: there is none, or there are several that differ.
+    """
+    if len(text) > MAX_TEXT:
+        raise Refusal("bad-invite", "too long")
+    found = {link for link in _readings(text) if link is not None}
+    if len(found) != 1:
+        raise Refusal("bad-invite", "several that differ" if found else "none")
+    return found.pop()
+
+
+def _readings(text: str) -> Iterator[InviteLink | None]:
+    """What each beginning of an invite is, in each way to read it; C{None}: none."""
+    bare = _QUOTED.sub("", text.replace("\r\n", "\n"))
+    for written in (bare, _soft_breaks_undone(bare)):
+        for match in _BEGIN.finditer(written):
+            pieces = list(_pieces(written[match.start() :]))
+            yield _longest(pieces)
+            yield _longest(map(unquote, pieces))
+
+
+def _longest(pieces: Iterable[str]) -> InviteLink | None:
+    """The invite that most of the lines make: without its last items it may be one, too."""
+    found = None
+    for piece in pieces:
+        with contextlib.suppress(Refusal):
+            found = parse_invite(piece)
+    return found
+
+
+def _soft_breaks_undone(text: str) -> str:
+    """The text, if it is quoted-printable (RFC 2045 6.7)."""
+    return quopri.decodestring(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The beginning of a text that may be a link, with as many of the next lines as may be its rest."""
+    piece = ""
+    for line in text.split("\n"):
+        match = _URL.match(line)
+        if match is None:
+            return
+        piece += match.group()
+        yield piece
+        if line[match.end() :].strip():
+            # Something else stands behind it.
+            return
+
+
+def picture(text: str) -> str:
+    """A QR code, for a terminal; two rows of it in one of the terminal."""
+    # Only here: it takes long to import, and a pipe has no use for it.
+    import io
+
+    import segno
+
+    out = io.StringIO()
+    segno.make(text, error="m").terminal(out=out, compact=True)
+    return out.getvalue()
