@@ -58,7 +58,7 @@ def invite(ctx: click.Context, expires: int) -> int:
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))
-            if not context.settings.as_json and sys.stderr.isatty():
+            if not context.settings.as_json and sys.stdout.isatty():
                 explain(str(link), iso(expires_at))
             return Exit.DONE
 
