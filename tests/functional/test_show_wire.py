@@ -97,7 +97,7 @@ class PromptTests(TerminalCase):
         seat.expect("hal -> server>")
         seat.type("hello\r")
         seat.expect("Message received at")
-        self.assertRegex(seat.shown, r"(?s)-> deposit .*<- delivery .*\] server: Message received at")
+        self.assertRegex(seat.shown, r"(?s)-> deposit .*<- delivery .*\d\d server: Message received at")
         seat.type(END)
         self.assertEqual(seat.end(), 0)
         self.assertTrue(seat.is_restored)
