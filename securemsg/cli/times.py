@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import click
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdwy]?)", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
     """
-    Seconds: C{90}, C{90s}, C{15m}, C{12h}, C{7d}, C{2w}.
+    Seconds: C{90}, C{90s}, C{15m}, C{12h}, C{7d}, C{2w}, C{1y}.
 
     @raise ValueError: it is written otherwise.
     """
@@ -52,7 +52,7 @@ class Duration(click.ParamType[int]):
 
 def written(seconds: int) -> str:
     """A duration as it is typed."""
-    for unit in ("d", "h", "m"):
+    for unit in ("y", "d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds // _UNITS[unit]}{unit}"
     return f"{seconds}s"

@@ -11,8 +11,10 @@ from securemsg.client.context import Context
 from securemsg.client.owndevices import OwnDevices
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, pruning
+from securemsg.client.state import settings
 from securemsg.client.state.profile import DAY, Profile, load_profile, save_profile
 from securemsg.client.state.records import META, load_number, save_number
+from securemsg.client.state.retention import drop_old
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
@@ -77,7 +79,11 @@ class Maintenance:
             self._prune(records, profile, now)
             self._check_confirmed(records, now)
             upload = None if self._is_uploading else prekeys.replenish(records, profile, self._stock, now)
+            keep = settings.get(records).keep
         context.profile = profile
+        if keep and context.is_clock_right:
+            # A clock that is wrong must not make anything old.
+            drop_old(context.store, keep, now)
         if upload is not None:
             self._is_uploading = True
             context.ask(upload, partial(self._uploaded, upload))

@@ -17,14 +17,15 @@ class DurationTests(SynchronousTestCase):
     """From text to seconds."""
 
     def test_units(self) -> None:
-        """A number alone is seconds; units are s, m, h, d and w."""
-        expected = {"90": 90, "90s": 90, "15m": 900, "12h": 43200, "7d": 604800, "2w": 1209600, " 5s ": 5, "0": 0}
+        """A number alone is seconds; units are s, m, h, d, w and y."""
+        expected = {"90": 90, "90s": 90, "15m": 900, "12h": 43200, "7d": 604800, "2w": 1209600, "1y": 31536000}
+        expected |= {" 5s ": 5, "0": 0}
         for text, seconds in expected.items():
             self.assertEqual(parse_duration(text), seconds)
 
     def test_wrong(self) -> None:
         """Anything else is refused."""
-        for text in ("", "s", "-1", "1.5h", "1h30m", "1y", "٣", "9999999999", "1 h"):
+        for text in ("", "s", "-1", "1.5h", "1h30m", "1z", "٣", "9999999999", "1 h"):
             self.assertRaises(ValueError, parse_duration, text)
 
     def test_bounds(self) -> None:

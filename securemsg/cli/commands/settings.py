@@ -13,13 +13,16 @@ from securemsg.account.errors import Exit
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
+from securemsg.cli.times import parse_duration, written
 from securemsg.client.state import receipts
 from securemsg.client.state import settings as chosen
-from securemsg.client.state.profile import Profile
+from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.settings import MAX_COMMAND, Policy, UserSettings
 from securemsg.interfaces import IRecords
 
 ON, OFF = "on", "off"
+# For how long a contact may ask for what was missed, and the longest that is a time at all.
+SHORTEST_KEEP, LONGEST_KEEP = 30 * DAY, 36_500 * DAY
 
 
 @frozen
@@ -59,6 +62,20 @@ def _command(text: str) -> str:
     return "" if text == OFF else text
 
 
+def _time(text: str) -> int:
+    """
+    For how long messages are kept.
+
+    @raise ValueError: it is no time, or too short or long a one.
+    """
+    if text == OFF:
+        return 0
+    seconds = parse_duration(text)
+    if not SHORTEST_KEEP <= seconds <= LONGEST_KEEP:
+        raise ValueError(text)
+    return seconds
+
+
 SETTINGS: dict[str, Setting] = {
     "receipts": Setting(
         "everybody, known, nobody or read",
@@ -69,6 +86,11 @@ SETTINGS: dict[str, Setting] = {
         "on or off",
         lambda records, profile: ON if chosen.get(records).bell else OFF,
         lambda now, text: replace(now, bell=_flag(text)),
+    ),
+    "keep": Setting(
+        "30d to 100y, or off",
+        lambda records, profile: written(chosen.get(records).keep) if chosen.get(records).keep else OFF,
+        lambda now, text: replace(now, keep=_time(text)),
     ),
     "notify": Setting(
         "a command, or off",
@@ -96,6 +118,9 @@ def settings(ctx: click.Context, name: str | None, value: str | None) -> int:
     receipts: who learns that their messages have arrived, and so that you are online: everybody, known (whom you wrote to,
     accepted, verified, invited or were invited by; the default), nobody (and you ask for none, either), or read: those you know
     also learn what you have read.
+
+    keep: how long messages are kept here, such as 90d or 1y, or off. At least 30d: a contact may ask for what it misses for so
+    long. Older messages are deleted while the profile is connected, but for those you have not read.
 
     bell: on or off: whether a chat rings the terminal's bell for messages to you.
 

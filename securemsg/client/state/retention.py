@@ -1,8 +1,8 @@
 """
-Retention for automatic answering: how much history is kept, so that nobody can fill the disk.
+Retention: how much history is kept.
 
-The history of people is theirs to delete; nobody reads that of an automatic account. Ids of dropped messages stay known, so
-that nothing is received twice.
+Of an automatic account, so that nobody can fill the disk; of a person's, only where the person has chosen a time. Ids of
+dropped messages stay known, so that nothing is received twice.
 """
 
 from __future__ import annotations
@@ -98,6 +98,28 @@ class Retention:
         for seqs in waiting.values():
             for seq in seqs[: max(len(seqs) - self.rows, 0)]:
                 records.delete(OUTBOX, ROWS, seq)
+
+
+def drop_old(store: IProfileStore, age: int, now: int) -> int:
+    """
+    Drop the messages of all conversations that are older than this, in seconds, but for those that are unread or may still be
+    on their way.
+
+    @return: how many messages were dropped.
+    """
+    with store.reading() as records:
+        buckets = records.buckets(HISTORY)
+    dropped = 0
+    for bucket in buckets:
+        after, is_more = -1, True
+        while is_more:
+            with store.writing() as records:
+                page = load_all(records, HistoryRow, HISTORY, bucket, after, PAGE)
+                old = [(seq, row) for seq, row in page if now - row.at > age]
+                dropped += sum(_drop(records, bucket, seq, row) for seq, row in old)
+            is_more = len(old) == PAGE
+            after = page[-1][0] if page else after
+    return dropped
 
 
 def _drop(records: IRecords, bucket: bytes, seq: int, row: HistoryRow) -> bool:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from securemsg.client.state.profile import Private
 from securemsg.client.state.records import META, load, save
 from securemsg.interfaces import IRecords
+from securemsg.protocol.messages import Counter
 
 SETTINGS = b"settings"
 # Of the command that is run for each message.
@@ -30,6 +31,7 @@ class UserSettings(Private, frozen=True):
     What the user has chosen. Table C{META}, bucket C{SETTINGS}.
 
     @ivar receipts: who gets receipts; C{None}: not chosen.
+    @ivar keep: for how long messages are kept, seconds; 0: for good.
     @ivar bell: the terminal's bell rings for messages in a chat.
     @ivar notify: the command that is run for each message that comes; empty: none. C{notify_text}: it gets the text as well.
     """
@@ -38,6 +40,7 @@ class UserSettings(Private, frozen=True):
     bell: bool = False
     notify: Annotated[str, Meta(max_length=MAX_COMMAND)] = ""
     notify_text: bool = False
+    keep: Counter = 0
 
 
 def get(records: IRecords) -> UserSettings:

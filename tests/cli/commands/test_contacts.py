@@ -29,6 +29,9 @@ from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, re
 from securemsg.protocol.envelope import PQXDH
 from securemsg.protocol.invite import InviteLink
 
+# What is chosen where nothing was.
+DEFAULTS = (("receipts", "known"), ("bell", "off"), ("keep", "off"), ("notify", "off"), ("notify-text", "off"))
+
 
 class ReceiptsTests(SynchronousTestCase):
     """A profile that knows its inviter."""
@@ -76,13 +79,14 @@ class ReceiptsTests(SynchronousTestCase):
     def test_settings(self) -> None:
         """What is chosen is listed, and nothing can be chosen that there is not."""
         self.assertEqual(self.run_any("settings"), Exit.DONE)
-        self.assertEqual(self.shown.getvalue(), "receipts     known\nbell         off\nnotify       off\nnotify-text  off\n")
+        self.assertEqual(self.shown.getvalue(), "".join(f"{name:<13}{value}\n" for name, value in DEFAULTS))
         self.assertEqual(self.run_any("settings", "bell", "on"), Exit.DONE)
+        self.assertEqual(self.run_any("settings", "keep", "1y"), Exit.DONE)
         self.assertEqual(self.run_any("settings", "notify", "notify-send"), Exit.DONE)
         self.run_any("settings", "--json")
         rows = {row["name"]: row["value"] for row in map(json.loads, self.shown.getvalue().splitlines())}
-        self.assertEqual(rows, {"receipts": "known", "bell": "on", "notify": "notify-send", "notify-text": "off"})
-        for name, value in (("receipts", "some"), ("bell", "loud"), ("other", "on")):
+        self.assertEqual(rows, {"receipts": "known", "bell": "on", "keep": "1y", "notify": "notify-send", "notify-text": "off"})
+        for name, value in (("receipts", "some"), ("bell", "loud"), ("keep", "7d"), ("keep", "long"), ("other", "on")):
             self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)
         for name, value in (("notify", " "), ("notify", "x" * 5000), ("notify", "'")):
             self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)

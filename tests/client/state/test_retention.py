@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client import messages
+from securemsg.client import context, messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.sending import receipts
 from securemsg.client.sessions import resets
+from securemsg.client.state import retention, settings
 from securemsg.client.state.contacts import get_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
@@ -24,6 +25,7 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.client.state.retention import Retention
+from securemsg.client.state.settings import UserSettings
 from securemsg.protocol import messages as m
 from securemsg.protocol.envelope import Kind, Missing, Reset, encode_record
 from securemsg.protocol.states import Side
@@ -179,3 +181,50 @@ class RetentionTests(WorldCase):
                     save(records, OUTBOX, ROWS, row, next_seq(records))
         self.retention.sweep(self.bot.store, now)
         self.assertEqual(self.count(OUTBOX), ROOM + 2)
+
+
+class KeepTests(WorldCase):
+    """A person keeps messages for a time only."""
+
+    def setUp(self) -> None:
+        """They have talked two months ago; one message is unread, one not sent."""
+        super().setUp()
+        for number in range(3):
+            self.alice.send("bob", f"a{number}")
+            self.bob.read()
+            self.bob.send("alice", f"b{number}")
+            self.alice.read()
+        self.bob.send("alice", "unread")
+        self.bob.disconnect()
+        self.world.clock += 60 * DAY
+        self.alice.send("bob", "young")
+
+    def keep(self, seconds: int) -> list[str]:
+        """Alice keeps so much, and what she has then, once she was connected."""
+        with self.alice.store.inner.writing() as records:
+            settings.put(records, UserSettings(keep=seconds))
+        self.alice.disconnect()
+        self.alice.connect()
+        return self.alice.texts("bob")
+
+    def test_old(self) -> None:
+        """What is older goes, but for what was not read."""
+        self.assertEqual(self.keep(30 * DAY), ["unread"])
+        self.assertEqual(self.alice.read(), ["unread"])
+        self.bob.connect()
+        self.assertEqual(self.bob.read(), ["young"])
+
+    def test_all(self) -> None:
+        """Where no time is chosen, and where all is younger, nothing goes."""
+        for seconds in (0, 90 * DAY):
+            self.assertEqual(len(self.keep(seconds)), 4)
+
+    def test_wrong_clock(self) -> None:
+        """A clock that is wrong makes nothing old."""
+        self.patch(context, "CLOCK_TOLERANCE", -1)
+        self.assertEqual(len(self.keep(30 * DAY)), 4)
+
+    def test_pages(self) -> None:
+        """However many there are."""
+        self.patch(retention, "PAGE", 2)
+        self.assertEqual(self.keep(30 * DAY), ["unread"])
