@@ -201,10 +201,11 @@ class SharedTests(UdpCase):
 
     def test_stopped(self) -> None:
         """Whoever is connected is told that the daemon ends."""
-        [ann] = self.join("ann")
-        ann.send("server", "hi")
+        ann, ben = self.join("ann", "ben")
         reader = ann.start("recv", "--follow", "--json")
-        until(lambda: reader.line_count == 1, "an answer")
+        # From somebody else: what one's own command has sent may be answered on its connection.
+        ben.send("ann", "hi", "--transport", "tcp")
+        until(lambda: reader.line_count == 1, "a reader that is connected")
         self.daemon.stop()
         until(lambda: "stopping" in reader.err, "a word of the end")
 
