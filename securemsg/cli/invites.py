@@ -28,20 +28,25 @@ def find_invite(text: str) -> InviteLink:
     """
     if len(text) > MAX_TEXT:
         raise Refusal("bad-invite", "too long")
-    found = {link for link in _readings(text) if link is not None}
-    if len(found) != 1:
-        raise Refusal("bad-invite", "several that differ" if found else "none")
-    return found.pop()
+    for found in _readings(text):
+        if len(found) > 1:
+            raise Refusal("bad-invite", "several that differ")
+        if found:
+            return found.pop()
+    raise Refusal("bad-invite", "none")
 
 
-def _readings(text: str) -> Iterator[InviteLink | None]:
-    """What each beginning of an invite is, in each way to read it; C{None}: none."""
+def _readings(text: str) -> Iterator[set[InviteLink]]:
+    """
+    The invites in a text, in each way to read it. The plainest comes first: what is an invite as it stands may be another one
+    if it is taken for quoted-printable.
+    """
     bare = _QUOTED.sub("", text.replace("\r\n", "\n"))
     for written in (bare, _soft_breaks_undone(bare)):
-        for match in _BEGIN.finditer(written):
-            pieces = list(_pieces(written[match.start() :]))
-            yield _longest(pieces)
-            yield _longest(map(unquote, pieces))
+        pieces = [list(_pieces(written[match.start() :])) for match in _BEGIN.finditer(written)]
+        for read in (str, unquote):
+            found = {_longest(map(read, each)) for each in pieces}
+            yield {link for link in found if link is not None}
 
 
 def _longest(pieces: Iterable[str]) -> InviteLink | None:

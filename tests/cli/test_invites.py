@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import quopri
 import textwrap
 from urllib.parse import quote
@@ -48,6 +49,12 @@ class FindTests(SynchronousTestCase):
         self.assert_found(quopri.encodestring(f"Hello,\n<{LINK}>\n".encode()).decode())
         self.assert_found(quote(str(LINK), safe=""))
         self.assert_found(str(LINK).replace("#", "%23").replace("=", "%3D").replace("&", "%26"))
+
+    def test_as_it_stands(self) -> None:
+        """What is an invite as it stands is not read in another way: in quoted-printable this token would be another one."""
+        link = InviteLink("127.0.0.1", 8443, LINK.pin, base64.b64decode("3D" + "A" * 22))
+        self.assertIn("token=3DAAAA", str(link))
+        self.assertEqual(find_invite(str(link)), link)
 
     def test_unclear(self) -> None:
         """Two that differ, one that is cut short, and none are refused; twice the same is one."""
