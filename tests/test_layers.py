@@ -479,7 +479,7 @@ class TreeTests(SynchronousTestCase):
 
     def test_documents_plain(self) -> None:
         """No document speaks in private words."""
-        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").iterdir()):
+        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *filter(Path.is_file, (ROOT / "deploy").iterdir())):
             self.assertEqual(private_words(path.read_text("utf-8")), [], path)
 
     def test_cited_sections(self) -> None:
