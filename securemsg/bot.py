@@ -251,7 +251,7 @@ class Bot:
         """
         with _explained():
             if self._messages is None:
-                messages.mark_read(self._store, [message.seq])
+                messages.mark_read(self._store, [message.seq], now=self._now())
             else:
                 self._messages.handled(message)
 

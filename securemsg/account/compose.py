@@ -58,6 +58,7 @@ def draft_of(
     expiry: int,
     to_newcomers: bool = False,
     receipts: bool = True,
+    keep: int | None = None,
 ) -> Draft:
     """
     A program's message.
@@ -65,12 +66,13 @@ def draft_of(
     @param wait: what the program waits for; with L{DELIVERED} a receipt is requested whatever the profile's settings say.
     @param receipts: C{False}: none is requested.
     @param to_newcomers: in a room: it may go to members who join before it is accepted.
+    @param keep: see L{Draft}.
     @raise SecuremsgError: C{no-receipts}.
     """
     if to.startswith(ROOM_MARK) and wait == DELIVERED:
         raise error_for("no-receipts", to)
     wants_receipt = True if wait == DELIVERED else None if receipts else False
-    return Draft(to, text, message_id, wants_receipt, expiry, to_newcomers)
+    return Draft(to, text, message_id, wants_receipt, expiry, to_newcomers, keep)
 
 
 def commit(
@@ -84,15 +86,18 @@ def commit(
     expiry: int,
     to_newcomers: bool = False,
     receipts: bool = True,
+    keep: int | None = None,
 ) -> bytes:
     """
     Commit a message to be sent; one to the lobby enters it first.
 
-    @param wait: see L{draft_of}; C{to_newcomers} and C{receipts} likewise.
+    @param wait: see L{draft_of}; the others likewise.
     @return: its id.
     @raise SecuremsgError: it is refused; what the store raises is raised as it is.
     """
-    draft = draft_of(to, text, wait, message_id=message_id, expiry=expiry, to_newcomers=to_newcomers, receipts=receipts)
+    draft = draft_of(
+        to, text, wait, message_id=message_id, expiry=expiry, to_newcomers=to_newcomers, receipts=receipts, keep=keep
+    )
     [written] = commit_all(store, [draft], now=now)
     if isinstance(written, SecuremsgError):
         raise written

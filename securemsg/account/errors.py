@@ -426,6 +426,14 @@ WORDS: dict[str, _Words] = {
     # waiting
     "not-accepted": _Words(Exit.NOT_CONNECTED, "the server did not accept the message in time", _LATER),
     "not-answered": _Words(Exit.NOT_CONNECTED, "{name} did not answer in time", _LATER),
+    "disappeared": _Words(
+        Exit.TIMED_OUT,
+        "the message was accepted, and has disappeared here before it was seen to be delivered",
+        "keep it longer, or do not wait for its delivery",
+    ),
+    "lobby-keep": _Words(
+        Exit.USAGE, "what is said in the lobby does not disappear", "omit --keep, or write to a person or a room"
+    ),
     "not-delivered": _Words(
         Exit.TIMED_OUT,
         "accepted by the server, but not delivered to {name} in time",

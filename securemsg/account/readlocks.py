@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from securemsg.account.errors import error_for
@@ -47,14 +48,15 @@ def take_read_lock(folder: Path) -> FileLock:
 class ReadLocks:
     """The locks that one process holds; it must have only one of these for a profile."""
 
-    def __init__(self, folder: Path | None, store: IProfileStore) -> None:
+    def __init__(self, folder: Path | None, store: IProfileStore, now: Callable[[], float] = time.time) -> None:
         """
         @param folder: of the profile; C{None}: it is in memory, so that nobody else can read it.
         """
         self._path = None if folder is None else folder / READ_LOCK
         self._store = store
         self._descriptor = -1
-        self.shown = ShownNote(folder, store)
+        self._now = now
+        self.shown = ShownNote(folder, store, now)
 
     def take_all(self, page: Sequence[Received]) -> list[Received]:
         """
@@ -67,7 +69,7 @@ class ReadLocks:
         unread = messages.unread_of(self._store, [message.seq for message in page if message.conversation.name in locked])
         waiting = [message for message in page if message.seq in unread]
         known = [message.seq for message in self.shown.known(waiting)]
-        messages.mark_read(self._store, known)
+        messages.mark_read(self._store, known, now=self._now())
         ours = [message for message in waiting if message.seq not in known]
         for name in locked - {message.conversation.name for message in ours}:
             self.free(name)

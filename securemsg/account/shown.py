@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from securemsg.client import messages
@@ -43,12 +44,13 @@ class ShownNote:
     @ivar is_due: nothing more may be shown before L{mark_read}.
     """
 
-    def __init__(self, folder: Path | None, store: IProfileStore) -> None:
+    def __init__(self, folder: Path | None, store: IProfileStore, now: Callable[[], float] = time.time) -> None:
         """
         @param folder: of the profile; C{None}: it is in memory, and ends with this process.
         """
         self._path = None if folder is None else folder / SHOWN
         self._store = store
+        self._now = now
         self._descriptor = -1
         self._noted: list[Received] = []
         self.is_due = False
@@ -73,7 +75,7 @@ class ShownNote:
         noted = list(self._noted)
         if not noted:
             return 0
-        messages.mark_read(self._store, [message.seq for message in noted])
+        messages.mark_read(self._store, [message.seq for message in noted], now=self._now())
         del self._noted[: len(noted)]
         self.is_due = False
         self._empty({entry_of(message) for message in noted})
@@ -138,7 +140,7 @@ class ShownNote:
                 left = self._read() - ours
                 seqs = [int.from_bytes(entry[:SEQ_SIZE], "big") for entry in left]
                 shown = [message.seq for message in messages.still_unread(self._store, seqs) if entry_of(message) in left]
-                messages.mark_read(self._store, shown)
+                messages.mark_read(self._store, shown, now=self._now())
                 os.ftruncate(descriptor, 0)
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -132,7 +132,9 @@ class Tracker:
             for waiters in self._waiting.values():
                 for waiter in waiters:
                     sent = messages.sent_in(records, waiter.message_id)
-                    assert sent is not None, "it was committed before we looked"
+                    if sent is None:
+                        results.append((waiter, error_for("disappeared")))
+                        continue
                     held_up = held_up_in(records, sent) if has_tried else ""
                     if _is_enough(sent, waiter.wait):
                         results.append((waiter, sent))
@@ -149,7 +151,7 @@ class Tracker:
         """Its time is over."""
         try:
             problem: Exception = _too_late(self._store, self._connection, waiter.message_id)
-        except StorageError as error:
+        except (SecuremsgError, StorageError) as error:
             problem = error
         waiter.fire(problem)
 
@@ -247,5 +249,7 @@ def _too_late(store: IProfileStore, connection: AccountConnection, message_id: b
 
 def _found(store: IProfileStore, message_id: bytes) -> Sent:
     sent = messages.sent(store, message_id)
-    assert sent is not None, "it was committed before we looked"
+    if sent is None:
+        # It was committed before we looked.
+        raise error_for("disappeared")
     return sent

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from securemsg.account.errors import error_for, explain
 from securemsg.cli.context import CommandContext
+from securemsg.cli.rendering import keep_text
 from securemsg.client import messages
-from securemsg.client.state import contacts, preferences
+from securemsg.client.state import contacts, disappearing, preferences
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 
@@ -48,6 +49,11 @@ def _unmute(records: IRecords, context: CommandContext, name: str, _: str) -> st
     return f"{name} is not muted"
 
 
+def _keep(records: IRecords, context: CommandContext, name: str, seconds: str) -> str:
+    disappearing.choose(records, context.profile.conversation(name), int(seconds))
+    return keep_text(name, int(seconds))
+
+
 def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> str:
     contact = contacts.get_contact(records, name)
     if contact is None:
@@ -64,12 +70,17 @@ def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> st
 
 ACTIONS: dict[str, Action] = {
     "alias": _alias,
+    "keep": _keep,
     "forget": _forget,
     "block": _block,
     "unblock": _unblock,
     "mute": _mute,
     "unmute": _unmute,
 }
+
+
+# Those that take one word more.
+WITH_WORD = frozenset({"alias", "keep"})
 
 
 def carry_out(context: CommandContext, action: str, name: str, word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from securemsg.account.folder import check_whole, load_any, load_joined, storage
 from securemsg.cli.context import CommandContext
 from securemsg.cli.passphrases import ask_passphrase, can_ask, given_passphrase
 from securemsg.cli.settings import Settings
-from securemsg.client.state import vault
+from securemsg.client.state import disappearing, vault
 from securemsg.client.state.vault import VaultError
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import open_profile
@@ -57,6 +58,8 @@ def opened(settings: Settings, *, joined: bool = True, key: vault.Vault | None =
         raise storage_error(error) from error
     try:
         profile = load_joined(store) if joined else load_any(store)
+        # Nothing is shown whose time is over.
+        disappearing.sweep(store, int(time.time()))
         yield CommandContext(settings, folder.absolute(), store, profile, protection_text(folder, key.kind))
     finally:
         store.close()

@@ -11,6 +11,7 @@ from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, Screen
+from securemsg.cli.times import written
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -90,6 +91,7 @@ def _record_of(message: Received) -> dict[str, object]:
         "suite": message.suite,
         "gap_before": message.gap_before,
         "note": message.note,
+        "keep": message.keep or None,
         "lacks_one_time": message.lacks_one_time,
     }
 
@@ -109,7 +111,13 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
     event = _event_of(line, own)
     if event:
         return slash.event_line(iso(line.sent_at), line.room, event, mark)
-    return slash.line_of(iso(line.sent_at), sender, line.text, columns, mark, line.room)
+    marks = ", ".join(each for each in (mark, _kept(line)) if each)
+    return slash.line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
+
+
+def _kept(line: Line) -> str:
+    """For how long a message is kept that disappears, for people."""
+    return f"keep {written(line.keep)}" if line.keep else ""
 
 
 def _event_of(line: Line, own: str) -> str:
@@ -187,6 +195,7 @@ def line_record(line: Line, own: str) -> dict[str, object]:
         # Our own messages need no mark.
         "verified": None,
         "suite": line.suite,
+        "keep": line.keep or None,
     }
 
 
@@ -226,9 +235,11 @@ def screen_text(
     event = _event_of(line, own)
     if event:
         return screen.event(line.sent_at, f"{event} ({mark})" if mark else event)
+    kept = [_kept(line)] if line.keep else []
     if isinstance(line, Received):
-        return screen.line(line.sent_at, shown_name(line.sender, aliases), line.text, mark=mark)
-    notes = [line.code] if line.code and line.status == "failed" else []
+        marks = ", ".join([mark, *kept] if mark else kept)
+        return screen.line(line.sent_at, shown_name(line.sender, aliases), line.text, mark=marks)
+    notes = [*kept, line.code] if line.code and line.status == "failed" else kept
     if line.missed:
         notes.append(f"not to {', '.join(each.account for each in line.missed)}")
     return screen.line(line.sent_at, own, line.text, mark=", ".join(notes), own=state_of(line))
@@ -241,8 +252,15 @@ def state_of(sent: Sent) -> str:
     return {"queued": WAITING, "accepted": ACCEPTED, "delivered": DELIVERED}.get(sent.status, FAILED)
 
 
+def keep_text(name: str, keep: int) -> str:
+    """For how long what our user writes to somebody is kept, in words."""
+    if not keep:
+        return f"what you write to {name} is kept"
+    return f"what you write to {name} is deleted {written(keep)} after it was accepted here, and after it was read there"
+
+
 def contact_record(
-    contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE
+    contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE, keep: int = 0
 ) -> dict[str, object]:
     """A contact, for programs."""
     return {
@@ -251,6 +269,7 @@ def contact_record(
         "blocked": wanted.is_blocked,
         "muted": wanted.is_muted,
         "dropped": wanted.dropped,
+        "keep": keep or None,
         "fingerprint": fingerprint(contact.identity),
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
@@ -294,14 +313,17 @@ def mark_of(contact: Contact) -> str:
     return "" if contact.verified else "unverified"
 
 
-def contact_text(contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE) -> str:
+def contact_text(
+    contact: Contact, unread: int, choice: Chosen, wanted: Preferences = preferences.NONE, keep: int = 0
+) -> str:
     """A contact, for people."""
     mark = "BLOCKED" if wanted.is_blocked else mark_of(contact) or "verified"
     name = shown_name(contact.name, {contact.name: wanted.alias} if wanted.alias else {})
     muted = "  muted" if wanted.is_muted else ""
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
-    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{muted}{news}"
+    kept = f"  keep {written(keep)}" if keep else ""
+    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}"
 
 
 @frozen

@@ -8,11 +8,13 @@ from securemsg.account.rooms import MemberRow, join_command, members, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note, write_record
 from securemsg.cli.rendering import left_out_text
+from securemsg.cli.times import written
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.rooms import changes, store
 from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.state import disappearing
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import PQXDH
 
@@ -46,7 +48,7 @@ def label(room: Room) -> str:
     return room.name if room.alias else room.id.hex()[:8]
 
 
-def room_record(room: Room, names: list[str], unread: int, wanted: list[_Wanted]) -> dict[str, object]:
+def room_record(room: Room, names: list[str], unread: int, keep: int, wanted: list[_Wanted]) -> dict[str, object]:
     """A room, for programs."""
     return {
         "room": room.name if room.alias else None,
@@ -56,6 +58,7 @@ def room_record(room: Room, names: list[str], unread: int, wanted: list[_Wanted]
         "n": room.mark.version or None,
         "members": names,
         "unread": unread,
+        "keep": keep or None,
         "inviter": room.inviter or None,
         "code": room.code,
         "culprit": room.culprit or None,
@@ -63,7 +66,7 @@ def room_record(room: Room, names: list[str], unread: int, wanted: list[_Wanted]
     }
 
 
-def room_text(room: Room, names: list[str], unread: int, wanted: list[_Wanted], own: str) -> str:
+def room_text(room: Room, names: list[str], unread: int, keep: int, wanted: list[_Wanted], own: str) -> str:
     """A room, for people."""
     match room.state:
         case RoomState.INVITED:
@@ -83,7 +86,8 @@ def room_text(room: Room, names: list[str], unread: int, wanted: list[_Wanted], 
                 room.state, ""
             )
     news = f"  {unread} unread" if unread else ""
-    lines = [f"{label(room):<20}  {escape(room.title)}  {escape(state)}{news}"]
+    kept = f"  keep {written(keep)}" if keep else ""
+    lines = [f"{label(room):<20}  {escape(room.title)}  {escape(state)}{kept}{news}"]
     for each in wanted:
         what = _WORDS[each.change.kind].format(name=each.change.account)
         state, code = ("failed", f" [{each.code}]") if each.code else ("waits", "")
@@ -104,7 +108,9 @@ def _described(
     wanted = [_Wanted(change, "") for _, change in changes.pending(records, room) if change.is_ours]
     wanted += [_Wanted(change, code) for _, change, code in failed]
     names = [member.account for member in newest.body.members] if newest is not None and room.is_member else []
-    return room_record(room, names, unread, wanted), room_text(room, names, unread, wanted, context.profile.name)
+    keep = disappearing.chosen(records, room.conversation)
+    text = room_text(room, names, unread, keep, wanted, context.profile.name)
+    return room_record(room, names, unread, keep, wanted), text
 
 
 def show_rooms(context: CommandContext, rooms: list[Room]) -> None:

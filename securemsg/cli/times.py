@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 
 import click
 
+from securemsg.protocol.envelope import MAX_KEEP, MIN_KEEP
+
+OFF = "off"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdwy]?)", re.ASCII)
 
@@ -48,6 +51,17 @@ class Duration(click.ParamType[int]):
         if not self.low <= seconds <= self.high:
             self.fail(f"{value!r} is not from {written(self.low)} to {written(self.high)}", param, ctx)
         return seconds
+
+
+class KeepTime(Duration):
+    """An option that takes for how long a message is kept; C{off}: 0, as long as each end likes."""
+
+    def __init__(self) -> None:
+        super().__init__(MIN_KEEP, MAX_KEEP)
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it, or fail with a sentence."""
+        return 0 if value in (OFF, 0) else super().convert(value, param, ctx)
 
 
 def written(seconds: int) -> str:

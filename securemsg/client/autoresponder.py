@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from attrs import define, field, frozen
 
-from securemsg.client.messages import PAGE, Received, as_received, compose_in, text_limit, unread_after
+from securemsg.client.messages import PAGE, Received, as_received, compose_in, take_from_unread, text_limit, unread_after
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import (
@@ -309,7 +309,7 @@ def commit_answer(
         if records.get(INBOUND, ROWS, question.seq) is None:
             # Another process was faster.
             return False
-        records.delete(INBOUND, ROWS, question.seq)
+        take_from_unread(records, question.conversation, question.seq, now)
         written = text is not None and records.get(INDEX, message_id) is None
         if text is not None and written:
             try:

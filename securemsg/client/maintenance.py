@@ -11,7 +11,7 @@ from securemsg.client.context import Context
 from securemsg.client.owndevices import OwnDevices
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, pruning
-from securemsg.client.state import settings
+from securemsg.client.state import disappearing, settings
 from securemsg.client.state.profile import DAY, Profile, load_profile, save_profile
 from securemsg.client.state.records import META, load_number, save_number
 from securemsg.client.state.retention import drop_old
@@ -23,6 +23,8 @@ from securemsg.protocol import messages as m
 PRUNED = b"pruned"
 # How often a long connection checks prekeys and list, seconds: no more prekeys are made meanwhile.
 PERIOD = prekeys.BATCH_PAUSE
+# How often it looks for messages that disappear, seconds.
+SWEEP = 5
 
 
 @define(eq=False)
@@ -34,6 +36,7 @@ class Maintenance:
     _stock: m.PrekeyStock = field(default=m.PrekeyStock(0, 0, 0, 0), init=False)
     _is_uploading: bool = field(default=False, init=False)
     _refreshed_at: float = field(default=0.0, init=False)
+    _swept_at: float = field(default=0.0, init=False)
     # In this process.
     _has_logged_in: bool = field(default=False, init=False)
 
@@ -90,9 +93,13 @@ class Maintenance:
         self._own_devices.fetch_own()
 
     def tick(self) -> None:
-        """Refresh when it is time; to be called about once a second."""
-        if self._context.seconds() - self._refreshed_at >= PERIOD:
+        """Refresh, and delete what disappears, when it is time; to be called about once a second."""
+        context = self._context
+        if context.seconds() - self._refreshed_at >= PERIOD:
             self.refresh()
+        if context.seconds() - self._swept_at >= SWEEP and context.is_clock_right:
+            self._swept_at = context.seconds()
+            disappearing.sweep(context.store, context.time())
 
     def _prune(self, records: IRecords, profile: Profile, now: int) -> None:
         """Delete prekeys and sessions that are of no more use."""

@@ -16,7 +16,7 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import preferences, quarantine, settings
+from securemsg.client.state import disappearing, preferences, quarantine, settings
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
@@ -102,6 +102,7 @@ __all__ = [
     "sent",
     "sent_in",
     "still_unread",
+    "take_from_unread",
     "text_limit",
     "unread",
     "unread_after",
@@ -124,6 +125,7 @@ class Sent:
     @ivar devices: ids of the recipient's devices that confirmed it.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar missed: in a room: members who do not get it, and why.
+    @ivar keep: for how long both ends keep it, seconds; 0: as long as each likes.
     """
 
     seq: int
@@ -141,6 +143,7 @@ class Sent:
     lacks_one_time: bool = False
     missed: tuple[LeftOut, ...] = ()
     read_at: int = 0
+    keep: int = 0
 
     @property
     def to(self) -> str:
@@ -172,6 +175,7 @@ class Received:
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar event: what has changed in a room, where it is no text; C{invite}: the invitation that it is.
+    @ivar keep: as in L{Sent}.
     """
 
     seq: int
@@ -190,6 +194,7 @@ class Received:
     lacks_one_time: bool = False
     event: RoomEvent | None = None
     invite: RoomInvite | None = None
+    keep: int = 0
     conversation: Conversation = field()
 
     @conversation.default
@@ -224,6 +229,7 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         lacks_one_time=row.lacks_one_time,
         missed=row.missed,
         read_at=row.read_at,
+        keep=content.keep,
     )
 
 
@@ -248,6 +254,7 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         note=row.note,
         device=content.device,
         lacks_one_time=row.lacks_one_time,
+        keep=content.keep,
         conversation=conversation,
     )
     if content.kind == Kind.LIST:
@@ -282,6 +289,7 @@ class Draft:
 
     @ivar to: the name of an account, or of a room.
     @ivar wants_receipt: C{None}: as the user has chosen for the profile.
+    @ivar keep: for how long both ends keep it, seconds; 0: as long as each likes; C{None}: as chosen for the conversation.
     """
 
     to: str
@@ -290,6 +298,7 @@ class Draft:
     wants_receipt: bool | None = None
     expiry: int = MAX_EXPIRY
     to_newcomers: bool = False
+    keep: int | None = None
 
 
 def compose(
@@ -303,6 +312,7 @@ def compose(
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
     to_newcomers: bool = False,
+    keep: int | None = None,
 ) -> bytes:
     """
     Commit a message to the outbox. It is sent once there is a connection.
@@ -326,6 +336,7 @@ def compose(
             expiry=expiry,
             kind=kind,
             to_newcomers=to_newcomers,
+            keep=keep,
         )
 
 
@@ -351,6 +362,7 @@ def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) ->
                         wants_receipt=asks(records, profile, to) if each.wants_receipt is None else each.wants_receipt,
                         expiry=each.expiry,
                         to_newcomers=each.to_newcomers,
+                        keep=each.keep,
                     )
                 )
             except Refusal as refusal:
@@ -370,14 +382,16 @@ def compose_in(
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
     to_newcomers: bool = False,
+    keep: int | None = None,
 ) -> bytes:
     """
     As L{compose}, within a transaction.
 
     @param to_newcomers: in a room: it may go to members who join before it is accepted.
-
+    @param keep: see L{Draft}; an answer or a text is kept so.
     @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{lobby-too-large}, C{illegal-name},
-        C{bad-request} (to ourselves, or an invalid expiry), C{conflict} (the id belongs to another message), C{no-profile}.
+        C{bad-request} (to ourselves, or an invalid expiry or time), C{lobby-keep}, C{conflict} (the id belongs to another
+        message), C{no-profile}.
     """
     body = _encode_text(text)
     if len(body) > text_limit(to):
@@ -392,6 +406,7 @@ def compose_in(
         expiry=expiry,
         kind=kind,
         to_newcomers=to_newcomers,
+        keep=keep,
     )
 
 
@@ -411,6 +426,7 @@ def write_in(
     expiry: int = MAX_EXPIRY,
     kind: int = Kind.TEXT,
     to_newcomers: bool = False,
+    keep: int | None = None,
 ) -> bytes:
     """
     As L{compose_in}, with a body that is made already.
@@ -432,19 +448,26 @@ def write_in(
         raise Refusal("contact-blocked")
     if not PEERS[to.kind].is_known(records, to):
         raise Refusal("no-such-account")
+    if keep is None:
+        keep = disappearing.chosen(records, to) if kind in LINES else 0
+    elif keep:
+        disappearing.check_keep(keep)
+        if to.kind is ConversationKind.LOBBY:
+            raise Refusal("lobby-keep")
     known = load(records, MessageIndex, INDEX, message_id)
     if known is not None:
         repeat(records, known, to, kind, body, now)
         return message_id
     seq = next_seq(records)
     content = msgspec.structs.replace(
-        draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body, peer_list=peer_list
+        draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body, peer_list=peer_list, keep=keep
     )
     suite = pinned_suite(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, to.bucket, row, seq)
     save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry, newcomers=to_newcomers), seq)
     save(records, INDEX, message_id, MessageIndex(to, seq, seq))
+    disappearing.note(records, to.bucket, seq, now)
     return message_id
 
 
@@ -513,13 +536,13 @@ def sent_in(records: IRecords, message_id: bytes) -> Sent | None:
     return as_sent(found[0].conversation, found[0].history, found[1]) if found else None
 
 
-def first_with_status(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent]:
-    """The first of these messages, up to one that has none of these statuses."""
-    found: list[Sent] = []
+def first_with_status(store: IProfileStore, message_ids: Iterable[bytes], statuses: Collection[str]) -> list[Sent | None]:
+    """The first of these messages, up to one that has none of these statuses; C{None} for each that has disappeared since."""
+    found: list[Sent | None] = []
     with store.reading() as records:
         for message_id in message_ids:
             message = sent_in(records, message_id)
-            if message is None or message.status not in statuses:
+            if message is not None and message.status not in statuses:
                 break
             found.append(message)
     return found
@@ -609,20 +632,27 @@ def unread_of(store: IProfileStore, seqs: Iterable[int]) -> set[int]:
         return {seq for seq in seqs if records.get(INBOUND, ROWS, seq) is not None}
 
 
-def mark_read(store: IProfileStore, seqs: Iterable[int]) -> None:
+def mark_read(store: IProfileStore, seqs: Iterable[int], *, now: float) -> None:
     """Mark messages as read."""
     wanted = list(seqs)
     if wanted:
         with store.writing() as records:
             for seq in wanted:
-                _note_read(records, seq)
-                records.delete(INBOUND, ROWS, seq)
+                unread = load(records, UnreadRow, INBOUND, ROWS, seq)
+                if unread is not None:
+                    _note_read(records, seq, unread)
+                    take_from_unread(records, unread.conversation, seq, now)
 
 
-def _note_read(records: IRecords, seq: int) -> None:
+def take_from_unread(records: IRecords, conversation: Conversation, seq: int, now: float) -> None:
+    """A message is not unread any more."""
+    records.delete(INBOUND, ROWS, seq)
+    disappearing.note(records, conversation.bucket, seq, int(now))
+
+
+def _note_read(records: IRecords, seq: int, unread: UnreadRow) -> None:
     """Tell the sender of an unread message that it was read, if both want that."""
-    unread = load(records, UnreadRow, INBOUND, ROWS, seq)
-    if unread is not None and not unread.conversation.is_room and settings.get(records).receipts is Policy.READ:
+    if not unread.conversation.is_room and settings.get(records).receipts is Policy.READ:
         row = load(records, HistoryRow, HISTORY, unread.conversation.bucket, seq)
         if row is not None:
             note_read(records, _own(records), unread.conversation, row.content)

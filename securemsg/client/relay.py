@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field
 
-from securemsg.client.messages import Received, write_in
+from securemsg.client.messages import Received, take_from_unread, write_in
 from securemsg.client.state import contacts
 from securemsg.client.state.conversations import lobby
 from securemsg.client.state.profile import DAY
@@ -144,7 +144,7 @@ class Relay:
             row = load(records, HistoryRow, HISTORY, message.conversation.bucket, message.seq)
             if records.get(INBOUND, ROWS, message.seq) is None or row is None:
                 return False
-            records.delete(INBOUND, ROWS, message.seq)
+            take_from_unread(records, message.conversation, message.seq, self._now())
             turn = _Turn(records, message.conversation.account, row.content, int(self._now()), self._retention)
             has_room = self._rates.has_room(turn.name, len(turn.members))
             turn.handle(self._is_open, has_room)

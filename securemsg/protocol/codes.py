@@ -110,6 +110,7 @@ TABLE = (
     Code("lobby-busy", SentIn.LOBBY, Consequence.REFUSED),
     Code("not-in-lobby", SentIn.LOBBY, Consequence.REFUSED),
     Code("lobby-too-large", SentIn.LOBBY | SentIn.LOCAL, Consequence.REFUSED),
+    Code("lobby-keep", SentIn.LOCAL, Consequence.REFUSED),
     # rooms
     Code("server-without-rooms", SentIn.LOCAL, Consequence.RETRY),
     Code("room-behind", SentIn.LOCAL, Consequence.WAITS),

@@ -28,7 +28,6 @@ from securemsg.protocol.messages import (
     Signature,
     SignedDeviceList,
     Version,
-    check_canonical,
 )
 from securemsg.protocol.rooms import (
     LeaveStatement,
@@ -65,6 +64,9 @@ MAX_RESET_ENTRIES = 2 * MAX_RESET_STREAMS
 # names its author as well.
 MAX_LOBBY_MEMBERS = 100
 MAX_LOBBY_TEXT = MAX_TEXT - 128
+# How long the ends may keep a message that disappears, seconds: at least, and at most.
+MIN_KEEP = 10
+MAX_KEEP = 366 * 86_400
 # Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
 MAX_CONTINUED = 8
 
@@ -128,6 +130,8 @@ class Content(Discreet, frozen=True):
     @ivar peer_list: the recipient's list, as the sender has it.
     @ivar sent_at: the sender's clock.
     @ivar wants_receipt: tell me when it is committed.
+    @ivar keep: for how long both ends keep it: here from its acceptance, there from when it is read, seconds; 0, which is never
+        on the wire: as long as each likes.
     """
 
     message_id: Id
@@ -143,6 +147,7 @@ class Content(Discreet, frozen=True):
     sent_at: Counter
     wants_receipt: bool
     body: Annotated[bytes, Meta(max_length=MAX_TEXT)]
+    keep: Annotated[int, Meta(ge=0, le=MAX_KEEP)] = 0
 
 
 class Receipt(Record, frozen=True):
@@ -448,12 +453,17 @@ class Envelope(Record, frozen=True):
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+# How a content begins that does not say how long it is kept: an array with one item less. Of the one that says 0, the last byte
+# is that.
+_UNLIMITED = b"\x9d"
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_record(record: Record) -> bytes:
     """The bytes of a content, a header or a body."""
-    return _encode(record)
+    data = _encode(record)
+    return data if not isinstance(record, Content) or record.keep else _UNLIMITED + data[1:-1]
 
 
 def decode_record(kind: type[T], data: bytes) -> T:
@@ -464,7 +474,9 @@ def decode_record(kind: type[T], data: bytes) -> T:
     """
     try:
         record = msgspec.msgpack.decode(data, type=kind)
-        check_canonical(record, data)
+        # Any other struct is open to items of newer peers, which encoding it again would lose.
+        if isinstance(record, Record) and encode_record(record) != data:
+            raise Refusal("bad-envelope")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refusal("bad-envelope") from error
     return record

@@ -46,6 +46,7 @@ TABLES = (
     "room-parts",
     "preferences",
     "aliases",
+    "disappearing",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

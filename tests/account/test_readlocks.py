@@ -44,7 +44,7 @@ class ReadLockTests(PlaceCase):
 
     def test_given(self) -> None:
         """What was given meanwhile is not given again."""
-        messages.mark_read(self.ada.context.store, [self.ben.seq])
+        messages.mark_read(self.ada.context.store, [self.ben.seq], now=0)
         self.assertFalse(self.read_locks.take(self.ben))
         self.assertTrue(self.elsewhere(self.cleo))
 

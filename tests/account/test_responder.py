@@ -163,7 +163,7 @@ class RespondingTests(BotCase):
         os.read(ready, 1)
         self.write("one", "two")
         self.assertEqual(self.texts(), [])
-        messages.mark_read(self.bix.context.store, [messages.unread(self.bix.context.store)[0].seq])
+        messages.mark_read(self.bix.context.store, [messages.unread(self.bix.context.store)[0].seq], now=0)
         os.write(begin, b"x")
         os.waitpid(child, 0)
         for descriptor in (ready, go, done, begin):

@@ -8,9 +8,10 @@ from twisted.internet.defer import Deferred
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.timeouts import IdleTimeout
-from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
+from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
 from securemsg.client import messages
 from securemsg.client.messages import Sent
+from securemsg.client.state import disappearing
 from securemsg.client.state.contacts import get_contact, put_contact
 from tests.cli.rig import Person, PlaceCase
 
@@ -63,6 +64,52 @@ class BlockedTests(PlaceCase):
         connection.fatal = "server-identity"
         problem = self.failureResultOf(self.write(connection), SecuremsgError).value
         self.assertEqual(problem.status, Exit.WRONG_SERVER)
+
+
+class DisappearedTests(PlaceCase):
+    """A message that disappears here before its recipient has got it."""
+
+    def setUp(self) -> None:
+        """Ada writes to Ben, who is away."""
+        super().setUp()
+        self.ada = self.place.person("ada")
+        self.place.person("ben").connection.stop()
+        self.number = messages.compose(
+            self.ada.context.store, "ben", "hello", now=self.place.now(), wants_receipt=True, keep=10
+        )
+        self.ada.connection.nudge()
+        self.place.settle()
+
+    def sweep(self) -> None:
+        """Its time is over."""
+        self.assertEqual(disappearing.sweep(self.ada.context.store, int(self.place.now()) + 60), 1)
+        self.ada.connection.changed()
+        self.place.settle(2)
+
+    def check(self, following: Deferred[Sent]) -> None:
+        """Nobody waits any longer."""
+        self.assertNoResult(following)
+        self.sweep()
+        problem = self.failureResultOf(following, SecuremsgError).value
+        self.assertEqual((problem.status, problem.code), (Exit.TIMED_OUT, "disappeared"))
+
+    def test_followed(self) -> None:
+        """7, as soon as it has gone."""
+        self.check(Deferred.fromCoroutine(follow(self.ada.context.store, self.ada.connection, self.number, DELIVERED, 30)))
+
+    def test_tracked(self) -> None:
+        """A program hears the same."""
+        tracker = Tracker(self.place.clock, self.ada.context.store, self.ada.connection)
+        self.check(Deferred.fromCoroutine(tracker.follow("ben", self.number, DELIVERED, 30)))
+
+    def test_at_the_end(self) -> None:
+        """So it does where its time to wait is over first."""
+        tracker = Tracker(self.place.clock, self.ada.context.store, self.ada.connection)
+        following = Deferred.fromCoroutine(tracker.follow("ben", self.number, DELIVERED, 30))
+        self.patch(Tracker, "_check_waiting", lambda self: None)
+        self.sweep()
+        self.place.settle(31)
+        self.assertEqual(self.failureResultOf(following, SecuremsgError).value.code, "disappeared")
 
 
 class LimitTests(PlaceCase):

@@ -26,6 +26,7 @@ from securemsg.client.rooms import changes, events, joining, lists, steps, store
 from securemsg.client.rooms.changes import ChangeKind, PendingChange
 from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.state import disappearing
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, LeftOut, Status, load_all, save
 from securemsg.protocol.envelope import Kind
@@ -94,6 +95,13 @@ class ListTests(PrintedCase):
         ):
             self.change(**known)
             self.assertIn(text, self.listed())
+
+    def test_keep(self) -> None:
+        """So is for how long what is written there is kept."""
+        with self.ada.context.store.writing() as records:
+            disappearing.choose(records, store.find_room(records, TEAM).conversation, 86400)
+        self.assertEqual(self.listed(), "#team                 The \\x1b team  1 member  keep 1d\n")
+        self.assertEqual(json.loads(self.listed(as_json=True))["keep"], 86400)
 
     def test_pending(self) -> None:
         """What waits is listed; what has failed once."""

@@ -406,7 +406,7 @@ class User:
         @return: the texts.
         """
         fresh = messages.unread(self.store)
-        messages.mark_read(self.store, [message.seq for message in fresh])
+        messages.mark_read(self.store, [message.seq for message in fresh], now=self.world.clock)
         self.has_read += fresh
         return [message.text for message in fresh]
 

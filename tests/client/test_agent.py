@@ -255,7 +255,7 @@ class SharedStoreTests(WorldCase):
         self.alice.send("bob", "hello")
         other = MortalProfile(self.bob.store.inner)
         fresh = messages.unread(other)
-        messages.mark_read(other, [message.seq for message in fresh])
+        messages.mark_read(other, [message.seq for message in fresh], now=self.world.clock)
         self.assertEqual([message.text for message in fresh], ["hello"])
         self.assertEqual(self.bob.read(), [])
 

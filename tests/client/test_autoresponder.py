@@ -216,7 +216,7 @@ class SlowTests(SynchronousTestCase):
     def test_read_meanwhile(self) -> None:
         """A question that its reader has seen meanwhile, in another process, is not answered any more."""
         self.ask("alice", "1", "2")
-        messages.mark_read(self.bot.store, [messages.unread(self.bot.store)[0].seq])
+        messages.mark_read(self.bot.store, [messages.unread(self.bot.store)[0].seq], now=0)
         self.source.reply("one")
         self.source.reply("two")
         self.assertEqual(self.read("alice"), ["two"])

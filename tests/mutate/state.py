@@ -6,6 +6,64 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
+        "client/state/disappearing.py",
+        "tests/client/state/test_disappearing.py",
+        ("if not MIN_KEEP <= keep <= MAX_KEEP:", "if False:", "DisappearingTests::test_refused"),
+        ("if order >> _SEQ_BITS <= now]", "]", "DisappearingTests::test_one_after_the_other"),
+        ("        is_more = len(page) == PAGE\n", "        is_more = False\n", "DisappearingTests::test_many_at_once"),
+        ("            later = now + row.content.keep\n", "            later = now\n", "DisappearingTests::test_waiting"),
+        ("since = due.since or min(", "since = min(", "DisappearingTests::test_server_ahead"),
+        ("row.delivered_at, now)", "row.delivered_at, 2**40)", "DisappearingTests::test_server_ahead"),
+        (
+            "        if drop(records, due.bucket, due.seq, row):\n            return True\n",
+            "        drop(records, due.bucket, due.seq, row)\n        return True\n",
+            "DisappearingTests::test_still_sealed",
+        ),
+        (
+            "    while records.get(TABLE, ROWS, order) is not None:\n        order += 1\n",
+            "",
+            "DisappearingTests::test_many_at_once",
+        ),
+    ),
+    *guards(
+        "client/maintenance.py",
+        "tests/client/state/test_disappearing.py",
+        ("self._swept_at >= SWEEP and context.is_clock_right:", "self._swept_at >= 0:", "DisappearingTests::test_wrong_clock"),
+    ),
+    *guards(
+        "client/messages.py",
+        "tests/client/state/test_disappearing.py",
+        (
+            "        if to.kind is ConversationKind.LOBBY:\n            raise Refusal(\"lobby-keep\")\n",
+            "",
+            "DisappearingTests::test_refused",
+        ),
+        ("        disappearing.check_keep(keep)\n", "", "DisappearingTests::test_refused"),
+        ("disappearing.note(records, conversation.bucket, seq, int(now))", "pass", "DisappearingTests::test_both_ends"),
+        ("disappearing.note(records, to.bucket, seq, now)", "pass", "DisappearingTests::test_both_ends"),
+        (
+            "message is not None and message.status not in statuses:",
+            "message is None or message.status not in statuses:",
+            "tests/cli/chat/test_conversation.py::ConversationTests::test_disappeared",
+        ),
+    ),
+    *guards(
+        "client/receiving/inbox.py",
+        "tests/client/state/test_disappearing.py",
+        ("(content.kind in KINDS.keys() - LINES or", "(", "ContentTests::test_kinds"),
+        ("LINES or conversation.kind is ConversationKind.LOBBY):", "LINES):", "ContentTests::test_lobby"),
+    ),
+    *guards(
+        "client/sending/results.py",
+        "tests/client/sending/test_outbox.py",
+        ("body=chain_digest(content), keep=0", "body=chain_digest(content)", "HorizonTests::test_disappearing"),
+    ),
+    *guards(
+        "cli/profiles.py",
+        "tests/cli/commands/test_contacts.py",
+        ("disappearing.sweep(store, int(time.time()))", "pass", "ReceiptsTests::test_swept"),
+    ),
+    *guards(
         "client/state/integrity.py",
         "tests/client/test_trustcheck.py",
         (' or known.get((table, bucket), b"") != before:', ":", "TrustTests::test_changed_in_between"),

@@ -22,6 +22,7 @@ PREKEY = e.PrekeyHeader(KEY, LIST, KEY, 1, 2, False, bytes(1088), None)
 RECORDS: list[Any] = [
     CONTENT,
     msgspec.structs.replace(CONTENT, continues=(e.StreamEnd(3, 9, KEY), e.StreamEnd(1, 2, b""))),
+    msgspec.structs.replace(CONTENT, keep=e.MAX_KEEP),
     e.Receipt([ID, ID]),
     e.Reset([e.Missing(ID, 1, [1, 5], 7)]),
     e.RelayedLine("alice", ID, 1_800_000_000, e.Kind.ANSWER, b"hello"),
@@ -156,13 +157,20 @@ class RecordTests(SynchronousTestCase):
             for size in cuts:
                 self.refused(type(record), data[:size])
             self.refused(type(record), data + b"\x00")
-            self.refused(type(record), msgspec.msgpack.encode([*msgspec.msgpack.decode(data), 1]))
+            self.refused(type(record), msgspec.msgpack.encode([*msgspec.msgpack.decode(data), None]))
 
     def test_one_encoding(self) -> None:
         """Of all the ways in which msgpack can say a record one is accepted."""
         for record in RECORDS:
             for other in reencoded(e.encode_record(record)):
                 self.refused(type(record), other)
+
+    def test_without_keep(self) -> None:
+        """A content that is kept as long as each likes has no last item; one that says so is another encoding."""
+        items = msgspec.msgpack.decode(e.encode_record(CONTENT))
+        self.assertEqual(len(items), 13)
+        self.assertEqual(e.encode_record(msgspec.structs.replace(CONTENT, keep=7)), msgspec.msgpack.encode([*items, 7]))
+        self.refused(e.Content, msgspec.msgpack.encode([*items, 0]))
 
     def test_limits(self) -> None:
         """Lists and numbers are bounded."""
@@ -183,6 +191,8 @@ class RecordTests(SynchronousTestCase):
             e.ContentKey(bytes(31), KEY, None, (0, 0)),
             e.ContentKey(bytes(65), KEY, None, (0, 0)),
             msgspec.structs.replace(CONTENT, body=bytes(MAX_TEXT + 1)),
+            msgspec.structs.replace(CONTENT, keep=e.MAX_KEEP + 1),
+            msgspec.structs.replace(CONTENT, keep=-1),
             msgspec.structs.replace(CONTENT, continues=(e.StreamEnd(1, 1, b""),) * (e.MAX_CONTINUED + 1)),
             msgspec.structs.replace(PREKEY, kem_ciphertext=bytes(1087)),
             msgspec.structs.replace(PREKEY, kem_ciphertext=bytes(1089)),

@@ -27,6 +27,7 @@ from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.sentlines import SentLines
 from securemsg.cli.chat.slash import (
     AcceptKeys,
+    ChooseKeep,
     Confirm,
     Explain,
     Intention,
@@ -56,6 +57,7 @@ from securemsg.cli.rendering import (
     contact_record,
     contact_text,
     fact_lines,
+    keep_text,
     line_record,
     line_text,
     mark_of,
@@ -75,8 +77,9 @@ from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
 from securemsg.client.messages import Draft, Line, Received, Sent
 from securemsg.client.rooms import store
-from securemsg.client.state import preferences
+from securemsg.client.state import disappearing, preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.conversations import direct
 from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK, SERVER_NAME
@@ -224,6 +227,8 @@ class Chat:
                 await self._confirm(digits)
             case AcceptKeys():
                 await self._accept_keys()
+            case ChooseKeep(keep):
+                await self._choose_keep(keep)
             case SwitchTo(name):
                 await self._switch(name)
             case ShowMembers():
@@ -327,9 +332,10 @@ class Chat:
         rows = []
         with self._context.store.reading() as records:
             chosen = preferences.everybody(records)
+            keeps = {contact.name: disappearing.chosen(records, direct(contact.name)) for contact in all_contacts(records)}
         for contact in self.contacts():
-            choice = pinned_suite(self._context, contact.name)
-            known = contact, unread.get(contact.name, 0), choice, chosen.get(contact.name, preferences.NONE)
+            choice, wanted = pinned_suite(self._context, contact.name), chosen.get(contact.name, preferences.NONE)
+            known = contact, unread.get(contact.name, 0), choice, wanted, keeps.get(contact.name, 0)
             rows.append(self._shown(contact_record(*known), contact_text(*known)))
         with self._context.store.reading() as records:
             rooms = store.all_rooms(records)
@@ -385,6 +391,19 @@ class Chat:
         accepted = f"new keys of {self.name} accepted; unverified until you /verify"
         what = accepted if is_new else f"the keys of {self.name} have not changed"
         await self._notify(f"-- {what}")
+
+    async def _choose_keep(self, keep: int | None) -> None:
+        """Choose for how long what is written here is kept, or say it."""
+        if self._is_in_lobby:
+            await self._notify(f"-- {error_for('lobby-keep').text}")
+            return
+        conversation = histories.conversation_of(self._context.store, self.name)
+        if keep is not None:
+            with self._context.store.writing() as records:
+                disappearing.choose(records, conversation, keep)
+        with self._context.store.reading() as records:
+            await self._notify(f"-- {keep_text(self.name, disappearing.chosen(records, conversation))}")
+        self._connection.changed()
 
     async def _refuse_guest(self) -> bool:
         """Say that there are no keys to compare, with a guest or in a room; C{False}: there are."""
@@ -620,7 +639,7 @@ class Chat:
         found = messages.first_with_status(self._context.store, islice(waiting, PAGE), statuses)
         for _ in found:
             waiting.popleft()
-        return found
+        return [sent for sent in found if sent is not None]
 
     def _has_come(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> bool:
         """Whether the first of these messages has come so far."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+import click
 from attrs import frozen
 
+from securemsg.cli.times import OFF, KeepTime, written
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.crypto import keys
 from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
+from securemsg.protocol.envelope import MAX_KEEP, MIN_KEEP
 from securemsg.protocol.messages import MAX_TEXT
 
 # Lines of /last and /more where no number is given, and the most that may be asked for.
@@ -87,6 +90,17 @@ class AcceptKeys:
 
 
 @frozen
+class ChooseKeep:
+    """
+    Choose for how long what is written here from now on is kept.
+
+    @ivar keep: seconds; 0: as long as each end likes; C{None}: only show it.
+    """
+
+    keep: int | None
+
+
+@frozen
 class SwitchTo:
     """Talk with somebody else."""
 
@@ -155,6 +169,7 @@ Intention = (
     | ShowSafety
     | Confirm
     | AcceptKeys
+    | ChooseKeep
     | SwitchTo
     | ShowMembers
     | LeaveRoom
@@ -206,6 +221,18 @@ def _verify(words: list[str]) -> Intention:
     return Misunderstood("usage: /verify, then /verify confirm once you have compared the numbers, or /verify DIGITS")
 
 
+def _keep(words: list[str]) -> Intention:
+    if not words:
+        return ChooseKeep(None)
+    try:
+        keep = KeepTime().convert(words[0], None, None)
+    except click.UsageError:
+        keep = -1
+    if len(words) > 1 or keep < 0:
+        return Misunderstood(f"usage: /keep {written(MIN_KEEP)} to {written(MAX_KEEP)}, such as /keep 1d, or /keep {OFF}")
+    return ChooseKeep(keep)
+
+
 def _switch(words: list[str]) -> Intention:
     # As typed in a shell, or without the quotes that only a shell needs.
     name = words[0].strip("'\"") if len(words) == 1 else ""
@@ -245,6 +272,7 @@ COMMANDS: dict[str, Command] = {
     "/leave": Command("", "leave this room, and receive nothing more from it", _alone(LeaveRoom())),
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
+    "/keep": Command("[TIME|off]", "delete what you write here from now on at both ends TIME after it was read", _keep),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
     "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),
 }

@@ -11,19 +11,20 @@ from securemsg.account.errors import Exit, error_for, explain
 from securemsg.account.names import full_name
 from securemsg.account.rooms import join_command
 from securemsg.cli.commands.keygen import check_loose
-from securemsg.cli.contactactions import ACTIONS, carry_out
+from securemsg.cli.contactactions import ACTIONS, WITH_WORD, carry_out
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
 from securemsg.cli.settings import NAME, json_option, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
+from securemsg.cli.times import KeepTime
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.rooms import store
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
-from securemsg.client.state import preferences
+from securemsg.client.state import disappearing, preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
@@ -32,18 +33,22 @@ from securemsg.protocol.envelope import RSA
 
 
 def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str, str]:
-    """Nothing, a name, an action and a name, or C{alias}, a name and an alias."""
+    """Nothing, a name, an action and a name, or one that takes a word more."""
     match words:
         case ("alias", name, alias):
             return "alias", NAME.convert(name, parameter, ctx), NAME.convert(alias, parameter, ctx)
-        case (action, name) if action == "accept" or (action in ACTIONS and action != "alias"):
+        case ("keep", name, keep):
+            return "keep", NAME.convert(name, parameter, ctx), str(KeepTime().convert(keep, parameter, ctx))
+        case (action, name) if action == "accept" or (action in ACTIONS and action not in WITH_WORD):
             return action, NAME.convert(name, parameter, ctx), ""
         case (name,):
             return "", NAME.convert(name, parameter, ctx), ""
         case ():
             return "", "", ""
-    others = ", ".join(action for action in ("accept", *ACTIONS) if action != "alias")
-    raise click.UsageError(f"give nothing, NAME, alias NAME ALIAS, or an action and NAME; actions: {others}", ctx)
+    others = ", ".join(action for action in ("accept", *ACTIONS) if action not in WITH_WORD)
+    raise click.UsageError(
+        f"give nothing, NAME, alias NAME ALIAS, keep NAME TIME, or an action and NAME; actions: {others}", ctx
+    )
 
 
 @click.command()
@@ -71,6 +76,9 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
     Compare numbers first: securemsg verify NAME. A contact whose keys have not changed counts as known from then on.
 
     alias NAME ALIAS calls NAME something else, here and in commands; it is shown as ALIAS (NAME). alias NAME NAME ends that.
+
+    keep NAME 1d has what you write to NAME from now on deleted at both ends: here a day after the server has accepted it, there
+    a day after NAME has read it. keep NAME off ends that. What NAME writes is NAME's to choose.
 
     block NAME drops what NAME sends, and tells NAME nothing; unblock NAME ends that, and what was dropped is gone. mute NAME
     only keeps NAME from ringing, and from counting as unread; unmute NAME ends that. forget NAME forgets NAME's keys and alias.
@@ -119,10 +127,14 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
         with context.store.reading() as records:
             chosen = preferences.everybody(records)
             conversation = context.profile.conversation
-            known = [(contact, pins.pinned_suite(records, conversation(contact.name))) for contact in all_contacts(records)]
-        for contact, choice in known:
+            known = [
+                (contact, pins.pinned_suite(records, of), disappearing.chosen(records, of))
+                for contact in all_contacts(records)
+                for of in [conversation(contact.name)]
+            ]
+        for contact, choice, keep in known:
             if name in (None, contact.name):
-                facts = contact, unread.get(contact.name, 0), choice, chosen.pop(contact.name, preferences.NONE)
+                facts = contact, unread.get(contact.name, 0), choice, chosen.pop(contact.name, preferences.NONE), keep
                 write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
         if name is None and not context.settings.as_json:
             for stranger, choices in chosen.items():

@@ -16,12 +16,15 @@ from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import keep_text
 from securemsg.cli.rooms import label, show_members, show_rooms
 from securemsg.cli.settings import NAME, ROOM, json_option, settings_of, shared
+from securemsg.cli.times import KeepTime
 from securemsg.client.rooms import store
 from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.rooms.joining import LINK_PREFIX
 from securemsg.client.rooms.store import Room, RoomState
+from securemsg.client.state import disappearing
 from securemsg.protocol.devices import ROOM_MARK
 
 # Bytes that are read from standard input; a link has some 180.
@@ -91,6 +94,24 @@ def members(ctx: click.Context, room: str) -> int:
     with opened(settings_of(ctx)) as context:
         show_members(context, find(context.store, room))
     return Exit.DONE
+
+
+@room.command()
+@room_argument
+@click.argument("time", type=KeepTime(), metavar="TIME|off")
+@json_row
+@shared
+@click.pass_context
+def keep(ctx: click.Context, room: str, time: int) -> int:
+    """
+    Have what you write to ROOM from now on deleted at all ends: here TIME (such as 1d) after the server has accepted it, at
+    each member TIME after that member has read it. What others write is theirs to choose.
+    """
+    with opened(settings_of(ctx)) as context:
+        found = find(context.store, room)
+        with context.store.writing() as records:
+            disappearing.choose(records, found.conversation, time)
+        return _done(context, found, keep_text(label(found), time))
 
 
 @room.command()

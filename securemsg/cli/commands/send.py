@@ -21,11 +21,12 @@ from securemsg.cli.output import json_line, report_note, say, write_line
 from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration
+from securemsg.cli.times import Duration, KeepTime
 from securemsg.client import messages
 from securemsg.client.state.records import Status
 from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
+from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 NONE = "none"
@@ -66,6 +67,12 @@ class MessageId(click.ParamType[bytes]):
     help="How long the server keeps it.",
 )
 @click.option(
+    "--keep",
+    type=KeepTime(),
+    metavar="TIME",
+    help="Delete it at both ends after TIME; off: never.  [default: as chosen for NAME]",
+)
+@click.option(
     "--id",
     "message_id",
     type=MessageId(),
@@ -86,6 +93,7 @@ def send(
     text: str | None,
     wait: str,
     expires: int,
+    keep: int | None,
     message_id: bytes | None,
     no_queue: bool,
     to_newcomers: bool,
@@ -103,6 +111,9 @@ def send(
 
     To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it. Unless --wait is
     none, send waits there until the server has relayed the message, or refused it.
+
+    With --keep 1d it is deleted a day after the server has accepted it here, and there a day after NAME has read it. NAME's
+    program does that; it cannot be made to, and whoever has read it may remember it. contacts keep NAME 1d chooses it for all.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
     and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
@@ -122,6 +133,8 @@ def send(
             raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
         if to_newcomers and not is_room(name):
             raise click.UsageError("--to-newcomers is for rooms")
+        if keep and name == LOBBY_NAME:
+            raise error_for("lobby-keep")
         body = given_text(text)
         number = message_id or random_id()
 
@@ -137,6 +150,7 @@ def send(
             expiry=expires,
             to_newcomers=to_newcomers,
             receipts=not no_receipts,
+            keep=keep,
         )
         if wait == NONE:
             context.wake_owner()
@@ -216,7 +230,9 @@ class _SentMessage:
     def _failure(self, problem: SecuremsgError) -> SecuremsgError:
         """Add to an error what becomes of the message; C{--no-queue} withdraws it."""
         sent = messages.sent(self._context.store, self._number)
-        assert sent is not None, "it was committed before we looked"
+        if sent is None:
+            # It has disappeared.
+            return problem
         hint = problem.hint
         held_up_by = problem.code if problem.code in HELD_UP else ""
         if sent.status == "queued":
@@ -243,7 +259,9 @@ def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None
     @param held_up_by: why it does not go out, where the message itself does not say.
     """
     sent = messages.sent(context.store, number)
-    assert sent is not None, "it was committed before we looked"
+    if sent is None:
+        # It has disappeared.
+        return
     record = sent_record(sent)
     if context.folder is None and sent.status == Status.QUEUED:
         # The outbox is in memory, and ends with this process.

@@ -213,6 +213,8 @@ def _check(
         raise Refusal("bad-content")
     if rules.size not in (0, len(content.body)):
         raise Refusal("bad-content")
+    if content.keep and (content.kind in KINDS.keys() - LINES or conversation.kind is ConversationKind.LOBBY):
+        raise Refusal("bad-content")
     if rules.record is not None:
         lobby.check_names(decode_record(rules.record, content.body))
     return conversation

@@ -108,7 +108,7 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
 def void_of(content: Content) -> Content:
     """The void that takes the counter of a content that is given up."""
     return msgspec.structs.replace(
-        content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content)
+        content, message_id=keys.random_id(), kind=int(Kind.VOID), wants_receipt=False, body=chain_digest(content), keep=0
     )
 
 

@@ -65,7 +65,7 @@ class Retention:
             for seq, row in rows:
                 if dropped >= surplus and now - row.at <= self.age:
                     return dropped
-                dropped += _drop(records, bucket, seq, row)
+                dropped += drop(records, bucket, seq, row)
                 after = seq
             if not rows:
                 break
@@ -116,13 +116,13 @@ def drop_old(store: IProfileStore, age: int, now: int) -> int:
             with store.writing() as records:
                 page = load_all(records, HistoryRow, HISTORY, bucket, after, PAGE)
                 old = [(seq, row) for seq, row in page if now - row.at > age]
-                dropped += sum(_drop(records, bucket, seq, row) for seq, row in old)
+                dropped += sum(drop(records, bucket, seq, row) for seq, row in old)
             is_more = len(old) == PAGE
             after = page[-1][0] if page else after
     return dropped
 
 
-def _drop(records: IRecords, bucket: bytes, seq: int, row: HistoryRow) -> bool:
+def drop(records: IRecords, bucket: bytes, seq: int, row: HistoryRow) -> bool:
     """
     Delete a message and what points to it.
 

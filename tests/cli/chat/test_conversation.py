@@ -17,6 +17,7 @@ from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
+from securemsg.client.state import disappearing
 from securemsg.client.state.contacts import devices, get_contact, put_contact
 from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
@@ -120,6 +121,39 @@ class ConversationTests(ChatCase):
         self.show()
         self.assertEqual(self.data, ["[2027-01-15T08:00:00Z] ben: hello\\x1b"])
         self.assertEqual(messages.unread(self.ada.context.store), [])
+
+    def test_keep(self) -> None:
+        """What is chosen for this conversation holds for the next line; both ends mark it."""
+        for line in ("/keep", "/keep 1h", "hello", "/keep off"):
+            self.take(line)
+        self.assertEqual(
+            self.notes,
+            [
+                "-- what you write to ben is kept",
+                "-- what you write to ben is deleted 1h after it was accepted here, and after it was read there",
+                "-- what you write to ben is kept",
+            ],
+        )
+        self.write(self.ben, "ada", "hi")
+        ben = self.talk(self.ben, "ada")
+        self.place.settle(1.5)
+        self.successResultOf(Deferred.fromCoroutine(ben.show_new()))
+        self.assertIn("[2027-01-15T08:00:01Z] ada (keep 1h): hello", self.data)
+
+    def test_keep_in_the_lobby(self) -> None:
+        """There it cannot be chosen."""
+        self.chat.name = "#lobby"
+        self.take("/keep 1h")
+        self.assertEqual(self.notes, ["-- what is said in the lobby does not disappear"])
+
+    def test_disappeared(self) -> None:
+        """A line that has disappeared before the chat saw that it was accepted is waited for no longer."""
+        self.take("/keep 10s")
+        self.take("hello")
+        disappearing.sweep(self.ada.context.store, int(self.place.now()) + 60)
+        self.assertEqual(messages.history(self.ada.context.store, "ben"), [])
+        self.show()
+        self.assertEqual(self.chat.pending, 0)
 
     def test_for_programs(self) -> None:
         """Output for a program is one object per line."""

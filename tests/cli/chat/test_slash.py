@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.slash import (
     AcceptKeys,
+    ChooseKeep,
     Confirm,
     Explain,
     Leave,
@@ -63,13 +64,16 @@ class UnderstandTests(SynchronousTestCase):
             "/verify " + "12345 " * 12: Confirm("12345" * 12),
             "/accept": AcceptKeys(),
             "/to bob": SwitchTo("bob"),
+            "/keep": ChooseKeep(None),
+            "/keep 1d": ChooseKeep(86400),
+            "/keep off": ChooseKeep(0),
         }
         for line, intention in expected.items():
             self.assertEqual(slash.understand(line), intention, line)
 
     def test_misunderstood(self) -> None:
         """A command that does not exist, or with wrong words, does nothing and says so."""
-        unknown = ("/", "/nope", "/quit now", "/last many", "/last 1 2")
+        unknown = ("/", "/nope", "/quit now", "/last many", "/last 1 2", "/keep 1s", "/keep 1d 2d", "/keep long")
         for line in (*unknown, "/verify bob", "/verify 12345", "/accept bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(slash.understand(line), Misunderstood, line)
 

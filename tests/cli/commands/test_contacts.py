@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from securemsg.cli.main import run
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record
 from securemsg.cli.settings import Settings
+from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
 from securemsg.client.state import contacts
 from securemsg.client.state.profile import load_profile, save_profile
@@ -114,6 +116,42 @@ class ReceiptsTests(SynchronousTestCase):
         self.run_command()
         self.assertRegex(self.shown.getvalue(), "^alice +verified ")
 
+    def test_keep(self) -> None:
+        """For how long what is written to somebody is kept; the list and each message say it, and --keep says otherwise."""
+        self.assertEqual(self.run_command("keep", "alice", "1d"), Exit.DONE)
+        self.assertIn("what you write to alice is deleted 1d after", self.said.getvalue())
+        self.run_command()
+        self.assertIn("  keep 1d", self.shown.getvalue())
+        self.run_command("--json")
+        self.assertEqual(json.loads(self.shown.getvalue())["keep"], 86400)
+        for more in ([], ["--keep", "1h"], ["--keep", "off"]):
+            self.assertEqual(self.run_any("send", "alice", "hello", "--wait", "none", *more), Exit.DONE)
+        self.run_any("history", "alice", "--json")
+        self.assertEqual([json.loads(line)["keep"] for line in self.shown.getvalue().splitlines()], [86400, 3600, None])
+        self.run_any("history", "alice")
+        self.assertRegex(self.shown.getvalue(), "bob [(]queued, keep 1d[)]: hello\n")
+        self.assertEqual(self.run_command("keep", "alice", "off"), Exit.DONE)
+        self.run_command("--json")
+        self.assertIsNone(json.loads(self.shown.getvalue())["keep"])
+        for wrong in ("9s", "367d", "always"):
+            self.assertEqual(self.run_command("keep", "alice", wrong), Exit.USAGE)
+        self.assertEqual(self.run_any("send", "#lobby", "hello", "--wait", "none", "--keep", "1d"), Exit.USAGE)
+        self.assertIn("[lobby-keep]", self.said.getvalue())
+        with opened(Settings(profile=self.folder)) as context:
+            # It was not entered, either.
+            self.assertEqual(messages.pending(context.store), 3)
+
+    def test_swept(self) -> None:
+        """What is over is gone before anything is shown."""
+        self.run_any("send", "alice", "gone soon", "--wait", "none", "--keep", "10s")
+        with opened(Settings(profile=self.folder)) as context:
+            [sent] = messages.history(context.store, "alice")
+            messages.withdraw(context.store, sent.id)
+        later = time.time() + 11
+        self.patch(time, "time", lambda: later)
+        self.run_any("history", "alice")
+        self.assertEqual(self.shown.getvalue(), "")
+
     def test_strangers(self) -> None:
         """Somebody unknown can be blocked, and is listed for that."""
         self.assertEqual(self.run_command("block", "spammer"), Exit.DONE)
@@ -133,7 +171,7 @@ class ReceiptsTests(SynchronousTestCase):
 
     def test_misused(self) -> None:
         """Wrong words are explained."""
-        for words in (["block"], ["alias", "alice"], ["block", "a", "b"], ["nonsense", "alice"]):
+        for words in (["block"], ["alias", "alice"], ["keep", "alice"], ["block", "a", "b"], ["nonsense", "alice"]):
             expected = Exit.NO_CONTACT if words == ["block"] else Exit.USAGE
             self.assertEqual(self.run_command(*words), expected, words)
         self.assertEqual(self.run_command("mute", "alice", "--set-suite", "pqxdh"), Exit.USAGE)

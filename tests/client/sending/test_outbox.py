@@ -298,12 +298,12 @@ class DeviceTests(WorldCase):
 class HorizonTests(WorldCase):
     """What waits for too long."""
 
-    def test_sealed_and_expired(self) -> None:
+    def test_sealed_and_expired(self, **options: int) -> None:
         """A sealed message that waited for a month becomes a void; later ones show no gap."""
         self.alice.send("bob", "zero")
         assert self.alice.wire is not None, "connected"
         self.alice.wire.held = {Side.CLIENT}
-        message_id = self.alice.send("bob", "too late")
+        message_id = self.alice.send("bob", "too late", **options)
         self.alice.disconnect()
         self.world.settle()
         self.world.clock += 31 * DAY
@@ -313,6 +313,10 @@ class HorizonTests(WorldCase):
         self.assertEqual(self.alice.sent(message_id).code, "expired")
         self.assertEqual(self.bob.read(), ["zero", "later"])
         self.assertEqual([line.gap_before for line in self.bob.has_read], [0, 0])
+
+    def test_disappearing(self) -> None:
+        """So does one that disappears: what takes its place does not."""
+        self.test_sealed_and_expired(keep=DAY)
 
     def test_wrong_clock(self) -> None:
         """A clock that is a month ahead for one login, or from one moment to the next, fails nothing of what waits."""

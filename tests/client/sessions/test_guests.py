@@ -84,7 +84,7 @@ class GuestCase(SynchronousTestCase):
     def heard(self) -> list[Received]:
         """What the contact has to read."""
         fresh = messages.unread(self.contact.store)
-        messages.mark_read(self.contact.store, [message.seq for message in fresh])
+        messages.mark_read(self.contact.store, [message.seq for message in fresh], now=self.world.clock)
         return fresh
 
     def answer(self, question: Received, text: str) -> bytes:
