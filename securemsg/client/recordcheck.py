@@ -2,18 +2,21 @@
 Whether a record can be read by this release, for a check of all of them.
 
 A record that opens is what some release wrote. So those alone are decoded whose loss a user would notice first: account,
-contacts, messages, and what is waiting.
+contacts, rooms, messages, and what is waiting.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from securemsg.client.rooms.store import ROOMS, Room
 from securemsg.client.sessions.store import SESSION_INDEX, Session, SessionIndex
 from securemsg.client.sessions.store import TABLE as SESSIONS
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.lists import LISTS, SeenList
+from securemsg.client.state.preferences import TABLE as PREFERENCES
+from securemsg.client.state.preferences import Preferences
 from securemsg.client.state.profile import TABLE as PROFILE
 from securemsg.client.state.profile import StoredProfile
 from securemsg.client.state.records import (
@@ -38,6 +41,8 @@ _TABLES: dict[str, type] = {
     HISTORY: HistoryRow,
     INDEX: MessageIndex,
     LISTS: SeenList,
+    PREFERENCES: Preferences,
+    ROOMS: Room,
     SENT: SentRow,
 }
 _BUCKETS: dict[tuple[str, bytes], type] = {

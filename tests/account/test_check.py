@@ -6,6 +6,8 @@ import sqlite3
 
 from securemsg.account.check import MAX_FAULTS, Fault, check_records, check_rights
 from securemsg.client.recordcheck import is_readable
+from securemsg.client.rooms import steps
+from securemsg.client.state import preferences
 from securemsg.client.state.profile import TABLE
 from securemsg.client.state.records import HISTORY, OUTBOX, ROWS
 from securemsg.client.state.vault import KEY_FILE, Vault
@@ -113,7 +115,10 @@ class RecordTests(CheckCase):
         alice.send("bob", "hello", wants_receipt=True)
         bob.send("alice", "hi")
         bob.disconnect()
-        alice.send("bob", "waiting")
+        alice.send("bob", "waiting", keep=60)
+        with alice.store.inner.writing() as records:
+            preferences.set_alias(records, alice.profile(), "bob", "boss")
+            steps.create(records, alice.profile(), "team", "Team", int(world.clock))
         for user in (alice, bob):
             tables = user.backup()._tables
             self.assertLessEqual({"history", "sessions", "contacts", "index", "lists", "sent"}, set(tables))
