@@ -116,9 +116,11 @@ class RecordTests(CheckCase):
         bob.send("alice", "hi")
         bob.disconnect()
         alice.send("bob", "waiting", keep=60)
+        profile = alice.profile()
         with alice.store.inner.writing() as records:
-            preferences.set_alias(records, alice.profile(), "bob", "boss")
-            steps.create(records, alice.profile(), "team", "Team", int(world.clock))
+            preferences.set_alias(records, profile, "bob", "boss")
+            steps.create(records, profile, "team", "Team", int(world.clock))
+        self.assertLessEqual({"rooms", "preferences"}, set(alice.backup()._tables))
         for user in (alice, bob):
             tables = user.backup()._tables
             self.assertLessEqual({"history", "sessions", "contacts", "index", "lists", "sent"}, set(tables))
