@@ -16,6 +16,14 @@ from zope.interface import Interface
 MAX_OPEN_INVITES = 100  # good tokens one account may have out; the operator is not counted
 CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
 
+# Takes how many steps of long work were done since it was called last.
+Step = Callable[[int], object]
+
+
+def no_step(count: int) -> None:
+    """Show no progress."""
+
+
 # --- the server's records -------------------------------------------------------------------------------------------
 
 

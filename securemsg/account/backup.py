@@ -12,30 +12,25 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from securemsg.account.check import DRAFT, SNAPSHOT, check_records
+from securemsg.account.check import check_records
 from securemsg.account.errors import error_for
 from securemsg.account.folder import check_owned, load_any
 from securemsg.client.restored import start_new_life
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.vault import KEY_FILE, Vault
-from securemsg.storage.backupfile import MAX_DATABASE, check_end, end_archive, read_member, write_member
+from securemsg.interfaces import Step, no_step
+from securemsg.storage.backupfile import DRAFT, MAX_DATABASE, SNAPSHOT, check_end, end_archive, read_member, write_member
 from securemsg.storage.errors import BackupDamaged
 from securemsg.storage.files import draft_private_file, make_private_folder, sync_folder
 from securemsg.storage.profile import PROFILE_FILE, ProfileStore, open_profile
 
-Step = Callable[[int], object]
 
-
-def _nothing(count: int) -> None:
-    """Show no progress."""
-
-
-def write_backup(store: ProfileStore, folder: Path, key_file: bytes, archive: IO[bytes], step: Step = _nothing) -> None:
+def write_backup(store: ProfileStore, folder: Path, key_file: bytes, archive: IO[bytes], step: Step = no_step) -> None:
     """
     Write a backup of the profile in a folder.
 
@@ -62,7 +57,7 @@ def _snapshot(store: ProfileStore, folder: Path, step: Step) -> Iterator[IO[byte
         yield file
 
 
-def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: bytes, step: Step = _nothing) -> Profile:
+def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: bytes, step: Step = no_step) -> Profile:
     """
     Put the profile of a backup into a folder that has none. Everything is checked before anything is in its place, and the
     profile begins a new life. It keeps the passphrase of the backup.
@@ -82,7 +77,7 @@ def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: by
     try:
         try:
             key = _unpack(archive, draft, passphrase, step)
-            _, faults = check_records(draft, key, _nothing)
+            _, faults = check_records(draft, key, no_step)
             if faults:
                 raise BackupDamaged(faults[0].text.replace(f"{draft}{os.sep}", ""))
         except BackupDamaged as error:

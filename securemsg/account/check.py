@@ -6,7 +6,7 @@ profile meanwhile.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from securemsg.client.recordcheck import is_readable
 from securemsg.client.state import vault
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.vault import Vault
+from securemsg.interfaces import Step
+from securemsg.storage.backupfile import DRAFT, SNAPSHOT
 from securemsg.storage.errors import ProfileBusy, StateUnusable, StorageError
 from securemsg.storage.files import OTHERS, check_private, drafts_of
 from securemsg.storage.profile import BUSY_TIMEOUT, PROFILE_FILE, ProfileStore, open_profile
@@ -27,11 +29,8 @@ MAX_FAULTS = 20
 # Records that are looked at in one transaction: others that write wait for milliseconds.
 PAGE = 500
 
-# What backup and restore work at, in the folder of the profile: a kill may leave it there.
-DRAFT = ".restore."
-SNAPSHOT = ".snapshot."
-
-Step = Callable[[int], object]
+# What to do about damage.
+RESTORE = "restore a backup into another folder: securemsg profile restore FILE --profile DIR"
 
 
 @frozen
@@ -46,9 +45,6 @@ class Fault:
     text: str
     hint: str
     is_damage: bool = True
-
-
-RESTORE = "restore a backup into another folder: securemsg profile restore FILE --profile DIR"
 
 
 def check_rights(folder: Path) -> list[Fault]:

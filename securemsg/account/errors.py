@@ -351,7 +351,7 @@ WORDS: dict[str, _Words] = {
     ),
     "no-passphrase-there": _Words(
         Exit.PROFILE,
-        "a passphrase was given, and this profile has none",
+        "a passphrase was given, but this profile is not protected by one",
         "omit it, or set one: securemsg passphrase",
     ),
     "profile-damaged": _Words(Exit.PROFILE, "the profile is damaged", _KEEP_COPY),
@@ -419,7 +419,7 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED, "no message of yours has an id that begins with {name}", "list what waits: securemsg outbox"
     ),
     "already-accepted": _Words(
-        Exit.REFUSED, "message {name} was accepted already and cannot be withdrawn", "list what waits: securemsg outbox"
+        Exit.REFUSED, "message {name} was already accepted", "list what waits: securemsg outbox"
     ),
     "not-waiting": _Words(Exit.REFUSED, "message {name} does not wait", "list what waits: securemsg outbox"),
     "withdrawn": _Words(Exit.REFUSED, "the message with this --id was withdrawn", "send it with a new id"),
@@ -428,11 +428,11 @@ WORDS: dict[str, _Words] = {
     "not-answered": _Words(Exit.NOT_CONNECTED, "{name} did not answer in time", _LATER),
     "disappeared": _Words(
         Exit.TIMED_OUT,
-        "the message was accepted, and has disappeared here before it was seen to be delivered",
+        "the message was accepted, but disappeared here before a receipt came",
         "keep it longer, or do not wait for its delivery",
     ),
     "lobby-keep": _Words(
-        Exit.USAGE, "what is said in the lobby does not disappear", "omit --keep, or write to a person or a room"
+        Exit.USAGE, "messages in the lobby cannot disappear", "omit --keep, or write to a person or a room"
     ),
     "not-delivered": _Words(
         Exit.TIMED_OUT,

@@ -11,20 +11,18 @@ from attrs import frozen
 
 from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.account.tracking import held_up_by
+from securemsg.account.tracking import held_up_in
 from securemsg.cli.context import CommandContext
-from securemsg.client import messages
-from securemsg.client.messages import as_sent
+from securemsg.cli.rendering import amount
+from securemsg.client import messages, unsent
 from securemsg.client.state.contacts import all_contacts
-from securemsg.client.state.records import HISTORY, OUTBOX, ROWS, HistoryRow, OutboxRow, load, load_all
 from securemsg.net.tls import openssl_version
 
 # Libraries whose versions decide what works; the last is an extra.
 LIBRARIES = ("twisted", "cryptography", "pyopenssl", "msgspec", "aioquic")
 # Seconds by which a clock may be wrong without harm to anybody.
 CLOCK_TOLERANCE = 60
-# Messages in the outbox that are looked at, and names that are shown of those that wait.
-MAX_LOOKED_AT = 1000
+# Names that are shown of those to whom messages wait.
 MAX_SHOWN = 5
 DAY = 86400
 
@@ -79,7 +77,7 @@ def clock(now: float, known: float, of_server: bool) -> Finding:
     what = "the server's" if of_server else "what this profile has seen"
     if abs(behind) <= CLOCK_TOLERANCE or (not of_server and behind < 0):
         return Finding("clock", f"agrees with {what}")
-    text = f"the clock is {_amount(abs(behind))} {'behind' if behind > 0 else 'ahead of'} {what}"
+    text = f"the clock is {_duration(abs(behind))} {'behind' if behind > 0 else 'ahead of'} {what}"
     hint = "set the clock of this machine, for example: timedatectl set-ntp true"
     return failed("clock", SecuremsgError(Exit.NOT_CONNECTED, "clock", text, hint))
 
@@ -94,18 +92,13 @@ def newest_time(context: CommandContext) -> int:
 
 def outbox(context: CommandContext) -> Finding:
     """What waits to be sent, and why."""
-    with context.store.reading() as records:
-        rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS, limit=MAX_LOOKED_AT) if row.history]
-        found = [(row, load(records, HistoryRow, HISTORY, row.to.bucket, row.history)) for row in rows]
-    waiting: Counter[tuple[str, str]] = Counter()
-    for row, line in found:
-        if line is not None:
-            sent = as_sent(row.to, row.history, line)
-            waiting[sent.to, held_up_by(context.store, sent)] += 1
-    if not waiting:
+    found = unsent.waiting(context.store)
+    if not found.messages:
         return Finding("outbox", "empty")
+    with context.store.reading() as records:
+        waiting = Counter((message.to, held_up_in(records, message)) for message in found.messages)
     parts = [f"{count} to {name}{_why(code)}" for (name, code), count in waiting.items()]
-    text = f"{sum(waiting.values())} waiting: {_listed(parts)}"
+    text = f"{found.count} waiting: {_listed(parts)}"
     held = next(((name, code) for name, code in waiting if code), None)
     if held is None:
         return Finding("outbox", f"{text}; sent with the next connection")
@@ -119,7 +112,7 @@ def quarantine(context: CommandContext) -> Finding:
     if not peers:
         return Finding("held back", "nothing")
     reasons = {peer.name: "identity-changed" if peer.identity else "needs a key file" if peer.locked else "" for peer in peers}
-    text = f"{sum(peer.rows for peer in peers)} messages: " + _listed(
+    text = f"{amount(sum(peer.rows for peer in peers), 'message')}: " + _listed(
         [f"{peer.rows} from {peer.name}{_why(reasons[peer.name])}" for peer in peers]
     )
     changed = next((peer.name for peer in peers if peer.identity), "")
@@ -148,7 +141,7 @@ def _listed(parts: list[str]) -> str:
     return ", ".join(parts[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _amount(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """A duration for people, in one unit."""
     for size, unit in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:

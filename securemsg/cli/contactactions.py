@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from securemsg.account.errors import error_for, explain
 from securemsg.cli.context import CommandContext
-from securemsg.cli.rendering import keep_text
+from securemsg.cli.rendering import amount, keep_text
 from securemsg.client import messages
 from securemsg.client.state import contacts, disappearing, preferences
 from securemsg.errors import Refusal
@@ -35,7 +35,7 @@ def _block(records: IRecords, context: CommandContext, name: str, _: str) -> str
 def _unblock(records: IRecords, context: CommandContext, name: str, _: str) -> str:
     dropped = preferences.get(records, name).dropped
     preferences.block(records, name, is_blocked=False)
-    gone = f"; {dropped} message{'s' * (dropped != 1)} from them were dropped, and are gone" if dropped else ""
+    gone = f"; {amount(dropped, 'message')} from them dropped meanwhile" if dropped else ""
     return f"{name} is not blocked{gone}"
 
 

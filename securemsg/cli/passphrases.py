@@ -102,7 +102,7 @@ def ask_passphrase(what: str) -> bytes:
 
     @raise SecuremsgError: the terminal has ended.
     """
-    return _enter(f"Passphrase for {what}: ")
+    return _enter(f"Passphrase for {what}: ", error_for("passphrase-needed"))
 
 
 def ask_new_passphrase(what: str) -> bytes:
@@ -112,24 +112,25 @@ def ask_new_passphrase(what: str) -> bytes:
     @return: it may be empty.
     @raise SecuremsgError: two entries differ, again and again, or the terminal has ended.
     """
+    ended = error_for("new-passphrase-needed", text="no passphrase was entered", hint="nothing was changed; run it again")
     for _ in range(ATTEMPTS):
-        passphrase = _enter(f"New passphrase for {what}: ")
-        if not passphrase or _enter("The same again: ") == passphrase:
+        passphrase = _enter(f"New passphrase for {what}: ", ended)
+        if not passphrase or _enter("The same again: ", ended) == passphrase:
             return passphrase
         say("These two differ; enter both again.")
     raise error_for("passphrases-differ")
 
 
-def _enter(prompt: str) -> bytes:
+def _enter(prompt: str, ended: SecuremsgError) -> bytes:
     """
     Show a prompt, on standard error or the terminal itself, and take what is typed.
 
-    @raise SecuremsgError: the terminal has ended.
+    @raise SecuremsgError: C{ended}: the terminal has ended.
     """
     try:
         return getpass.getpass(prompt, stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:
-        raise error_for("passphrase-needed") from None
+        raise ended from None
 
 
 def _credential() -> Path | None:

@@ -50,6 +50,11 @@ SHOWN_BYTES = 32
 SHOWN_ID = 4
 
 
+def amount(count: int, what: str) -> str:
+    """So many of something, such as C{1 message} or C{2 messages}."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def kind_name(kind: int) -> str:
     """The kind of a message, in a word."""
     try:

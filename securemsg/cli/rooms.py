@@ -7,7 +7,7 @@ from attrs import frozen
 from securemsg.account.rooms import MemberRow, join_command, members, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note, write_record
-from securemsg.cli.rendering import left_out_text
+from securemsg.cli.rendering import amount, left_out_text
 from securemsg.cli.times import written
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -81,7 +81,7 @@ def room_text(room: Room, names: list[str], unread: int, keep: int, wanted: list
         case RoomState.OUT:
             state = "not a member" + (f" [{room.code}]" if room.code else "")
         case _:
-            state = "1 member" if len(names) == 1 else f"{len(names)} members"
+            state = amount(len(names), "member")
             state += {RoomState.LEAVING: ", leaving", RoomState.BROKEN: ", BROKEN", RoomState.FORKED: ", FORKED"}.get(
                 room.state, ""
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 
 from wcwidth import wcwidth
@@ -32,6 +33,18 @@ def block(prefix: str, text: str, columns: int = 0) -> str:
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n")):
         rows += _wrap(prefix if number == 0 else INDENT, escape(line), columns)
     return "\n".join(rows)
+
+
+def fill(text: str, columns: int, first: str = "", rest: str = "") -> str:
+    """
+    Words of ours, broken between words and never within an option such as C{--set-suite}, so that it can be copied.
+
+    @param columns: as in L{block}.
+    @param first: begins the first row; C{rest}: each further one.
+    """
+    if columns < MIN_COLUMNS:
+        return first + text
+    return textwrap.fill(text, columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def cut(line: str, columns: int) -> str:

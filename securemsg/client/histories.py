@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
@@ -20,7 +20,7 @@ from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, load_all, load_back
 from securemsg.errors import Refusal
-from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.interfaces import IProfileStore, IRecords, Step, no_step
 from securemsg.protocol.envelope import Kind, RelayedLine, decode_record
 from securemsg.protocol.rooms import RoomInvite
 
@@ -29,13 +29,7 @@ RETITLED = "title"
 # Digits of a room's id in place of the name that is forgotten.
 _SHOWN_ID = 8
 
-# Called with the number of messages that were looked at.
-Step = Callable[[int], None]
 Row = tuple[int, HistoryRow]
-
-
-def no_step(count: int) -> None:
-    """Nobody wants to know."""
 
 
 def conversation_of(store: IProfileStore, name: str) -> Conversation:

@@ -21,7 +21,7 @@ from securemsg.client.state.records import (
     save,
 )
 from securemsg.crypto.keys import ID_SIZE
-from securemsg.interfaces import IProfileStore, IRecords
+from securemsg.interfaces import IProfileStore, IRecords, Step, no_step
 from securemsg.protocol.envelope import Kind
 
 # Messages of the outbox that are listed; how many rows there are is counted up to the second number.
@@ -77,7 +77,7 @@ def waiting_ids(store: IProfileStore) -> list[bytes]:
         return [message.id for message in found if message is not None and message.status == Status.QUEUED]
 
 
-def failed(store: IProfileStore, since: int, step: histories.Step = histories.no_step) -> list[Sent]:
+def failed(store: IProfileStore, since: int, step: Step = no_step) -> list[Sent]:
     """The newest messages that were written at C{since} or later and have failed for good, in order."""
     found: list[Sent] = []
     for conversation in histories.conversations(store):
@@ -89,7 +89,7 @@ def failed(store: IProfileStore, since: int, step: histories.Step = histories.no
     return found
 
 
-def find(store: IProfileStore, prefix: str, since: int, step: histories.Step = histories.no_step) -> list[Sent]:
+def find(store: IProfileStore, prefix: str, since: int, step: Step = no_step) -> list[Sent]:
     """
     Our messages whose ids begin like this: those that wait, and those that were written at C{since} or later. With the whole
     id, any is found.

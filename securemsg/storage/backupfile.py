@@ -9,9 +9,9 @@ and nothing in it says where a file goes. Source of the headers: POSIX.1-2017 C{
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
 from typing import IO
 
+from securemsg.interfaces import Step
 from securemsg.storage.errors import BackupDamaged, StateUnusable
 
 # What a header of this format can say, in bytes.
@@ -19,8 +19,10 @@ MAX_DATABASE = 8 * 2**30 - 1
 CHUNK = 1 << 20
 MODE = 0o600
 ENDING = bytes(2 * tarfile.BLOCKSIZE)
+# How the files begin that backup and restore work at, in the folder of the profile: a kill may leave them there.
+DRAFT = ".restore."
+SNAPSHOT = ".snapshot."
 
-Step = Callable[[int], object]
 
 
 def write_member(archive: IO[bytes], name: str, file: IO[bytes], size: int, step: Step) -> None:

@@ -100,7 +100,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/progress.py",
         "tests/cli/test_progress.py",
-        ("self._seconds() - self._began < QUIET_TIME", "False", "BarTests::test_short"),
+        ("seconds() - began < QUIET_TIME", "False", "ProgressTests::test_short"),
         (
             "self._is_active = active and sys.stderr.isatty()\n        self._seconds",
             "self._is_active = active\n        self._seconds",

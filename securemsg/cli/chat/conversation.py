@@ -54,6 +54,7 @@ from securemsg.cli.guest import GuestContext
 from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import always_continue, json_line, report_note
 from securemsg.cli.rendering import (
+    amount,
     contact_record,
     contact_text,
     fact_lines,
@@ -314,7 +315,7 @@ class Chat:
         self._oldest = lines[0].seq
         older = len(messages.history(store, self.name, MAX_COUNTED, self._oldest))
         if older:
-            await self._notify(f"-- {f'{older} lines' if older < MAX_COUNTED else 'many lines'} before that: /more")
+            await self._notify(f"-- {amount(older, 'line') if older < MAX_COUNTED else 'many lines'} before that: /more")
         await self._show_lines(lines)
 
     async def _write_rows(self, rows: list[str], otherwise: str) -> None:
@@ -526,8 +527,7 @@ class Chat:
         while True:
             lost = self.answers.drop_lost()
             if lost:
-                what = "1 answer" if lost == 1 else f"{lost} answers"
-                await self._notify(f"-- the connection was lost, and {what} with it; ask again")
+                await self._notify(f"-- the connection was lost, and {amount(lost, 'answer')} with it; ask again")
             if self._is_in_lobby:
                 await self._lobby.look()
             if self._room is not None:

@@ -6,7 +6,6 @@ come, which changes in place as long as they are on the screen.
 from __future__ import annotations
 
 import re
-import textwrap
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from attrs import define, field, frozen
 
-from securemsg.cli.wrapping import MIN_COLUMNS, block, width_of
+from securemsg.cli.wrapping import MIN_COLUMNS, block, fill, width_of
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line
 
@@ -84,10 +83,7 @@ class Screen:
 
     def note(self, text: str) -> str:
         """A line of ours, broken between words."""
-        columns = self.size()[0]
-        if columns < MIN_COLUMNS:
-            return text
-        return "\n".join(textwrap.fill(row, columns, subsequent_indent="   ") for row in text.split("\n"))
+        return "\n".join(fill(row, self.size()[0], rest="   ") for row in text.split("\n"))
 
     def shown(self, text: str, message_id: bytes = b"") -> None:
         """

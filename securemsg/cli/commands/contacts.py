@@ -13,10 +13,10 @@ from securemsg.account.rooms import join_command
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.contactactions import ACTIONS, WITH_WORD, carry_out
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import say, write_record
+from securemsg.cli.output import json_line, say, write_line, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import contact_record, contact_text
-from securemsg.cli.settings import NAME, json_option, rsa_bits_option, settings_of, shared, suite_options
+from securemsg.cli.settings import NAME, Settings, json_option, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.cli.times import KeepTime
 from securemsg.client import messages
@@ -85,10 +85,8 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
     """
     settings = settings_of(ctx)
     action, name = words[0], words[1] or None
-    if action in ACTIONS and (settings.suite or settings.key_file or settings.cipher):
-        raise click.UsageError(f"{action} cannot be combined with other options")
-    if action and (settings.suite is not None or settings.key_file is not None):
-        raise click.UsageError("accept cannot be combined with --set-suite or --key-file")
+    if action and (settings.suite or settings.key_file or settings.cipher):
+        raise click.UsageError(f"{action} cannot be combined with --set-suite, --key-file or --cipher")
     if name is None and (settings.suite is not None or settings.key_file is not None or settings.cipher is not None):
         raise click.UsageError("a suite is set for one contact: securemsg contacts NAME --set-suite SUITE")
     check_loose(settings)
@@ -99,7 +97,7 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
     with opened(settings) as context:
         name = None if name is None else full_name(context.store, name)
         if action in ACTIONS and name is not None:
-            say(carry_out(context, action, name, words[2]))
+            _report(settings, name, action, carry_out(context, action, name, words[2]))
             context.wake_owner()
             return Exit.DONE
         if name is not None and settings.suite is not None:
@@ -115,11 +113,13 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
                 context.wake_owner()
         elif action and name is not None:
             is_new = accept_keys(context, name)
-            say(
+            text = (
                 f"new keys of {name} accepted; {name} is unverified: securemsg verify {name}"
                 if is_new
                 else f"the keys of {name} have not changed; {name} now counts as known"
             )
+            if not settings.as_json:
+                say(text)
             context.wake_owner()
         elif name is not None and find_contact(context.store, name) is None:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
@@ -143,6 +143,14 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
         if name is None and not context.settings.as_json:
             report_invitations(context)
     return Exit.DONE
+
+
+def _report(settings: Settings, name: str, action: str, text: str) -> None:
+    """Say what was done to an account."""
+    if settings.as_json:
+        write_line(json_line({"name": name, "action": action, "text": text}))
+    else:
+        say(text)
 
 
 def report_invitations(context: CommandContext) -> None:

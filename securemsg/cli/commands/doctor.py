@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import columns, json_line, write_line
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import DEFAULT_TIMEOUT, json_option, settings_of, shared
-from securemsg.cli.wrapping import MIN_COLUMNS
+from securemsg.cli.wrapping import fill
 from securemsg.client.escape import escape
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.link import is_post_quantum
@@ -90,10 +89,8 @@ class Report:
 
 def in_words(prefix: str, text: str, width: int) -> str:
     """A line, or on a terminal several that end between words; the further ones are indented, as far as there is room."""
-    if not width:
-        return prefix + text
     indent = " " * (len(prefix) if width >= 3 * len(prefix) else INDENT)
-    return textwrap.fill(text, max(width, MIN_COLUMNS), initial_indent=prefix, subsequent_indent=indent)
+    return fill(text, width, prefix, indent)
 
 
 def _configuration(ctx: click.Context) -> Finding:

@@ -10,7 +10,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.commands.history import found_conversation
 from securemsg.cli.output import STDOUT, json_line, write_line
 from securemsg.cli.profiles import opened
-from securemsg.cli.progress import Bar
+from securemsg.cli.progress import progress
 from securemsg.cli.rendering import conversation_record, line_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import histories
@@ -43,15 +43,12 @@ def export(ctx: click.Context, name: str | None, layout: str) -> int:
         store, own = context.store, context.profile.name
         among = histories.conversations(store) if name is None else [found_conversation(context, name)]
         # Where the output itself goes to the terminal, it shows the progress.
-        bar = Bar("exporting", histories.count(store, among), active=not os.isatty(STDOUT))
-        try:
+        with progress("exporting", histories.count(store, among), is_active=not os.isatty(STDOUT)) as step:
             for conversation in among:
                 if layout == TEXT:
                     write_line(f"-- {escape(conversation.name)}")
                 for page in histories.forward(store, conversation):
                     for line in page:
                         write_line(json_line(conversation_record(line, own)) if layout == JSONL else line_text(line, own))
-                    bar.step(len(page))
-        finally:
-            bar.stop()
+                    step(len(page))
     return Exit.DONE

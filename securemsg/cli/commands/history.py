@@ -13,7 +13,7 @@ from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import columns, json_line
 from securemsg.cli.pager import is_terminal, write_lines
 from securemsg.cli.profiles import opened
-from securemsg.cli.progress import Bar
+from securemsg.cli.progress import progress
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.cli.times import Since
@@ -46,11 +46,8 @@ def history(ctx: click.Context, name: str, limit: int, since: int, no_pager: boo
         announce_lobby(context, conversation.name)
         as_json, own = context.settings.as_json, context.profile.name
         width, known = columns(), aliases(context.store)
-        bar = Bar("reading", histories.count(context.store, [conversation]))
-        try:
-            after = histories.start(context.store, conversation, limit, since, bar.step)
-        finally:
-            bar.stop()
+        with progress("reading", histories.count(context.store, [conversation])) as step:
+            after = histories.start(context.store, conversation, limit, since, step)
         lines = (
             json_line(line_record(line, own)) if as_json else line_text(line, own, width, aliases=known)
             for page in histories.forward(context.store, conversation, after, since)

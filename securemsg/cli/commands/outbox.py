@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-import textwrap
 from collections import deque
 from itertools import groupby
 from typing import Any
@@ -15,13 +14,13 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import BLOCKING, HELD_UP, NO_KEY, held_up_in
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import columns, json_line, say, write_line, write_record
+from securemsg.cli.output import columns, json_line, report_note, say, write_line, write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.progress import Bar
-from securemsg.cli.rendering import kind_name, line_record
+from securemsg.cli.progress import progress
+from securemsg.cli.rendering import amount, kind_name, line_record
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import short_time
-from securemsg.cli.wrapping import MIN_COLUMNS, cut
+from securemsg.cli.wrapping import cut, fill
 from securemsg.client import histories, messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.messages import ROOM_CHANGED, Sent
@@ -144,7 +143,7 @@ def retry(ctx: click.Context, ids: tuple[str, ...]) -> int:
             unsent.retry(context.store, message.id, context.now())
         tried = [message.id for message in chosen] if ids else unsent.waiting_ids(context.store)
         if not tried:
-            say("securemsg: no message waits")
+            report_note("nothing-waits", "no message waits", context.settings.as_json)
             return Exit.DONE
         unsent.clear_codes(context.store, HELD_UP)
         status = context.run_connected(Attempt(context, deque(tried)).run)
@@ -155,11 +154,8 @@ def _show(context: CommandContext) -> None:
     """List what waits and what has failed."""
     store, now, as_json = context.store, context.now(), context.settings.as_json
     found = unsent.waiting(store)
-    bar = Bar("looking for failed messages", histories.count(store, histories.conversations(store)))
-    try:
-        failed = unsent.failed(store, int(now) - RECENT, bar.step)
-    finally:
-        bar.stop()
+    with progress("looking for failed messages", histories.count(store, histories.conversations(store))) as step:
+        failed = unsent.failed(store, int(now) - RECENT, step)
     with store.reading() as records:
         listed = [(message, reason_of(records, message)) for message in failed]
         stuck: set[Conversation] = set()
@@ -191,7 +187,7 @@ def _show(context: CommandContext) -> None:
 def _show_rest(found: unsent.Waiting) -> None:
     """Say what else waits."""
     if found.count > len(found.messages):
-        say(f"securemsg: {found.count - len(found.messages)} more messages wait")
+        say(f"securemsg: besides these, {amount(found.count - len(found.messages), 'message')} to be sent")
     kinds = {"receipts": found.receipts, "changes of rooms": found.lists, "others": found.others}
     counts = [f"{what} {count}" for what, count in kinds.items() if count]
     if counts:
@@ -213,9 +209,7 @@ def reason_text(reason: Reason, width: int) -> str:
     """
     between = ": " if reason.state == HELD else "; "
     text = escape(f"{reason.text}{between}{reason.hint}" if reason.hint else reason.text)
-    if width < MIN_COLUMNS:
-        return INDENT + text
-    return textwrap.fill(text, width, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False)
+    return fill(text, width, INDENT, INDENT)
 
 
 def reason_of(records: IRecords, message: Sent) -> Reason:
@@ -242,11 +236,8 @@ def _find(context: CommandContext, prefix: str, wanted: tuple[str, ...]) -> Sent
     @raise UsageError: it is not said which.
     """
     store = context.store
-    bar = Bar("searching", histories.count(store, histories.conversations(store)))
-    try:
-        found = unsent.find(store, prefix, int(context.now()) - RECENT, bar.step)
-    finally:
-        bar.stop()
+    with progress("searching", histories.count(store, histories.conversations(store))) as step:
+        found = unsent.find(store, prefix, int(context.now()) - RECENT, step)
     possible = [message for message in found if message.status in wanted]
     if len(possible) > 1:
         raise click.UsageError(f"several ids begin with {prefix}; give more of the id")
@@ -304,7 +295,8 @@ def report_attempt(context: CommandContext, ids: list[bytes]) -> int:
             if message.status not in (Status.ACCEPTED, Status.DELIVERED):
                 left.append((message, held_up_in(records, message) or message.code))
     if not left:
-        say("1 message was accepted" if len(ids) == 1 else f"{len(ids)} messages were accepted")
+        if not context.settings.as_json:
+            say("1 message was accepted" if len(ids) == 1 else f"{len(ids)} messages were accepted")
         return Exit.DONE
     first, code = left[0]
     problem = error_for(code or "not-accepted", first.to)

@@ -17,7 +17,7 @@ from securemsg.account.folder import check_whole
 from securemsg.cli.output import STDOUT, json_line, say, write_line, write_record
 from securemsg.cli.passphrases import ask_new_passphrase, ask_passphrase, can_ask, chosen_passphrase, given_passphrase
 from securemsg.cli.profiles import open_vault
-from securemsg.cli.progress import counted
+from securemsg.cli.progress import progress
 from securemsg.cli.settings import DESCRIPTOR, NamedPath, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.client.state.vault import VaultDamaged, VaultExposed
@@ -79,7 +79,7 @@ def check(ctx: click.Context) -> int:
     except VaultDamaged as error:
         faults.append(fault_of(error))
     else:
-        with counted("records checked") as step:
+        with progress("records checked") as step:
             number, found = check_records(folder, key, step)
         faults += found
     shown = faults[:MAX_FAULTS]
@@ -122,7 +122,7 @@ def backup(ctx: click.Context, file: Path, force: bool, sealed_by: Path | None, 
     store = open_profile(settings.folder, key)
     try:
         sealed = key.key_file(chosen_passphrase(sealed_by, sealed_fd, "--backup-passphrase") or _new_passphrase(file))
-        with counted("MiB copied", MEBIBYTE) as step, _target(file, force) as archive:
+        with progress("MiB copied", unit=MEBIBYTE) as step, _target(file, force) as archive:
             write_backup(store, settings.folder, sealed, archive, step)
     except FileExistsError:
         raise error_for("backup-exists", str(file)) from None
@@ -161,7 +161,7 @@ def restore(ctx: click.Context, file: Path) -> int:
                 if not can_ask():
                     raise error_for("passphrase-needed", text=f"{file} is sealed with a passphrase")
                 passphrase = ask_passphrase(str(file))
-            with counted("MiB restored", MEBIBYTE) as step:
+            with progress("MiB restored", unit=MEBIBYTE) as step:
                 restored = restore_backup(archive, str(file), folder, passphrase, step)
     except OSError as error:
         raise error_for("restore-failed", text=f"cannot restore {file} into {folder}: {error.strerror}") from None

@@ -25,12 +25,13 @@ from securemsg.cli.lobby import open_lobby
 from securemsg.cli.notifier import Notifier, has_desktop
 from securemsg.cli.output import STDOUT, OutputClosed, columns, json_line, report_note, say, write_later
 from securemsg.cli.profiles import opened
-from securemsg.cli.progress import Count
-from securemsg.cli.rendering import received_record, received_text, remark, runs
+from securemsg.cli.progress import progress
+from securemsg.cli.rendering import amount, received_record, received_text, remark, runs
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import messages
 from securemsg.client.messages import Received
 from securemsg.client.state.contacts import get_contact
+from securemsg.interfaces import Step
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.storage.errors import StorageError
 
@@ -108,10 +109,10 @@ class _Receiving:
     def _report_held_back(self) -> None:
         """Say, once, of whom messages came that could not be opened, and why."""
         for peer in messages.pop_unreported(self._context.store, self._account):
-            what = "1 message" if peer.unreported == 1 else f"{peer.unreported} messages"
             text = (
-                f"{what} from {peer.name} could not be opened ({peer.why}): a profile or the server may have been restored from"
-                f" an older copy; {peer.name} is asked to send again, which takes a minute, or a day where it happens often"
+                f"{amount(peer.unreported, 'message')} from {peer.name} could not be opened ({peer.why}): a profile or the"
+                f" server may have been restored from an older copy; {peer.name} is asked to send again, which takes a minute,"
+                " or a day where it happens often"
             )
             report_note("held-back", text, self._as_json, peer.name)
 
@@ -120,25 +121,24 @@ class _Receiving:
         waits_for_drain = self._waits_for_drain
         deadline = None if timeout is None else reactor.seconds() + timeout
         asking = Deferred.fromCoroutine(self._drain(connection)) if waits_for_drain else succeed(None)
-        shown = Count("messages", active=waits_for_drain and not os.isatty(STDOUT))
         notifier = Notifier(self._context, reactor, self._complain, on_desktop=self._notify)
         try:
-            while True:
-                if self._follow and connection.is_owner:
-                    notifier.look()
-                await self._print_waiting(reactor, shown)
-                if self._is_enough():
-                    return Exit.DONE
-                if self._follow:
-                    self._report_held_back()
-                if self._drained is not None and not self._waiting():
-                    break
-                left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
-                if left is not None and left <= 0:
-                    break
-                await connection.until(self._has_news, left)
+            with progress("messages", is_active=waits_for_drain and not os.isatty(STDOUT)) as step:
+                while True:
+                    if self._follow and connection.is_owner:
+                        notifier.look()
+                    await self._print_waiting(reactor, step)
+                    if self._is_enough():
+                        return Exit.DONE
+                    if self._follow:
+                        self._report_held_back()
+                    if self._drained is not None and not self._waiting():
+                        break
+                    left = None if deadline is None or waits_for_drain else deadline - reactor.seconds()
+                    if left is not None and left <= 0:
+                        break
+                    await connection.until(self._has_news, left)
         finally:
-            shown.stop()
             asking.cancel()
             self._report_held_back()
         if self._problem is not None:
@@ -189,7 +189,7 @@ class _Receiving:
             if get_contact(records, self._account) is None:
                 raise error_for("no-such-account", self._account, text="{name} is not among your contacts")
 
-    async def _print_waiting(self, reactor: Any, shown: Count) -> None:
+    async def _print_waiting(self, reactor: Any, step: Step) -> None:
         """Print what is there, as long as more is wanted."""
         while not self._is_enough():
             rows = self._waiting()
@@ -203,7 +203,7 @@ class _Receiving:
             finally:
                 printed = self._read_locks.mark_shown(ours)
                 self._printed += printed
-                shown.step(printed)
+                step(printed)
 
     async def _print(self, reactor: Any, run: Sequence[Received]) -> None:
         """Print messages, of which the first may need a remark, and note each."""

@@ -16,7 +16,7 @@ from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.rendering import keep_text
+from securemsg.cli.rendering import amount, keep_text
 from securemsg.cli.rooms import label, show_members, show_rooms
 from securemsg.cli.settings import NAME, ROOM, json_option, settings_of, shared
 from securemsg.cli.times import KeepTime
@@ -281,13 +281,12 @@ def release(ctx: click.Context, room: str, drop: bool) -> int:
 
     async def work(context: CommandContext, rooms: RoomChanges) -> int:
         count = await rooms.release(room, drop)
-        messages = "1 message" if count == 1 else f"{count} messages"
         done = "withdrawn" if drop else "released"
         name = find(context.store, room).name
         if context.settings.as_json:
             write_record({"room": name, done: count}, True, "")
         else:
-            say(f"{done}: {messages} to {name}")
+            say(f"{done}: {amount(count, 'message')} to {name}")
         return Exit.DONE
 
     return _run(ctx, work)

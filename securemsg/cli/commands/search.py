@@ -9,7 +9,7 @@ from securemsg.account.names import aliases
 from securemsg.cli.commands.history import found_conversation, since_option
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.progress import Bar
+from securemsg.cli.progress import progress
 from securemsg.cli.rendering import conversation_record, conversation_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
 from securemsg.client import histories
@@ -48,11 +48,8 @@ def search(ctx: click.Context, words: tuple[str, ...], name: str | None, since: 
         store, as_json, own = context.store, context.settings.as_json, context.profile.name
         width, known = columns(), aliases(store)
         among = histories.conversations(store) if name is None else [found_conversation(context, name)]
-        bar = Bar("searching", histories.count(store, among))
-        try:
-            found = histories.search(store, among, words, limit, since, bar.step)
-        finally:
-            bar.stop()
+        with progress("searching", histories.count(store, among)) as step:
+            found = histories.search(store, among, words, limit, since, step)
         for line in found.lines:
             write_record(conversation_record(line, own), as_json, conversation_text(line, own, width, known))
         if found.has_more and not as_json:
