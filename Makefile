@@ -44,7 +44,7 @@ help:
 	@echo "make run-server   only the daemon, in the foreground   [HOST=, PORT=, SERVER_ARGS=]"
 	@echo "make run-client   chat, in another terminal            [PORT=, NAME=alice, TO=bob]"
 	@echo "make test         run all tests                        [PYTEST_ARGS=, EXT=1]"
-	@echo "make model        search for histories in which a promise breaks; let somebody die at each moment [EXAMPLES=3000]"
+	@echo "make model        search for histories in which a promise breaks; kill a process at each step [EXAMPLES=3000]"
 	@echo "make mutate       remove each guard once: its test must fail [MUTATE_ARGS=server/]"
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make faults       cut power, kill, fail, damage        [ROUNDS=500, SEED=, KIND=]"

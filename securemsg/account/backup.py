@@ -1,8 +1,8 @@
 """
 Backup and restore of a profile, as one file.
 
-A backup is made while other processes use the profile. A restored profile is checked as a whole, and starts a new life, before
-it is in its place. Source: C{docs/protocol.md}, "Login".
+A backup is made while other processes use the profile. A restored profile is checked as a whole, and starts a new incarnation,
+before it is in its place. Source: C{docs/protocol.md}, "Login".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 from securemsg.account.check import check_records
 from securemsg.account.errors import error_for
 from securemsg.account.folder import check_owned, load_any
-from securemsg.client.restored import start_new_life
+from securemsg.client.restored import start_new_incarnation
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.vault import KEY_FILE, Vault
@@ -60,7 +60,7 @@ def _snapshot(store: ProfileStore, folder: Path, step: Step) -> Iterator[IO[byte
 def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: bytes, step: Step = no_step) -> Profile:
     """
     Put the profile of a backup into a folder that has none. Everything is checked before anything is in its place, and the
-    profile begins a new life. It keeps the passphrase of the backup.
+    profile begins a new incarnation. It keeps the passphrase of the backup.
 
     @param source: what the backup is called, for errors.
     @param step: called again and again with a number of bytes or records.
@@ -85,7 +85,7 @@ def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: by
             raise BackupDamaged(text) from None
         except vault.WrongPassphrase:
             raise vault.WrongPassphrase(f"wrong passphrase for {source}; nothing was restored") from None
-        profile = _reborn(draft, key)
+        profile = _restart(draft, key)
         _put_in_place(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -138,13 +138,13 @@ def _unpack(archive: IO[bytes], draft: Path, passphrase: bytes, step: Step) -> V
     return key
 
 
-def _reborn(draft: Path, key: Vault) -> Profile:
-    """Let the profile start a new life, before anybody can send with it."""
+def _restart(draft: Path, key: Vault) -> Profile:
+    """Let the profile start a new incarnation, before anybody can send with it."""
     store = open_profile(draft, key)
     try:
         profile = load_any(store)
         with store.writing() as records:
-            return start_new_life(records, profile)
+            return start_new_incarnation(records, profile)
     finally:
         store.close()
 

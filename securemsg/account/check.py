@@ -47,7 +47,7 @@ class Fault:
     is_damage: bool = True
 
 
-def check_rights(folder: Path) -> list[Fault]:
+def check_permissions(folder: Path) -> list[Fault]:
     """
     Whether others may use what is private, and whether killed commands have left anything.
 

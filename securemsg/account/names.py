@@ -33,7 +33,7 @@ def full_name(store: IProfileStore, name: str) -> str:
 def aliases(store: IProfileStore) -> dict[str, str]:
     """What accounts are called that have an alias."""
     with store.reading() as records:
-        return {name: wanted.alias for name, wanted in preferences.everybody(records).items() if wanted.alias}
+        return {name: wanted.alias for name, wanted in preferences.all_preferences(records).items() if wanted.alias}
 
 
 def shown_name(name: str, known: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ WRITABLE_BY_OTHERS = 0o022
 ROOT = 0
 # What decides how a single call is used, and no default for all of them.
 NOT_HERE = frozenset({"json", "debug", "help", "version", "config"})
-# Keys at the top that one command has alone.
-OF_ONE_COMMAND = {"state": "admin"}
 # In click's store of a call: the configuration.
 KEY = "securemsg.config"
 
@@ -73,11 +71,11 @@ class Config:
                 raise self.unknown(f"{place}{key}", [*options, *inner])
         return found
 
-    def unknown(self, key: str, known: Container[str]) -> SecuremsgError:
+    def unknown(self, key: str, known: Sequence[str]) -> SecuremsgError:
         """The error for a key that nothing has."""
         from difflib import get_close_matches
 
-        near = get_close_matches(key.rpartition(".")[2], list(known))  # type: ignore[call-overload]
+        near = get_close_matches(key.rpartition(".")[2], known)
         return self.problem(key, "unknown key", f"did you mean {near[0]}?" if near else "see: securemsg --help")
 
     def _value(self, option: click.Parameter, value: object, key: str) -> object:
@@ -134,9 +132,6 @@ def read_config(ctx: click.Context, parameter: click.Parameter, value: Path | No
     values = _parse(config, content)
     assert isinstance(ctx.command, click.Group), "the program"
     names = ctx.command.list_commands(ctx)
-    for key, table in OF_ONE_COMMAND.items():
-        if key in values:
-            values.setdefault(table, {}).setdefault(key, values.pop(key))
     config.tables = {key: table for key, table in values.items() if key in names and isinstance(table, dict)}
     ctx.meta[KEY] = config
     ctx.default_map = config.checked(ctx.command, {key: each for key, each in values.items() if key not in config.tables})
@@ -177,7 +172,7 @@ def _read(config: Config) -> bytes:
         elif found.st_mode & WRITABLE_BY_OTHERS:
             problem = f"others can write to it (mode {found.st_mode & 0o777:o})"
     if problem:
-        hint = f"make it yours alone to write to: chmod 600 {config.path}"
+        hint = f"restrict it to yourself: chmod 600 {config.path}"
         raise SecuremsgError(Exit.USAGE, "config", f"{config.path}: {problem}", hint)
     if len(content) > MAX_SIZE:
         raise SecuremsgError(Exit.USAGE, "config", f"{config.path} is longer than {MAX_SIZE} bytes")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
+from securemsg.account.errors import error_for
 from securemsg.errors import Refusal
 from securemsg.protocol.invite import InviteLink, parse_invite
 
@@ -24,16 +25,16 @@ def find_invite(text: str) -> InviteLink:
     """
     The invite in a text: alone, or as mail leaves it: quoted, in C{<...>}, wrapped, quoted-printable or percent-encoded.
 
-    @raise Refusal: C{bad-invite}: there is none, or there are several that differ.
+    @raise SecuremsgError: C{bad-invite}: there is none, or there are several that differ.
     """
     if len(text) > MAX_TEXT:
-        raise Refusal("bad-invite", "too long")
+        raise error_for("bad-invite", text=f"the text is longer than {MAX_TEXT} characters", hint="paste the invite only")
     for found in _readings(text):
         if len(found) > 1:
-            raise Refusal("bad-invite", "several that differ")
+            raise error_for("bad-invite", text="there are several invites in this text", hint="paste one of them only")
         if found:
             return found.pop()
-    raise Refusal("bad-invite", "none")
+    raise error_for("bad-invite")
 
 
 def _readings(text: str) -> Iterator[set[InviteLink]]:
@@ -77,7 +78,7 @@ def _pieces(text: str) -> Iterator[str]:
             return
 
 
-def picture(text: str) -> str:
+def qr_code(text: str) -> str:
     """A QR code, for a terminal; two rows of it in one of the terminal."""
     # Only here: it takes long to import, and a pipe has no use for it.
     import io

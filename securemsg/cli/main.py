@@ -76,7 +76,7 @@ COMMANDS = {
     "room": "Make and join rooms, see who is in them, change them.",
     "lobby": "List who is in '#lobby', or leave it.",
     "contacts": "List contacts, or accept the new keys of one.",
-    "settings": "List or choose what holds for the whole profile, as receipts.",
+    "settings": "List or change the settings of this profile.",
     "devices": "List devices of yours or of NAME; remove or accept one of yours.",
     "verify": "Show the safety number with NAME; --confirm marks NAME verified.",
     "status": "Show how connection and keys are protected, and what is waiting.",

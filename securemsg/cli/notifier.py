@@ -55,8 +55,8 @@ class Notifier:
         self._last = messages.last_unread(context.store)
         self._has_dropped = False
 
-    def look(self) -> None:
-        """Tell of what has come since the last time."""
+    def check(self) -> None:
+        """Notify the user of what has come since the last time."""
         with self._context.store.reading() as records:
             chosen = settings.get(records)
         if not chosen.notify and not self._on_desktop:
@@ -65,21 +65,21 @@ class Notifier:
             self._last = found[-1].seq
             for message in found:
                 if message.event is None and not self._is_muted(message):
-                    self._tell(message, chosen.notify, chosen.notify_text)
+                    self._notify(message, chosen.notify, chosen.notify_text)
 
     def _is_muted(self, message: Received) -> bool:
         with self._context.store.reading() as records:
             return preferences.get(records, message.sender).is_muted
 
-    def _tell(self, message: Received, command: str, with_text: bool) -> None:
+    def _notify(self, message: Received, command: str, with_text: bool) -> None:
         if command:
-            self._add(shlex.split(command), message, with_text)
+            self._enqueue(shlex.split(command), message, with_text)
         if self._on_desktop:
             name = shown_name(message.sender, aliases(self._context.store))
             where = f" in {message.room}" if message.room else ""
-            self._add([DESKTOP, "--app-name=securemsg", f"Message from {name}{where}"], message, False)
+            self._enqueue([DESKTOP, "--app-name=securemsg", f"Message from {name}{where}"], message, False)
 
-    def _add(self, argv: list[str], message: Received, with_text: bool) -> None:
+    def _enqueue(self, argv: list[str], message: Received, with_text: bool) -> None:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {
             "LANG": LANGUAGE,
@@ -92,7 +92,7 @@ class Notifier:
         if len(self._waiting) >= MAX_WAITING:
             if not self._has_dropped:
                 self._has_dropped = True
-                self._complain(f"more than {MAX_WAITING} messages came at once: there is no notification for each of them")
+                self._complain(f"more than {MAX_WAITING} notifications were waiting; the rest were skipped")
             return
         self._waiting.append((argv, environment))
         self._start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from securemsg.account.folder import check_whole, load_any, load_joined, storage_error
 from securemsg.cli.context import CommandContext
@@ -16,15 +15,11 @@ from securemsg.client.state.vault import VaultError
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import open_profile
 
-_PROTECTIONS = {
+# How keys are protected, in words.
+PROTECTIONS = {
     vault.KEY_IN_FILE: "by file permissions only: anyone who can read store.key can read everything",
     vault.PASSPHRASE: "by a passphrase (scrypt)",
 }
-
-
-def protection_text(folder: Path, kind: str) -> str:
-    """How the keys are protected, in words."""
-    return _PROTECTIONS[kind].replace("{path}", str(folder / vault.KEY_FILE))
 
 
 def open_vault(settings: Settings) -> vault.Vault:
@@ -60,6 +55,6 @@ def opened(settings: Settings, *, joined: bool = True, key: vault.Vault | None =
         profile = load_joined(store) if joined else load_any(store)
         # Nothing is shown whose time is over.
         disappearing.sweep(store, int(time.time()))
-        yield CommandContext(settings, folder.absolute(), store, profile, protection_text(folder, key.kind))
+        yield CommandContext(settings, folder.absolute(), store, profile, PROTECTIONS[key.kind])
     finally:
         store.close()

@@ -11,7 +11,7 @@ from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, Screen
-from securemsg.cli.times import written
+from securemsg.cli.times import duration_text
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -122,7 +122,7 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
 
 def _kept(line: Line) -> str:
     """For how long a message is kept that disappears, for people."""
-    return f"keep {written(line.keep)}" if line.keep else ""
+    return f"keep {duration_text(line.keep)}" if line.keep else ""
 
 
 def _event_of(line: Line, own: str) -> str:
@@ -261,7 +261,7 @@ def keep_text(name: str, keep: int) -> str:
     """For how long what our user writes to somebody is kept, in words."""
     if not keep:
         return f"what you write to {name} is kept"
-    return f"what you write to {name} is deleted {written(keep)} after it was accepted here, and after it was read there"
+    return f"what you write to {name} is deleted {duration_text(keep)} after it was accepted here, and after it was read there"
 
 
 def contact_record(
@@ -327,7 +327,7 @@ def contact_text(
     muted = "  muted" if wanted.is_muted else ""
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
-    kept = f"  keep {written(keep)}" if keep else ""
+    kept = f"  keep {duration_text(keep)}" if keep else ""
     return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}"
 
 

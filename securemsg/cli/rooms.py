@@ -8,7 +8,7 @@ from securemsg.account.rooms import MemberRow, join_command, members, trouble
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note, write_record
 from securemsg.cli.rendering import amount, left_out_text
-from securemsg.cli.times import written
+from securemsg.cli.times import duration_text
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.rooms import changes, store
@@ -86,7 +86,7 @@ def room_text(room: Room, names: list[str], unread: int, keep: int, wanted: list
                 room.state, ""
             )
     news = f"  {unread} unread" if unread else ""
-    kept = f"  keep {written(keep)}" if keep else ""
+    kept = f"  keep {duration_text(keep)}" if keep else ""
     lines = [f"{label(room):<20}  {escape(room.title)}  {escape(state)}{kept}{news}"]
     for each in wanted:
         what = _WORDS[each.change.kind].format(name=each.change.account)

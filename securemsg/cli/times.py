@@ -49,7 +49,7 @@ class Duration(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is not a duration such as 90s, 15m, 12h or 7d", param, ctx)
         if not self.low <= seconds <= self.high:
-            self.fail(f"{value!r} is not from {written(self.low)} to {written(self.high)}", param, ctx)
+            self.fail(f"{value!r} is not from {duration_text(self.low)} to {duration_text(self.high)}", param, ctx)
         return seconds
 
 
@@ -64,7 +64,7 @@ class KeepTime(Duration):
         return 0 if value in (OFF, 0) else super().convert(value, param, ctx)
 
 
-def written(seconds: int) -> str:
+def duration_text(seconds: int) -> str:
     """A duration as it is typed."""
     for unit in ("y", "d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:

@@ -95,7 +95,6 @@ __all__ = [
     "let_go",
     "mark_read",
     "notices",
-    "pending",
     "pop_unreported",
     "quarantined",
     "repeat",
@@ -467,7 +466,7 @@ def write_in(
     save(records, HISTORY, to.bucket, row, seq)
     save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry, newcomers=to_newcomers), seq)
     save(records, INDEX, message_id, MessageIndex(to, seq, seq))
-    disappearing.note(records, to.bucket, seq, now)
+    disappearing.schedule(records, to.bucket, seq, now)
     return message_id
 
 
@@ -647,7 +646,7 @@ def mark_read(store: IProfileStore, seqs: Iterable[int], *, now: float) -> None:
 def take_from_unread(records: IRecords, conversation: Conversation, seq: int, now: float) -> None:
     """A message is not unread any more."""
     records.delete(INBOUND, ROWS, seq)
-    disappearing.note(records, conversation.bucket, seq, int(now))
+    disappearing.schedule(records, conversation.bucket, seq, int(now))
 
 
 def _note_read(records: IRecords, seq: int, unread: UnreadRow) -> None:
@@ -683,12 +682,6 @@ def unread_counts(store: IProfileStore) -> dict[str, int]:
             if waiting.kind not in EVENTS:
                 counts[name] = counts.get(name, 0) + 1
     return counts
-
-
-def pending(store: IProfileStore) -> int:
-    """How many rows are in the outbox."""
-    with store.reading() as records:
-        return records.count(OUTBOX, ROWS)
 
 
 def quarantined(store: IProfileStore) -> tuple[int, int]:

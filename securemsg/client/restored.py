@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from securemsg.client.context import Context
 from securemsg.client.sending import losses
 from securemsg.client.sessions import prekeys, suites
-from securemsg.client.state.profile import DAY, Profile, reborn, save_profile
+from securemsg.client.state.profile import DAY, Profile, next_incarnation, save_profile
 from securemsg.client.state.records import (
     COUNTERS,
     LEAPS,
@@ -86,7 +86,7 @@ def check_welcome(
     highest = welcome.highest if welcome.highest > own else 0
     logins = _note_named(records, welcome.logins)
     if highest or logins:
-        profile = _start_new_incarnation(records, profile, highest or own)
+        profile = _go_on(records, profile, highest or own)
         code = "state-copied" if has_logged_in else "state-restored"
         context.warn(records, code, about=keys.digest(highest.to_bytes(8, "big"), *logins))
     stored = load_number(records, COUNTERS, STORED)
@@ -98,22 +98,22 @@ def check_welcome(
     return profile
 
 
-def start_new_life(records: IRecords, profile: Profile) -> Profile:
+def start_new_incarnation(records: IRecords, profile: Profile) -> Profile:
     """
     This state is being restored from a backup: go on in a new incarnation, before anything is sent, and without the server's
     word for it. What the server says of it later, it says once more.
 
     @return: the profile to go on with.
     """
-    return _start_new_incarnation(records, profile, load_number(records, COUNTERS, NUMBER))
+    return _go_on(records, profile, load_number(records, COUNTERS, NUMBER))
 
 
-def _start_new_incarnation(records: IRecords, profile: Profile, highest: int) -> Profile:
+def _go_on(records: IRecords, profile: Profile, highest: int) -> Profile:
     """
-    The server has seen more deposits of this device than we remember, or logins that were not ours: this state was restored
-    or copied, or the server lies. What comes next says how far we had come, so that a lie hides nothing.
+    Go on in a new incarnation, without the keys that a copy of this state may have used. What comes next says how far we had
+    come, so that nothing is hidden if the server has lied about C{highest}.
     """
-    profile = reborn(profile, highest)
+    profile = next_incarnation(profile, highest)
     save_profile(records, profile)
     prekeys.discard_one_time(records)
     suites.archive_all(records)

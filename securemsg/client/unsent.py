@@ -70,6 +70,13 @@ def waiting(store: IProfileStore, limit: int = MAX_LISTED) -> Waiting:
     return Waiting(found, count, receipts, lists, others)
 
 
+def count(store: IProfileStore, limit: int = MAX_COUNTED) -> int:
+    """How many messages wait in the outbox, counted up to a limit."""
+    with store.reading() as records:
+        rows = load_all(records, OutboxRow, OUTBOX, ROWS, limit=limit)
+        return sum(1 for _, row in rows if row.history and not row.withdrawn)
+
+
 def waiting_ids(store: IProfileStore) -> list[bytes]:
     """The ids of the messages that wait in the outbox, in the order in which they were written."""
     with store.reading() as records:

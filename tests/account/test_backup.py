@@ -140,7 +140,7 @@ class RestoreTests(BackupCase):
         modes = {path.stat().st_mode & 0o777 for path in self.other.iterdir()}
         self.assertEqual((modes, self.other.stat().st_mode & 0o777), ({0o600}, 0o700))
 
-    def test_new_life(self) -> None:
+    def test_new_incarnation(self) -> None:
         """It has a new incarnation, before anybody has opened it; the original keeps its own."""
         self.restore(self.backup())
         with self.open(self.other, SECRET).reading() as records:
@@ -207,7 +207,7 @@ class RestoreTests(BackupCase):
             self.assertEqual([path.name for path in self.other.iterdir() if path.name.startswith(".")], [])
 
     def test_killed(self) -> None:
-        """Wherever it is killed, there is a whole profile with a new life, or none, and it can be restored again."""
+        """Wherever it is killed, there is a whole profile in a new incarnation, or none, and it can be restored again."""
         backup, steps, whole = self.backup(), 0, []
         while dies_after(steps, lambda: self.restore(backup)):
             there = self.other.exists() and os.path.lexists(self.other / KEY_FILE)

@@ -34,6 +34,7 @@ from securemsg.storage.errors import StateUnusable
 from securemsg.storage.memory import MemoryProfile
 from securemsg.storage.profile import create_profile as create_store
 from tests.cli.rig import START, Person, Place, PlaceCase
+from tests.client.rig import outbox_rows
 
 ID = bytes(range(16))
 
@@ -412,7 +413,7 @@ class EndTests(BotCase):
         self.reactor.shut_down()
         self.place.settle()
         self.assertEqual(self.successResultOf(running), "left")
-        self.assertEqual(messages.pending(self.bix.context.store), 1)
+        self.assertEqual(outbox_rows(self.bix.context.store), 1)
 
     def test_leaving(self) -> None:
         """
@@ -431,7 +432,7 @@ class EndTests(BotCase):
         self.assertEqual([row.text for row in self.answers()], ["one", "two"])
         sent = [line for line in messages.history(self.bix.context.store, "ada") if isinstance(line, Sent)]
         self.assertEqual([line.status for line in sent], ["accepted", "accepted"])
-        self.assertEqual(messages.pending(self.bix.context.store), 0)
+        self.assertEqual(outbox_rows(self.bix.context.store), 0)
         self.assertEqual(self.reactor.triggers, [])
         self.assertTrue(take_read_lock(self.folder("bix")).is_held)
 
@@ -641,7 +642,7 @@ class SendTests(BotCase):
         self.place.is_up = False
         results = self.send_all(("ada", "one"), ("ada", "two"), timeout=1)
         self.assertEqual(results, ["not-connected", "not-connected"])
-        self.assertEqual(messages.pending(self.bix.context.store), 2)
+        self.assertEqual(outbox_rows(self.bix.context.store), 2)
 
     def test_out_of_order(self) -> None:
         """One that is accepted before an earlier one is noticed within a second or so."""
@@ -688,12 +689,12 @@ class SendTests(BotCase):
         self.place.is_up = False
         problem = self.failureResultOf(self.send("ada", "hello", timeout=1), SecuremsgError).value
         self.assertEqual((problem.status, problem.code), (Exit.NOT_CONNECTED, "not-connected"))
-        self.assertEqual(messages.pending(self.bix.context.store), 1)
+        self.assertEqual(outbox_rows(self.bix.context.store), 1)
 
     def test_wrong_wish(self) -> None:
         """There is nothing else to wait for."""
         self.failureResultOf(self.send("ada", "hello", wait="read"), ValueError)
-        self.assertEqual(messages.pending(self.bix.context.store), 0)
+        self.assertEqual(outbox_rows(self.bix.context.store), 0)
 
     def test_mistakes(self) -> None:
         """A mistake of the program's has a code and says what is wrong; nothing is written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from securemsg.account.check import MAX_FAULTS, Fault, check_records, check_rights
+from securemsg.account.check import MAX_FAULTS, Fault, check_permissions, check_records
 from securemsg.client.recordcheck import is_readable
 from securemsg.client.rooms import steps
 from securemsg.client.state import preferences
@@ -134,14 +134,14 @@ class RightsTests(CheckCase):
 
     def test_private(self) -> None:
         """What a join makes is in order."""
-        self.assertEqual(check_rights(self.folder), [])
+        self.assertEqual(check_permissions(self.folder), [])
 
     def test_exposed(self) -> None:
         """Files and a folder that others may use are named, with what to do, and stay as they are."""
         for path, mode in ((self.folder, 0o755), (self.folder / KEY_FILE, 0o640), (self.folder / PROFILE_FILE, 0o604)):
             before = path.stat().st_mode
             path.chmod(mode)
-            [fault] = check_rights(self.folder)
+            [fault] = check_permissions(self.folder)
             self.assertIn("chmod", fault.hint)
             self.assertFalse(fault.is_damage)
             check_records(self.folder, self.key, ignore)
@@ -152,7 +152,7 @@ class RightsTests(CheckCase):
         """What killed commands have left, perhaps with keys, is named."""
         for name in (".store.key.x", ".restore.x", ".snapshot.x"):
             (self.folder / name).touch()
-            [fault] = check_rights(self.folder)
+            [fault] = check_permissions(self.folder)
             self.assertIn(name, fault.text)
             (self.folder / name).unlink()
 

@@ -89,9 +89,9 @@ class ValueTests(ConfigCase):
 
     def test_inner(self) -> None:
         """A command of a group has a table in the group's; the state folder, which only `admin` has, may be at the top."""
-        self.write(f'state = "{self.folder}"\n[admin.invite]\nuses = 0\n')
+        self.write(f'[admin]\nstate = "{self.folder}"\n[admin.invite]\nuses = 0\n')
         self.assert_refused("admin.invite.uses", "0 is not in the range", arguments=("admin", "invite"))
-        self.write(f'state = "{self.folder}"\n')
+        self.write(f'[admin]\nstate = "{self.folder}"\n')
         self.assertIn(str(self.folder), self.run_line("admin", "accounts")[2])
 
     def test_paths(self) -> None:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.errors import SecuremsgError
 from securemsg.cli.invites import MAX_TEXT, find_invite
-from securemsg.errors import Refusal
 from securemsg.protocol.invite import InviteLink
 
 # Values whose base64 looks like quoted-printable after the equals sign.
@@ -61,6 +61,6 @@ class FindTests(SynchronousTestCase):
         other = InviteLink("chat.example.org", 8444, LINK.pin)
         self.assert_found(f"{LINK}\n\n{LINK}")
         for text in (f"{LINK}\n\n{other}", str(LINK)[:200], "hello", "", "securemsg:", f"{' ' * MAX_TEXT}{LINK}"):
-            with self.assertRaises(Refusal) as caught:
+            with self.assertRaises(SecuremsgError) as caught:
                 find_invite(text)
             self.assertEqual(caught.exception.code, "bad-invite")

@@ -56,12 +56,12 @@ class NotifierTests(ProfileCase):
         """Messages come, and she is told of them."""
         for text in texts:
             self.add(direct("ben"), text)
-        self.notifier.look()
+        self.notifier.check()
 
     def test_told(self) -> None:
         """She is told once of each that comes, by whom, and not what."""
         self.come("secret")
-        self.notifier.look()
+        self.notifier.check()
         [run] = self.runs
         self.assertEqual(run.argv, ["tell", "all of us"])
         self.assertEqual([run.environment[f"SECUREMSG_{name}"] for name in ("FROM", "CONVERSATION")], ["ben", "ben"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.times import Duration, Since, parse_duration, parse_since, short_time, written
+from securemsg.cli.times import Duration, Since, duration_text, parse_duration, parse_since, short_time
 
 
 class DurationTests(SynchronousTestCase):
@@ -38,7 +38,7 @@ class DurationTests(SynchronousTestCase):
     @given(st.integers(min_value=0, max_value=10**9 - 1))
     def test_written(self, seconds: int) -> None:
         """A written duration is read back as the same."""
-        self.assertEqual(parse_duration(written(seconds)), seconds)
+        self.assertEqual(parse_duration(duration_text(seconds)), seconds)
 
 
 class SinceTests(SynchronousTestCase):

@@ -26,7 +26,7 @@ from securemsg.client.state import settings
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.invites import trust_inviter
 from securemsg.client.state.profile import Profile, create_profile, load_profile, save_profile
-from securemsg.client.state.records import find_sent
+from securemsg.client.state.records import OUTBOX, ROWS, find_sent
 from securemsg.client.state.settings import Policy, UserSettings
 from securemsg.crypto.keys import SigningKey
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
@@ -52,6 +52,12 @@ SECOND = 1.0
 
 # Sees every message of one direction, and says what arrives in its place.
 Tap = Callable[[Message], list[Message]]
+
+
+def outbox_rows(store: IProfileStore) -> int:
+    """How many rows are in the outbox: messages, and what clients say to each other by themselves."""
+    with store.reading() as records:
+        return records.count(OUTBOX, ROWS)
 
 
 class Killed(BaseException):

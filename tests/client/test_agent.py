@@ -31,7 +31,7 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.states import Phase, Side
 from securemsg.storage.profile import create_profile as create_store
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, User, World, decoded
+from tests.client.rig import MortalProfile, User, World, decoded, outbox_rows
 
 
 class ConversationTests(WorldCase):
@@ -70,10 +70,10 @@ class ConversationTests(WorldCase):
         self.part(self.alice)
         for number in range(50):
             self.alice.send("bob", f"{number}")
-        self.assertEqual(messages.pending(self.alice.store), 50)
+        self.assertEqual(outbox_rows(self.alice.store), 50)
         self.alice.connect()
         self.assertEqual(self.bob.read(), [f"{number}" for number in range(50)])
-        self.assertEqual(messages.pending(self.alice.store), 0)
+        self.assertEqual(outbox_rows(self.alice.store), 0)
 
     def test_both_begin(self) -> None:
         """Two who write their first messages at the same moment read each other."""
@@ -92,7 +92,7 @@ class ConversationTests(WorldCase):
         """A message to an account that does not exist has failed."""
         sent = self.alice.sent(self.alice.send("nobody", "hello"))
         self.assertEqual((sent.status, sent.code), ("failed", "no-such-account"))
-        self.assertEqual(messages.pending(self.alice.store), 0)
+        self.assertEqual(outbox_rows(self.alice.store), 0)
 
     def test_independent(self) -> None:
         """A conversation that is held up holds up no other."""
@@ -239,7 +239,7 @@ class SharedStoreTests(WorldCase):
         wire.held = set()
         self.world.settle()
         self.assertEqual(self.bob.read(), [])
-        self.assertEqual(messages.pending(self.alice.store), 0)
+        self.assertEqual(outbox_rows(self.alice.store), 0)
 
     def test_holder_dies(self) -> None:
         """When the process with the connection dies another one takes over with what is in the store."""

@@ -14,7 +14,7 @@ from securemsg.client.state.records import INBOUND
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_TEXT
-from tests.client.rig import Fate, Killed, World
+from tests.client.rig import Fate, Killed, World, outbox_rows
 from tests.client.sessions.test_resets import HOUR, Loss
 
 
@@ -34,9 +34,9 @@ class AnsweringTests(SynchronousTestCase):
 
     def answer(self) -> int:
         """Let the machine answer what has come."""
-        before = messages.pending(self.bot.store)
+        before = outbox_rows(self.bot.store)
         Autoresponder(self.bot.store, Immediate(self.echo), lambda: self.world.clock).run()
-        count = messages.pending(self.bot.store) - before
+        count = outbox_rows(self.bot.store) - before
         self.bot.pump()
         return count
 
@@ -67,7 +67,7 @@ class AnsweringTests(SynchronousTestCase):
         self.alice.send("bot", "hello")
         self.answer()
         Autoresponder(self.alice.store, Immediate(lambda question: "again"), lambda: self.world.clock).run()
-        self.assertEqual(messages.pending(self.alice.store), 0)
+        self.assertEqual(outbox_rows(self.alice.store), 0)
         self.alice.pump()
         self.assertEqual(self.answer(), 0)
 

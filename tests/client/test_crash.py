@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.crypto.keys import sha256
-from tests.client.rig import Fate, User, World
+from tests.client.rig import Fate, User, World, outbox_rows
 
 SERVER = "server"
 
@@ -95,7 +95,7 @@ class Story:
                 status = self.user(sender).sent(named(sender, to, number)).status
                 test.assertIn(status, ("accepted", "delivered"))
         for user in self.world.users.values():
-            test.assertEqual(messages.pending(user.store), 0)
+            test.assertEqual(outbox_rows(user.store), 0)
             test.assertEqual(messages.quarantined(user.store), (0, 0))
             test.assertEqual(messages.notices(user.store), [])
             fresh = user.read()

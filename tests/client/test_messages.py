@@ -13,7 +13,7 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT
 from securemsg.storage.memory import MemoryProfile
-from tests.client.rig import START, World
+from tests.client.rig import START, World, outbox_rows
 
 LINK = InviteLink("example.net", 8443, bytes(range(32)))
 NAMED = bytes(range(16))
@@ -40,11 +40,11 @@ class WritingTests(SynchronousTestCase):
 
     def refused(self, code: str, text: str = "hello", to: str = "bob", message_id: bytes | None = None) -> None:
         """Check that a message is refused, and that nothing has changed."""
-        before = messages.pending(self.store)
+        before = outbox_rows(self.store)
         with self.assertRaises(Refusal) as caught:
             self.compose(text, to, message_id)
         self.assertEqual(caught.exception.code, code)
-        self.assertEqual(messages.pending(self.store), before)
+        self.assertEqual(outbox_rows(self.store), before)
 
     def test_pending_opens_nothing(self) -> None:
         """How much waits is seen without a look into any of it."""
@@ -52,20 +52,20 @@ class WritingTests(SynchronousTestCase):
         with self.store.writing() as records:
             for order in range(1000, 1003):
                 records.put(OUTBOX, ROWS, b"no record", order)
-        self.assertEqual(messages.pending(self.store), 4)
+        self.assertEqual(outbox_rows(self.store), 4)
 
     def test_queued(self) -> None:
         """A message that was written waits in the outbox, and stands in history."""
         found = self.sent(self.compose())
         self.assertEqual((found.status, found.to, found.text, found.sent_at), ("queued", "bob", "hello", START))
-        self.assertEqual(messages.pending(self.store), 1)
+        self.assertEqual(outbox_rows(self.store), 1)
         self.assertEqual(messages.history(self.store, "bob"), [found])
 
     def test_same_again(self) -> None:
         """The same id, recipient and text again are the same message."""
         self.compose(message_id=NAMED)
         self.assertEqual(self.compose(message_id=NAMED), NAMED)
-        self.assertEqual(messages.pending(self.store), 1)
+        self.assertEqual(outbox_rows(self.store), 1)
 
     def test_other_text(self) -> None:
         """An id that stands for another text is refused."""
@@ -114,7 +114,7 @@ class WritingTests(SynchronousTestCase):
         message_id = self.compose()
         self.assertFalse(messages.withdraw(self.store, message_id))
         self.assertEqual(self.sent(message_id).status, "withdrawn")
-        self.assertEqual(messages.pending(self.store), 0)
+        self.assertEqual(outbox_rows(self.store), 0)
 
     def test_withdrawn_then_wanted(self) -> None:
         """The same message again after it was withdrawn is to be sent after all."""
@@ -122,7 +122,7 @@ class WritingTests(SynchronousTestCase):
         messages.withdraw(self.store, NAMED)
         self.compose(message_id=NAMED)
         self.assertEqual(self.sent(NAMED).status, "queued")
-        self.assertEqual(messages.pending(self.store), 1)
+        self.assertEqual(outbox_rows(self.store), 1)
         self.assertEqual(len(messages.history(self.store, "bob")), 1)
 
     def test_withdraw_unknown(self) -> None:

@@ -39,7 +39,7 @@ from securemsg.protocol.messages import MAX_TEXT, Accepted, Deposit, Welcome
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
 from tests.client.lobby import LobbyCase
-from tests.client.rig import Fate, MortalProfile, User, decoded
+from tests.client.rig import Fate, MortalProfile, User, decoded, outbox_rows
 from tests.client.sessions.test_resets import Loss
 from tests.client.test_malice import replacing
 
@@ -127,7 +127,7 @@ class TalkTests(LobbyCase):
         lobby.leave(self.alice.store, self.world.clock)
         self.alice.pump()
         self.assertFalse(lobby.refresh(self.alice.store, self.world.clock))
-        self.assertEqual((self.state(self.alice).presence, messages.pending(self.alice.store)), (Presence.OUT, 0))
+        self.assertEqual((self.state(self.alice).presence, outbox_rows(self.alice.store)), (Presence.OUT, 0))
 
     def test_text_enters(self) -> None:
         """A text lets its author in."""
@@ -395,7 +395,7 @@ class BoundTests(LobbyCase):
         self.bob.connect()
         sent = self.bob.sent(refused)
         self.assertEqual((sent.status, sent.code, sent.accepted_at), ("failed", "lobby-busy", int(self.world.clock)))
-        self.assertEqual(messages.pending(self.bob.store), 0)
+        self.assertEqual(outbox_rows(self.bob.store), 0)
 
     def test_others_not_held_up(self) -> None:
         """A flood of one takes nothing from the others."""
@@ -494,7 +494,7 @@ class GoneTests(LobbyCase):
             put_contact(records, msgspec.structs.replace(known, identity=bytes(32)))
         self.say(self.alice, "a secret of ours")
         self.assertEqual(self.state(self.alice).members, ("alice",))
-        self.assertEqual(messages.pending(self.contact.user.store), 0)
+        self.assertEqual(outbox_rows(self.contact.user.store), 0)
 
 
     def test_claimed(self) -> None:
@@ -506,7 +506,7 @@ class GoneTests(LobbyCase):
             put_contact(records, msgspec.structs.replace(known, changed_to=bytes(32)))
         self.say(self.alice, "a secret of ours")
         self.assertEqual(self.state(self.alice).members, ("alice",))
-        self.assertEqual(messages.pending(self.contact.user.store), 0)
+        self.assertEqual(outbox_rows(self.contact.user.store), 0)
 
 
 class LieTests(LobbyCase):
@@ -648,7 +648,7 @@ class KilledTests(SynchronousTestCase):
                 heard = [text for name, text in case.heard(reader) if name == author.name and text.isalpha()]
                 self.assertEqual(heard, wanted, (deadline, loses, reader.name))
             self.assertEqual({(line.gap_before, line.note) for line in messages.unread(reader.store)}, {(0, "")})
-        self.assertEqual(messages.pending(contact.store), 0)
+        self.assertEqual(outbox_rows(contact.store), 0)
         for user, text in written:
             self.assertEqual(user.sent(number_of(text)).status, "delivered", (deadline, loses, text))
         return moments

@@ -9,7 +9,7 @@ import msgspec
 from securemsg.client import messages
 from securemsg.client.login import greeting
 from securemsg.client.messages import Received, Sent
-from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login, start_new_life
+from securemsg.client.restored import MAX_OWN_LOGINS, Logins, note_login, start_new_incarnation
 from securemsg.client.sending import losses
 from securemsg.client.sending.outbox import HORIZON
 from securemsg.client.sessions.prekeys import BATCH_PAUSE
@@ -48,7 +48,7 @@ class RestoredTests(WorldCase):
         """The server's n gives it away, and the user is told."""
         self.assertIn("state-restored", [notice.code for notice in messages.notices(self.alice.store)])
 
-    def test_new_life(self) -> None:
+    def test_new_incarnation(self) -> None:
         """
         It goes on under a new incarnation. Prekeys that may have been used are dropped at once, and new ones made when a batch
         may be made again.
@@ -81,7 +81,7 @@ class RestoredTests(WorldCase):
 
 
 class NewLifeTests(WorldCase):
-    """A backup that was restored by a command, which lets it start a new life before it connects."""
+    """A backup that was restored by a command, which lets it start a new incarnation before it connects."""
 
     def restore(self, backup: MemoryProfile) -> None:
         """Alice's profile is put back."""
@@ -90,7 +90,7 @@ class NewLifeTests(WorldCase):
         with backup.writing() as records:
             profile = load_profile(records)
             assert profile is not None
-            start_new_life(records, profile)
+            start_new_incarnation(records, profile)
         self.alice.store = MortalProfile(backup)
 
     def test_conversation(self) -> None:

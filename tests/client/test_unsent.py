@@ -23,7 +23,7 @@ from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_EXPIRY
 from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
-from tests.client.rig import START, decoded
+from tests.client.rig import START, decoded, outbox_rows
 from tests.client.test_histories import BOB, CIA, HistoryCase
 
 
@@ -68,6 +68,7 @@ class UnsentTests(HistoryCase):
         waiting = unsent.waiting(self.store)
         self.assertEqual([(message.to, message.text) for message in waiting.messages], [("bob", "one"), ("cia", "two")])
         self.assertEqual((waiting.count, waiting.receipts, waiting.lists, waiting.others), (2, 2, 1, 3))
+        self.assertEqual((unsent.count(self.store), unsent.count(self.store, 1)), (2, 1))
         self.assertEqual(unsent.waiting_ids(self.store), [message.id for message in waiting.messages])
 
     def test_bounded(self) -> None:
@@ -118,7 +119,7 @@ class UnsentTests(HistoryCase):
             for message_id in (failed, withdrawn, waiting):
                 unsent.retry(self.store, message_id, START + 5)
         self.assertEqual([self.status(each) for each in (failed, withdrawn, waiting)], [("queued", "")] * 3)
-        self.assertEqual(messages.pending(self.store), 3)
+        self.assertEqual(outbox_rows(self.store), 3)
 
     def test_clear_codes(self) -> None:
         """Why something waited is forgotten, but for what the user has to decide."""

@@ -34,6 +34,7 @@ from securemsg.protocol import messages as m
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.invite import InviteLink, parse_invite
 from securemsg.storage.memory import MemoryProfile
+from tests.client.rig import outbox_rows
 
 # Seconds between two looks.
 LOOK = 0.02
@@ -177,7 +178,7 @@ class Crowd:
                     member.write(to, f"{number} from {member.name} to {to}")
         for member in members:
             member.agent.pump()
-        await self._until(lambda: all(not messages.pending(member.store) for member in members))
+        await self._until(lambda: all(not outbox_rows(member.store) for member in members))
         await self._until(
             lambda: all(
                 len(member.lines(name)) >= int(each) for member in members for name in (others[member.name][0], SERVER)

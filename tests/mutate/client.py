@@ -268,14 +268,14 @@ GUARDS: tuple[Guard, ...] = (
             'about=keys.digest(welcome.highest.to_bytes(8, "big"))',
             "RestoredServerTests::test_told_of_each_loss",
         ),
-        ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_life"),
+        ("prekeys.discard_one_time(records)", "pass", "RestoredTests::test_new_incarnation"),
         ("suites.archive_all(records)", "pass", "tests/client/sessions/test_restored_keys.py::KeyTests::test_new_sessions"),
         (
             "save_number(records, COUNTERS, NUMBER, highest)",
             "pass",
             "RestoredTests::test_only_once",
         ),
-        ("    profile = reborn(profile, highest)\n", "", "RestoredTests::test_new_life"),
+        ("    profile = next_incarnation(profile, highest)\n", "", "RestoredTests::test_new_incarnation"),
     ),
     *guards(
         "client/agent.py",

@@ -16,7 +16,7 @@ GUARDS: tuple[Guard, ...] = (
             "if not passphrase:",
             "SourceTests::test_bad_descriptor",
         ),
-        ('_enter("The same again: ") == passphrase', "True", "JoinTests::test_differ"),
+        ('_enter("The same again: ", ended) == passphrase', "True", "JoinTests::test_differ"),
         ("if not sys.stderr.isatty():\n        return False", "return True", "SourceTests::test_nobody_to_ask"),
     ),
     *guards(
@@ -59,7 +59,7 @@ GUARDS: tuple[Guard, ...] = (
         ("            if faults:", "            if False:", "RestoreTests::test_altered"),
         ("    check_end(archive)\n", "", "RestoreTests::test_cut_off"),
         ("(vault.VaultDamaged, vault.PassphraseUnneeded)", "vault.VaultDamaged", "RestoreTests::test_plain_key"),
-        ("return start_new_life(records, profile)", "return profile", "RestoreTests::test_new_life"),
+        ("return start_new_incarnation(records, profile)", "return profile", "RestoreTests::test_new_incarnation"),
         ("database.unlink()", "pass", "RestoreTests::test_killed"),
         ("not os.path.lexists(folder / KEY_FILE) and", "", "RestoreTests::test_killed"),
     ),

@@ -39,8 +39,8 @@ GUARDS: tuple[Guard, ...] = (
             "DisappearingTests::test_refused",
         ),
         ("        disappearing.check_keep(keep)\n", "", "DisappearingTests::test_refused"),
-        ("disappearing.note(records, conversation.bucket, seq, int(now))", "pass", "DisappearingTests::test_both_ends"),
-        ("disappearing.note(records, to.bucket, seq, now)", "pass", "DisappearingTests::test_both_ends"),
+        ("disappearing.schedule(records, conversation.bucket, seq, int(now))", "pass", "DisappearingTests::test_both_ends"),
+        ("disappearing.schedule(records, to.bucket, seq, now)", "pass", "DisappearingTests::test_both_ends"),
         (
             "message is not None and message.status not in statuses:",
             "message is None or message.status not in statuses:",

@@ -85,7 +85,7 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
         async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
             notifier = Notifier(context, reactor, lambda text: report_note("notify", text, context.settings.as_json))
-            options = ChatOptions(asks_receipts=not no_receipts, bell=ringing, look=notifier.look)
+            options = ChatOptions(asks_receipts=not no_receipts, bell=ringing, check=notifier.check)
             if prompt:
                 return await interact(context, connection, name, reactor, evolve(options, screen=above.screen), above)
             if at_terminal and not context.settings.as_json:

@@ -73,7 +73,7 @@ from securemsg.cli.rendering import (
 )
 from securemsg.cli.rooms import described, head_text, member_record, member_text
 from securemsg.cli.suites import caution, pinned_suite
-from securemsg.client import histories, messages
+from securemsg.client import histories, messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
 from securemsg.client.messages import Draft, Line, Received, Sent
@@ -95,6 +95,8 @@ SILENT_TIME = 1
 PAGE = 64
 # Older lines are counted so far.
 MAX_COUNTED = 10_000
+# Messages that wait are counted so far whenever the prompt is drawn.
+MAX_WAITING = 1000
 # The server has answered for a message; what was said in a room is relayed, or not, after that.
 _SETTLED = ("accepted", "delivered", "failed", "withdrawn")
 _RELAYED = ("delivered", "failed", "withdrawn")
@@ -115,7 +117,7 @@ class Write(Protocol):
 
 
 def _nothing() -> None:
-    """Nobody is notified."""
+    """Do nothing."""
 
 
 @frozen
@@ -125,12 +127,12 @@ class ChatOptions:
 
     @ivar asks_receipts: whether what is written asks for receipts, as the profile's settings say; else none does.
     @ivar screen: how lines are shown to somebody at a terminal; C{None}: as everywhere, for programs.
-    @ivar look: looks whether there is something to notify the user of.
+    @ivar check: called whenever something may have come that the user is to be notified of.
     @ivar bell: rings for what is said to us, in a room where somebody says our name; C{None}: nothing does.
     """
 
     asks_receipts: bool = True
-    look: Callable[[], object] = _nothing
+    check: Callable[[], object] = _nothing
     screen: Screen | None = None
     bell: Callable[[], object] | None = None
 
@@ -281,13 +283,13 @@ class Chat:
         for line in found:
             text = self._options.screen and screen_text(self._options.screen, line, own, known)
             rows.append(self._shown(line_record(line, own), text or line_text(line, own, self._columns(), aliases=known)))
-        await self._write_rows(rows, otherwise or f"-- no messages with {self.name} yet")
+        await self._write_rows(rows, otherwise or f"-- no messages {self._place()} yet")
 
     async def _show_more(self) -> None:
         """Show the page before the oldest line that was shown."""
         before = self._oldest
         found = messages.history(self._context.store, self.name, slash.LAST_LINES, before)
-        await self._show_lines(found, f"-- nothing was said with {self.name} before that")
+        await self._show_lines(found, f"-- nothing was said {self._place()} before that")
 
     async def _search(self, words: Sequence[str]) -> None:
         """Show the newest messages in which all words occur."""
@@ -332,7 +334,7 @@ class Chat:
         unread = messages.unread_counts(self._context.store)
         rows = []
         with self._context.store.reading() as records:
-            chosen = preferences.everybody(records)
+            chosen = preferences.all_preferences(records)
             keeps = {contact.name: disappearing.chosen(records, direct(contact.name)) for contact in all_contacts(records)}
         for contact in self.contacts():
             choice, wanted = pinned_suite(self._context, contact.name), chosen.get(contact.name, preferences.NONE)
@@ -523,7 +525,7 @@ class Chat:
     async def show_new(self) -> None:
         """Show new messages, and mark each as read."""
         if self._connection.is_owner:
-            self._options.look()
+            self._options.check()
         while True:
             lost = self.answers.drop_lost()
             if lost:
@@ -534,7 +536,7 @@ class Chat:
                 await self._room.look(self._first_pending)
             if not self.has_news():
                 return
-            await self._sent_lines.look()
+            await self._sent_lines.refresh(self.name)
             await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
             for sent in self._settled():
                 if sent.status in ("accepted", "delivered"):
@@ -588,7 +590,11 @@ class Chat:
         return not is_muted and message.event is None and (not message.room or self._is_mentioned(message))
 
     def _note(self, run: list[Received], number: int) -> bool:
-        """A message is out."""
+        """
+        A message of this run was put out.
+
+        @return: whether to go on with the next.
+        """
         return self._read_locks.shown.add(run[number])
 
     def has_news(self) -> bool:
@@ -682,16 +688,19 @@ class Chat:
         return f"{name} ({marks})" if marks else name
 
     def title_in_line(self) -> str:
-        """With whom, or where."""
-        return f"{'in' if self.name.startswith(ROOM_MARK) else 'with'} {self.title()}"
+        """The title as part of a sentence: C{with bob (unverified)}, C{in #team (3)}."""
+        return self._place(self.title())
+
+    def _place(self, title: str = "") -> str:
+        return f"{'in' if self.name.startswith(ROOM_MARK) else 'with'} {title or self.name}"
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
-        waiting = messages.pending(self._context.store)
+        waiting = unsent.count(self._context.store, MAX_WAITING)
         parts = [
             self.title(),
             self._link_state(),
-            f"{waiting} to be sent" if waiting else "",
+            f"{waiting}{'+' * (waiting == MAX_WAITING)} to be sent" if waiting else "",
             slash.unread_text(self._unread_elsewhere()),
         ]
         return "  |  ".join(part for part in parts if part)
@@ -699,18 +708,18 @@ class Chat:
     def _unread_elsewhere(self) -> dict[str, int]:
         """How much is unread from others, but who is muted."""
         with self._context.store.reading() as records:
-            muted = {name for name, wanted in preferences.everybody(records).items() if wanted.is_muted}
+            muted = {name for name, wanted in preferences.all_preferences(records).items() if wanted.is_muted}
         known, unread = aliases(self._context.store), messages.unread_counts(self._context.store)
         return {known.get(name, name): count for name, count in unread.items() if name not in (self.name, *muted)}
 
     def facts(self) -> dict[str, object]:
-        """The same, in full."""
+        """What C{/status} shows, by name."""
         return {
             "server": self._context.where,
             "connection": self._link_state(),
             "suite": pinned_suite(self._context, self.name).suite,
             **self._connection.link_facts(),
-            "outbox": messages.pending(self._context.store),
+            "outbox": unsent.count(self._context.store),
             "unread": sum(messages.unread_counts(self._context.store).values()),
         }
 

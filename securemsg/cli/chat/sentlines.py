@@ -6,18 +6,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from securemsg.account.errors import error_for
-from securemsg.account.tracking import held_up_by
+from securemsg.account.tracking import BLOCKING, held_up_by
 from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import screen_text, state_of
 from securemsg.client import messages
 from securemsg.client.escape import escape
+from securemsg.client.messages import ROOM_CHANGED
 
 # Messages that are followed: the last. What has come so far comes no further.
 MAX_FOLLOWED = 50
 FINAL = (READ, FAILED)
 # Characters of a message that say which it is.
 SHOWN = 40
+# What to do about a message that is held back, with the commands of the chat.
+HINTS = {
+    BLOCKING: "compare numbers: /verify; if they are the same: /accept",
+    ROOM_CHANGED: "send it to the new members, too: /release; or withdraw it: /release drop",
+}
 
 
 class SentLines:
@@ -64,8 +70,12 @@ class SentLines:
         """Whether one has come further than the screen says, or waits for the user."""
         return bool(self._changed())
 
-    async def look(self) -> None:
-        """Show how far they have come; under what is held back, why."""
+    async def refresh(self, name: str) -> None:
+        """
+        Show how far they have come; under what is held back, why.
+
+        @param name: with whom the chat is now: what commands of the chat are about.
+        """
         for message_id, state in self._changed().items():
             screen, sent = self._screen, messages.sent(self._context.store, message_id)
             assert screen is not None and sent is not None, "it is followed"
@@ -79,7 +89,8 @@ class SentLines:
             if code and message_id not in self._held:
                 self._held.add(message_id)
                 problem = error_for(code, sent.to)
-                hint = f"; {problem.hint}" if problem.hint else ""
+                here = HINTS.get(code) if sent.to == name else None
+                hint = f"; {here or problem.hint}" if here or problem.hint else ""
                 await self._notify(f"-- held back: {problem.text}{hint}")
 
     def _changed(self) -> dict[bytes, str]:

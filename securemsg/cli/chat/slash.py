@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import click
 from attrs import frozen
 
-from securemsg.cli.times import OFF, KeepTime, written
+from securemsg.cli.times import OFF, KeepTime, duration_text
 from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.crypto import keys
@@ -229,7 +229,8 @@ def _keep(words: list[str]) -> Intention:
     except click.UsageError:
         keep = -1
     if len(words) > 1 or keep < 0:
-        return Misunderstood(f"usage: /keep {written(MIN_KEEP)} to {written(MAX_KEEP)}, such as /keep 1d, or /keep {OFF}")
+        span = f"{duration_text(MIN_KEEP)} to {duration_text(MAX_KEEP)}"
+        return Misunderstood(f"usage: /keep {span}, such as /keep 1d, or /keep {OFF}")
     return ChooseKeep(keep)
 
 

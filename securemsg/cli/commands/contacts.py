@@ -125,7 +125,7 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
             raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
-            chosen = preferences.everybody(records)
+            chosen = preferences.all_preferences(records)
             conversation = context.profile.conversation
             known = [
                 (contact, pins.pinned_suite(records, of), disappearing.chosen(records, of))

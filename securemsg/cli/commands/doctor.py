@@ -73,7 +73,7 @@ class Report:
     status: Exit = field(default=Exit.DONE, init=False)
 
     def add(self, finding: Finding) -> None:
-        """One more."""
+        """Print the result of a check."""
         self.status = self.status or finding.status
         problem = finding.problem
         hint = "" if problem is None else problem.hint

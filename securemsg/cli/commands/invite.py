@@ -10,7 +10,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
-from securemsg.cli.invites import picture
+from securemsg.cli.invites import qr_code
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
@@ -66,8 +66,8 @@ def invite(ctx: click.Context, expires: int) -> int:
 
 
 def explain(link: str, expires_at: str) -> None:
-    """Say what to do with an invite, and show it as a picture where the terminal has room for that."""
-    shown = picture(link)
+    """Say what to do with an invite, and show it as a qr_code where the terminal has room for that."""
+    shown = qr_code(link)
     width = max(map(len, _CODES.sub("", shown).split("\n")))
     if width <= columns():
         say(shown)

@@ -10,7 +10,7 @@ from securemsg.account.errors import Exit, error_for
 from securemsg.account.folder import check_whole
 from securemsg.cli.output import say, write_record
 from securemsg.cli.passphrases import ask_new_passphrase, can_ask, chosen_passphrase
-from securemsg.cli.profiles import open_vault, protection_text
+from securemsg.cli.profiles import PROTECTIONS, open_vault
 from securemsg.cli.settings import DESCRIPTOR, NamedPath, Settings, json_option, settings_of, shared
 from securemsg.client.escape import escape
 from securemsg.client.state import vault
@@ -43,7 +43,7 @@ def passphrase(ctx: click.Context, remove: bool, new_file: Path | None, new_fd: 
     before = key.kind
     new = None if remove else chosen_passphrase(new_file, new_fd, "--new-passphrase") or _ask(settings)
     vault.change_passphrase(folder, key, new)
-    protection = protection_text(folder, key.kind)
+    protection = PROTECTIONS[key.kind]
     write_record(
         {"profile": str(folder.absolute()), "keys_protected": protection},
         settings.as_json,

@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from securemsg.account.backup import check_vacant, restore_backup, write_backup
-from securemsg.account.check import MAX_FAULTS, check_records, check_rights, fault_of
+from securemsg.account.check import MAX_FAULTS, check_permissions, check_records, fault_of
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.folder import check_whole
 from securemsg.cli.output import STDOUT, json_line, say, write_line, write_record
@@ -71,7 +71,7 @@ def check(ctx: click.Context) -> int:
     """
     settings = settings_of(ctx)
     folder = settings.folder.absolute()
-    faults, number = check_rights(folder), 0
+    faults, number = check_permissions(folder), 0
     try:
         key = open_vault(settings)
     except VaultExposed:

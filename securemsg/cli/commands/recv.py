@@ -126,7 +126,7 @@ class _Receiving:
             with progress("messages", is_active=waits_for_drain and not os.isatty(STDOUT)) as step:
                 while True:
                     if self._follow and connection.is_owner:
-                        notifier.look()
+                        notifier.check()
                     await self._print_waiting(reactor, step)
                     if self._is_enough():
                         return Exit.DONE

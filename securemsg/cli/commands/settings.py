@@ -13,7 +13,7 @@ from securemsg.account.errors import Exit
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import parse_duration, written
+from securemsg.cli.times import duration_text, parse_duration
 from securemsg.client.state import receipts
 from securemsg.client.state import settings as chosen
 from securemsg.client.state.profile import DAY, Profile
@@ -89,7 +89,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "keep": Setting(
         "30d to 100y, or off",
-        lambda records, profile: written(chosen.get(records).keep) if chosen.get(records).keep else OFF,
+        lambda records, profile: duration_text(chosen.get(records).keep) if chosen.get(records).keep else OFF,
         lambda now, text: replace(now, keep=_time(text)),
     ),
     "notify": Setting(
@@ -113,7 +113,7 @@ SETTINGS: dict[str, Setting] = {
 @click.pass_context
 def settings(ctx: click.Context, name: str | None, value: str | None) -> int:
     """
-    List what is chosen for this profile, or choose VALUE for NAME.
+    List the settings of this profile, or set NAME to VALUE.
 
     receipts: who learns that their messages have arrived, and so that you are online: everybody, known (whom you wrote to,
     accepted, verified, invited or were invited by; the default), nobody (and you ask for none, either), or read: those you know

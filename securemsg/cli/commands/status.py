@@ -13,7 +13,7 @@ from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines, lack_words, suite_facts
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.client import messages
+from securemsg.client import messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.pins import Chosen
@@ -132,7 +132,7 @@ def key_files(context: CommandContext) -> dict[str, str]:
 def queue_facts(context: CommandContext) -> dict[str, object]:
     """What waits."""
     return {
-        "outbox": messages.pending(context.store),
+        "outbox": unsent.count(context.store),
         "unread": sum(messages.unread_counts(context.store).values()),
         "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
         "held_back_dropped": messages.quarantined(context.store)[1],

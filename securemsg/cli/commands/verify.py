@@ -11,7 +11,7 @@ from securemsg.account.names import full_name
 from securemsg.cli.commands.contacts import ask_about, find_contact
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
-from securemsg.cli.invites import picture
+from securemsg.cli.invites import qr_code
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
@@ -106,7 +106,7 @@ def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
         say(f"{name} is verified.")
         return
     if sys.stderr.isatty():
-        say(picture(number.replace(" ", "")))
+        say(qr_code(number.replace(" ", "")))
     if contact.has_changed:
         say(
             f"The keys of {name} have CHANGED. Only if both sides see the same number: securemsg contacts accept {name}, then:"

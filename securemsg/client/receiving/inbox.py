@@ -25,7 +25,7 @@ from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.quarantine import QuarantinedRow
-from securemsg.client.state.receipts import mark_delivered, mark_shown, note_receipt
+from securemsg.client.state.receipts import mark_delivered, mark_read, note_receipt
 from securemsg.client.state.records import (
     HISTORY,
     INBOUND,
@@ -335,7 +335,7 @@ def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int
 
     @return: whether a status has changed.
     """
-    news, mark = False, mark_shown if content.kind == Kind.READ else mark_delivered
+    news, mark = False, mark_read if content.kind == Kind.READ else mark_delivered
     for message_id in decode_record(Receipt, content.body).message_ids:
         news |= mark(records, opened.conversation, message_id, opened.device_id, now)
     return news

@@ -34,7 +34,7 @@ _SEQ_BITS = 20
 # Rows that one transaction looks at.
 PAGE = 256
 # Seconds after which a message is looked at again whose encrypted form is still to be sent.
-AGAIN = 60
+RETRY_DELAY = 60
 
 
 class _Due(Record, frozen=True):
@@ -77,11 +77,11 @@ def check_keep(keep: int) -> None:
         raise Refusal("bad-request")
 
 
-def note(records: IRecords, bucket: bytes, seq: int, now: int) -> None:
+def schedule(records: IRecords, bucket: bytes, seq: int, now: int) -> None:
     """A message was written or read: if it disappears, its time runs from now on."""
     row = load(records, HistoryRow, HISTORY, bucket, seq)
     if row is not None and row.content.keep:
-        _look_at(records, _Due(bucket, seq), now + row.content.keep)
+        _put_due(records, _Due(bucket, seq), now + row.content.keep)
 
 
 def sweep(store: IProfileStore, now: int) -> int:
@@ -125,12 +125,12 @@ def _end(records: IRecords, due: _Due, now: int) -> bool:
     if later <= now:
         if drop(records, due.bucket, due.seq, row):
             return True
-        later = now + AGAIN
-    _look_at(records, msgspec.structs.replace(due, since=since), later)
+        later = now + RETRY_DELAY
+    _put_due(records, msgspec.structs.replace(due, since=since), later)
     return False
 
 
-def _look_at(records: IRecords, due: _Due, at: int) -> None:
+def _put_due(records: IRecords, due: _Due, at: int) -> None:
     order = at << _SEQ_BITS | due.seq & (1 << _SEQ_BITS) - 1
     while records.get(TABLE, ROWS, order) is not None:
         order += 1

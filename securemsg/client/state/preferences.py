@@ -53,7 +53,7 @@ def get(records: IRecords, name: str) -> Preferences:
     return load(records, Preferences, TABLE, name.encode()) or NONE
 
 
-def everybody(records: IRecords) -> dict[str, Preferences]:
+def all_preferences(records: IRecords) -> dict[str, Preferences]:
     """What is wanted of each account of which anything is."""
     return {bucket.decode(): msgspec.msgpack.decode(value, type=Preferences) for bucket, _, value in records.scan(TABLE)}
 

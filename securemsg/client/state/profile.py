@@ -196,7 +196,7 @@ def is_due(profile: Profile, now: int) -> bool:
     return now - profile.listing.issued_at >= LIST_AGE
 
 
-def reborn(profile: Profile, highest: int) -> Profile:
+def next_incarnation(profile: Profile, highest: int) -> Profile:
     """
     The same account in a new incarnation, whose counters begin again: for a restored or copied state.
 

@@ -100,7 +100,7 @@ def mark_delivered(records: IRecords, conversation: Conversation, message_id: by
     return True
 
 
-def mark_shown(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
+def mark_read(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
     """
     Mark a message of ours as shown to its recipient, and so as delivered as well, if it was sent in this conversation.
 

@@ -21,6 +21,7 @@ from securemsg.client.state import disappearing
 from securemsg.client.state.contacts import devices, get_contact, put_contact
 from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
+from tests.client.rig import outbox_rows
 
 
 class ChatCase(PlaceCase):
@@ -144,7 +145,7 @@ class ConversationTests(ChatCase):
         """There it cannot be chosen."""
         self.chat.name = "#lobby"
         self.take("/keep 1h")
-        self.assertEqual(self.notes, ["-- what is said in the lobby does not disappear"])
+        self.assertEqual(self.notes, ["-- messages in the lobby cannot disappear"])
 
     def test_disappeared(self) -> None:
         """A line that has disappeared before the chat saw that it was accepted is waited for no longer."""
@@ -188,7 +189,7 @@ class ConversationTests(ChatCase):
         """C{exit} and C{/quit} end the chat, and nothing is sent."""
         for line in ("exit", "/quit"):
             self.assertFalse(self.take(line))
-        self.assertEqual(messages.pending(self.ada.context.store), 0)
+        self.assertEqual(outbox_rows(self.ada.context.store), 0)
 
     def test_refused(self) -> None:
         """A message that is refused for good says so, once."""
@@ -326,7 +327,7 @@ class FinishTests(ChatCase):
         self.place.settle(3.5)
         problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
-        self.assertEqual(messages.pending(self.ada.context.store), 1)
+        self.assertEqual(outbox_rows(self.ada.context.store), 1)
 
     def test_identity_changed(self) -> None:
         """A contact with changed keys ends it with 4, without waiting."""
@@ -371,7 +372,7 @@ class FinishTests(ChatCase):
         ended = self.finish(60)
         self.place.settle(1.5)
         self.assertIn("verify ben", self.failureResultOf(ended, SecuremsgError).value.hint)
-        self.assertEqual(messages.pending(self.ada.context.store), 1)
+        self.assertEqual(outbox_rows(self.ada.context.store), 1)
 
     def test_refused_at_the_end(self) -> None:
         """A refused message decides the exit status."""

@@ -34,6 +34,7 @@ from securemsg.client.state.records import HISTORY, HistoryRow, load_all
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.envelope import Kind
 from tests.cli.chat.test_conversation import ChatCase
+from tests.client.rig import outbox_rows
 
 
 class LobbyChatCase(ChatCase):
@@ -427,7 +428,7 @@ class WordTests(LobbyChatCase):
         )
         self.assertEqual((problem.code, problem.status), ("no-receipts", Exit.USAGE))
         self.assertIn("no receipts", problem.text)
-        self.assertEqual(messages.pending(store), 0)
+        self.assertEqual(outbox_rows(store), 0)
 
     def test_no_suite(self) -> None:
         """No key file is pinned for it, and no other suite."""

@@ -30,6 +30,7 @@ from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, remove_row
 from securemsg.protocol.envelope import PQXDH
 from securemsg.protocol.invite import InviteLink
+from tests.client.rig import outbox_rows
 
 # What is chosen where nothing was.
 DEFAULTS = (("receipts", "known"), ("bell", "off"), ("keep", "off"), ("notify", "off"), ("notify-text", "off"))
@@ -139,7 +140,7 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertIn("[lobby-keep]", self.said.getvalue())
         with opened(Settings(profile=self.folder)) as context:
             # It was not entered, either.
-            self.assertEqual(messages.pending(context.store), 3)
+            self.assertEqual(outbox_rows(context.store), 3)
 
     def test_swept(self) -> None:
         """What is over is gone before anything is shown."""

@@ -23,7 +23,7 @@ from securemsg.client.rooms.store import RoomState
 from securemsg.crypto.keys import SigningKey
 from securemsg.protocol.messages import Deliver, Message
 from securemsg.storage.memory import MemoryProfile
-from tests.client.rig import Fate, MortalProfile, MortalServerStore, User
+from tests.client.rig import Fate, MortalProfile, MortalServerStore, User, outbox_rows
 from tests.client.rooms.ledger import Accepted, RoomWorld, said_to
 from tests.client.rooms.story import Story
 
@@ -128,7 +128,7 @@ class KillCase(SynchronousTestCase):
         scene.settle()
         scene.check()
         for user in scene.world.users.values():
-            self.assertEqual(messages.pending(user.store), 0, f"{user.name} has something left to send")
+            self.assertEqual(outbox_rows(user.store), 0, f"{user.name} has something left to send")
             self.assertEqual(messages.quarantined(user.store), (0, 0), f"{user.name} has something it cannot open")
         return scene
 

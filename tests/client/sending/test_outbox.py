@@ -41,7 +41,7 @@ from securemsg.protocol.messages import SignedDeviceList
 from securemsg.protocol.states import Side
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
-from tests.client.rig import MortalProfile, User, decoded
+from tests.client.rig import MortalProfile, User, decoded, outbox_rows
 
 TABLES = ("profile", "contacts", "lists", "sessions", "outbox", "history", "index", "counters", "sent", "meta")
 
@@ -377,7 +377,7 @@ class RefusalTests(WorldCase):
         self.alice.connect()
         sent = self.alice.sent(self.alice.send("bob", "one"))
         self.assertEqual((sent.status, sent.code), ("failed", "no-such-account"))
-        self.assertEqual(messages.pending(self.alice.store), 0)
+        self.assertEqual(outbox_rows(self.alice.store), 0)
 
     def test_refusals_are_refusals(self) -> None:
         """What a row needs is said as a refusal, so that nothing but a code leaves this layer."""

@@ -20,7 +20,7 @@ from securemsg.protocol.envelope import MAX_RECEIPT_IDS, Content, Kind, Receipt,
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
 from tests.client.case import WorldCase
-from tests.client.rig import START, User, decoded
+from tests.client.rig import START, User, decoded, outbox_rows
 
 
 class ReceiptTests(WorldCase):
@@ -167,7 +167,7 @@ class ReceiptTests(WorldCase):
         with carol.store.writing() as records:
             save(records, OUTBOX, ROWS, draft, next_seq(records))
         carol.pump()
-        self.assertEqual(messages.pending(carol.store), 0)
+        self.assertEqual(outbox_rows(carol.store), 0)
         self.assertEqual(self.alice.sent(message_id).status, "accepted")
 
 

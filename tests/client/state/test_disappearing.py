@@ -139,8 +139,8 @@ class DisappearingTests(WorldCase):
         self.assertEqual(disappearing.sweep(self.alice.store, now), 0)
         with self.alice.store.inner.writing() as records:
             remove_row(records, known.outbox)
-        self.assertEqual(disappearing.sweep(self.alice.store, now + disappearing.AGAIN - 1), 0)
-        self.assertEqual(disappearing.sweep(self.alice.store, now + disappearing.AGAIN), 1)
+        self.assertEqual(disappearing.sweep(self.alice.store, now + disappearing.RETRY_DELAY - 1), 0)
+        self.assertEqual(disappearing.sweep(self.alice.store, now + disappearing.RETRY_DELAY), 1)
 
     def test_chosen(self) -> None:
         """What is chosen for a conversation holds from then on for texts and answers, unless a message says otherwise."""
@@ -168,7 +168,7 @@ class DisappearingTests(WorldCase):
         with self.bob.store.inner.writing() as records:
             for seq in range(total):
                 # Their seqs end alike.
-                disappearing._look_at(records, disappearing._Due(b"direct/alice", seq << disappearing._SEQ_BITS), 1)
+                disappearing._put_due(records, disappearing._Due(b"direct/alice", seq << disappearing._SEQ_BITS), 1)
         self.assertEqual(self.rows(self.bob), total)
         self.assertEqual(disappearing.sweep(self.bob.store, 0), 0)
         self.assertEqual(self.rows(self.bob), total)

@@ -41,7 +41,7 @@ class AliasTests(WorldCase):
         self.call("bob", "")
         self.assertEqual(self.meant("chief"), "chief")
         with self.alice.store.inner.reading() as records:
-            self.assertEqual(preferences.everybody(records), {})
+            self.assertEqual(preferences.all_preferences(records), {})
 
     def test_clear(self) -> None:
         """Nobody is called by a name that is, or might be, somebody else's."""

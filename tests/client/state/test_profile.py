@@ -9,7 +9,7 @@ from securemsg.client.state.profile import (
     create_profile,
     is_due,
     load_profile,
-    reborn,
+    next_incarnation,
     resigned,
     save_profile,
 )
@@ -80,18 +80,18 @@ class ProfileTests(SynchronousTestCase):
         self.assertFalse(is_due(profile, NOW + LIST_AGE - 1))
         self.assertTrue(is_due(profile, NOW + LIST_AGE))
 
-    def test_reborn(self) -> None:
-        """A new life has another incarnation and the same keys."""
+    def test_next_incarnation(self) -> None:
+        """A new incarnation has another incarnation and the same keys."""
         profile = create_profile(LINK, "alice", NOW)
-        other = reborn(profile, 7)
+        other = next_incarnation(profile, 7)
         self.assertEqual(other.identity, profile.identity)
-        self.assertTrue(0 < profile.incarnation < other.incarnation < reborn(other, MAX_N).incarnation < 2**63)
+        self.assertTrue(0 < profile.incarnation < other.incarnation < next_incarnation(other, MAX_N).incarnation < 2**63)
 
     def test_later_incarnation(self) -> None:
         """A later incarnation has a greater number, also where it begins at the same n as the one before."""
         profile = create_profile(LINK, "alice", NOW)
         for highest in (0, 0, 0, 5, 5, 5, 6):
-            later = reborn(profile, highest)
+            later = next_incarnation(profile, highest)
             self.assertGreater(later.incarnation, profile.incarnation)
             profile = later
 
