@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from securemsg.account.errors import explain
+from securemsg.account.errors import error_for, explain
 from securemsg.account.rooms import find, is_room, not_in_room
+from securemsg.client import histories
 from securemsg.client.state import preferences
+from securemsg.client.state.contacts import Contact, get_contact
+from securemsg.client.state.conversations import Conversation
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 
@@ -28,6 +31,27 @@ def full_name(store: IProfileStore, name: str) -> str:
             return preferences.account_of(records, name)
     except Refusal as refusal:
         raise explain(refusal, name) from None
+
+
+def found_conversation(store: IProfileStore, name: str) -> Conversation:
+    """
+    The conversation with somebody, or in a room.
+
+    @raise SecuremsgError: C{no-such-account}: nobody of this name is known; or see L{full_name}.
+    """
+    name = full_name(store, name)
+    conversation = histories.conversation_of(store, name)
+    if is_room(name) or histories.count(store, [conversation]):
+        return conversation
+    if find_contact(store, conversation.account) is None:
+        raise error_for("no-such-account", name)
+    return conversation
+
+
+def find_contact(store: IProfileStore, name: str) -> Contact | None:
+    """The contact of this name."""
+    with store.reading() as records:
+        return get_contact(records, name)
 
 
 def aliases(store: IProfileStore) -> dict[str, str]:

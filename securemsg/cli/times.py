@@ -107,3 +107,12 @@ def short_time(seconds: float, now: float) -> str:
     """A time for people, in local time: the time of day, or the date if that is not today."""
     moment, today = (datetime.fromtimestamp(each, UTC).astimezone() for each in (seconds, now))
     return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d}"
+
+
+since_option = click.option(
+    "--since",
+    type=Since(),
+    default=0,
+    metavar="DATE",
+    help="Only messages since then: 2026-11-30, 2026-11-30T14:05, or 7d for the last seven days.",
+)

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from securemsg.client.messages import LAST_SEQ, PAGE, Line, as_received, as_sent
+from securemsg.client.messages import LAST_SEQ, PAGE, Line, as_line, own_profile
 from securemsg.client.rooms import store as rooms
 from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.state.conversations import Conversation, ConversationKind
-from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import HISTORY, HistoryRow, load_all, load_back
-from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords, Step, no_step
 from securemsg.protocol.envelope import Kind, RelayedLine, decode_record
 from securemsg.protocol.rooms import RoomInvite
@@ -39,7 +37,7 @@ def conversation_of(store: IProfileStore, name: str) -> Conversation:
     @raise Refusal: C{no-such-room}; C{room-unclear}.
     """
     with store.reading() as records:
-        return rooms.conversation(records, _own(records), name)
+        return rooms.conversation(records, own_profile(records), name)
 
 
 def conversations(store: IProfileStore) -> list[Conversation]:
@@ -98,7 +96,7 @@ def forward(store: IProfileStore, conversation: Conversation, after: int = -1, s
     """
     while True:
         with store.reading() as records:
-            profile = _own(records)
+            profile = own_profile(records)
             page = load_all(records, HistoryRow, HISTORY, conversation.bucket, after, PAGE)
             lines = [as_line(records, profile, conversation, seq, row) for seq, row in page if row.at >= since]
         if lines:
@@ -149,7 +147,7 @@ def search(
                 break
     newest.sort(key=lambda found: found[0])
     with store.reading() as records:
-        profile = _own(records)
+        profile = own_profile(records)
         lines = [as_line(records, profile, conversation, seq, row) for seq, conversation, row in newest[-limit:]]
     return Found(lines, len(newest) > limit)
 
@@ -159,13 +157,6 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-
-
-def as_line(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Line:
-    """A row of history as a message."""
-    if row.sent:
-        return as_sent(conversation, seq, row)
-    return as_received(records, profile, conversation, seq, row)
 
 
 def _has_all(row: HistoryRow, wanted: list[str]) -> bool:
@@ -199,10 +190,3 @@ def _of_bucket(records: IRecords, bucket: bytes) -> Conversation:
         room = rooms.get_room(records, bytes.fromhex(account))
         return Conversation(ConversationKind.ROOM, f"{account}/{account[:_SHOWN_ID]}") if room is None else room.conversation
     return Conversation(ConversationKind(kind), account)
-
-
-def _own(records: IRecords) -> Profile:
-    profile = load_profile(records)
-    if profile is None:
-        raise Refusal("no-profile")
-    return profile

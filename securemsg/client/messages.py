@@ -77,40 +77,6 @@ LAST_SEQ = 2**63 - 1
 # The end of the year 9999, the last that can be shown: a sender's clock may say anything.
 LAST_SECOND = 253_402_300_799
 
-__all__ = [
-    "EVENTS",
-    "PAGE",
-    "Draft",
-    "Line",
-    "Received",
-    "Sent",
-    "compose",
-    "compose_all",
-    "compose_in",
-    "first_with_status",
-    "held",
-    "held_back",
-    "last_unread",
-    "history",
-    "let_go",
-    "mark_read",
-    "notices",
-    "pop_unreported",
-    "quarantined",
-    "repeat",
-    "sent",
-    "sent_in",
-    "still_unread",
-    "take_from_unread",
-    "text_limit",
-    "unread",
-    "unread_after",
-    "unread_counts",
-    "unread_of",
-    "withdraw",
-    "write_in",
-]
-
 
 @frozen
 class Sent:
@@ -265,6 +231,13 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
     return _from_lobby(said, content) if content.kind in FROM_LOBBY else said
 
 
+def as_line(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Line:
+    """A row of history as a message."""
+    if row.sent:
+        return as_sent(conversation, seq, row)
+    return as_received(records, profile, conversation, seq, row)
+
+
 def _from_lobby(said: Received, content: Content) -> Received:
     """What C{server} says of the lobby, as from the person that it is about; nobody's number was compared for that."""
     said = evolve(said, verified=False, device=b"", text="")
@@ -324,7 +297,7 @@ def compose(
     @raise Refusal: see L{compose_in}.
     """
     with store.writing() as records:
-        conversation = rooms.conversation(records, _own(records), to)
+        conversation = rooms.conversation(records, own_profile(records), to)
         return compose_in(
             records,
             conversation,
@@ -349,7 +322,7 @@ def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) ->
     with store.writing() as records:
         for each in drafts:
             try:
-                profile = _own(records)
+                profile = own_profile(records)
                 to = rooms.conversation(records, profile, each.to)
                 written.append(
                     compose_in(
@@ -432,7 +405,7 @@ def write_in(
 
     @raise Refusal: likewise.
     """
-    profile = _own(records)
+    profile = own_profile(records)
     peer_list = NO_LIST
     if to.is_room:
         peer_list = _writable_room(records, to).mark
@@ -594,7 +567,7 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
     @return: the messages, and the seq up to which this looked: continue after it.
     """
     with store.reading() as records:
-        profile = _own(records)
+        profile = own_profile(records)
         found: list[Received] = []
         while len(found) < limit:
             page = load_all(records, UnreadRow, INBOUND, ROWS, after, PAGE)
@@ -616,7 +589,7 @@ def still_unread(store: IProfileStore, seqs: Iterable[int]) -> list[Received]:
     """Those of these messages that are unread, as they are now."""
     found = []
     with store.reading() as records:
-        profile = _own(records)
+        profile = own_profile(records)
         for seq in seqs:
             waiting = load(records, UnreadRow, INBOUND, ROWS, seq)
             row = None if waiting is None else load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
@@ -654,7 +627,7 @@ def _note_read(records: IRecords, seq: int, unread: UnreadRow) -> None:
     if not unread.conversation.is_room and settings.get(records).receipts is Policy.READ:
         row = load(records, HistoryRow, HISTORY, unread.conversation.bucket, seq)
         if row is not None:
-            note_read(records, _own(records), unread.conversation, row.content)
+            note_read(records, own_profile(records), unread.conversation, row.content)
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE, before: int = LAST_SEQ) -> list[Line]:
@@ -664,13 +637,10 @@ def history(store: IProfileStore, name: str, limit: int = PAGE, before: int = LA
     @param before: only those with a lower seq.
     """
     with store.reading() as records:
-        profile = _own(records)
+        profile = own_profile(records)
         conversation = rooms.conversation(records, profile, name)
         rows = load_back(records, HistoryRow, HISTORY, conversation.bucket, before, limit)
-        return [
-            as_sent(conversation, seq, row) if row.sent else as_received(records, profile, conversation, seq, row)
-            for seq, row in reversed(rows)
-        ]
+        return [as_line(records, profile, conversation, seq, row) for seq, row in reversed(rows)]
 
 
 def unread_counts(store: IProfileStore) -> dict[str, int]:
@@ -711,7 +681,12 @@ def notices(store: IProfileStore) -> list[Notice]:
         return [notice for _, notice in load_all(records, Notice, META, NOTICE)]
 
 
-def _own(records: IRecords) -> Profile:
+def own_profile(records: IRecords) -> Profile:
+    """
+    The profile of this store.
+
+    @raise Refusal: C{no-profile}: there is none.
+    """
     profile = load_profile(records)
     if profile is None:
         raise Refusal("no-profile")

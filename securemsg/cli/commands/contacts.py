@@ -8,7 +8,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for, explain
-from securemsg.account.names import full_name
+from securemsg.account.names import find_contact, full_name
 from securemsg.account.rooms import join_command
 from securemsg.cli.commands.keygen import check_loose
 from securemsg.cli.contactactions import ACTIONS, WITH_WORD, carry_out
@@ -25,10 +25,9 @@ from securemsg.client.rooms import store
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
 from securemsg.client.state import disappearing, preferences
-from securemsg.client.state.contacts import Contact, all_contacts, get_contact
+from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
-from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import RSA
 
 
@@ -198,12 +197,6 @@ def ask_about(context: CommandContext, name: str, *more: str) -> int:
         if find_contact(context.store, name) is None:
             raise error_for("no-such-account", name)
     return Exit.DONE
-
-
-def find_contact(store: IProfileStore, name: str) -> Contact | None:
-    """The contact of this name."""
-    with store.reading() as records:
-        return get_contact(records, name)
 
 
 def _asking(questions: list[tuple[str, str]], context: CommandContext) -> Any:

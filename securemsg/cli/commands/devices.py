@@ -8,8 +8,7 @@ import click
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
-from securemsg.account.names import full_name
-from securemsg.cli.commands.contacts import find_contact
+from securemsg.account.names import find_contact, full_name
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened

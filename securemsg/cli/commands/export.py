@@ -7,7 +7,7 @@ import os
 import click
 
 from securemsg.account.errors import Exit
-from securemsg.cli.commands.history import found_conversation
+from securemsg.account.names import found_conversation
 from securemsg.cli.output import STDOUT, json_line, write_line
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import progress
@@ -41,7 +41,7 @@ def export(ctx: click.Context, name: str | None, layout: str) -> int:
     """
     with opened(settings_of(ctx)) as context:
         store, own = context.store, context.profile.name
-        among = histories.conversations(store) if name is None else [found_conversation(context, name)]
+        among = histories.conversations(store) if name is None else [found_conversation(context.store, name)]
         # Where the output itself goes to the terminal, it shows the progress.
         with progress("exporting", histories.count(store, among), is_active=not os.isatty(STDOUT)) as step:
             for conversation in among:

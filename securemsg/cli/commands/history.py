@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import click
 
-from securemsg.account.errors import Exit, error_for
-from securemsg.account.names import aliases, full_name
-from securemsg.account.rooms import is_room
-from securemsg.cli.commands.contacts import find_contact
-from securemsg.cli.context import CommandContext
+from securemsg.account.errors import Exit
+from securemsg.account.names import aliases, found_conversation
 from securemsg.cli.lobby import announce_lobby
 from securemsg.cli.output import columns, json_line
 from securemsg.cli.pager import is_terminal, write_lines
@@ -16,19 +13,10 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.progress import progress
 from securemsg.cli.rendering import line_record, line_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
-from securemsg.cli.times import Since
+from securemsg.cli.times import since_option
 from securemsg.client import histories
-from securemsg.client.state.conversations import Conversation
 
 MAX_LINES = 1_000_000
-
-since_option = click.option(
-    "--since",
-    type=Since(),
-    default=0,
-    metavar="DATE",
-    help="Only messages since then: 2026-11-30, 2026-11-30T14:05, or 7d for the last seven days.",
-)
 
 
 @click.command()
@@ -42,7 +30,7 @@ since_option = click.option(
 def history(ctx: click.Context, name: str, limit: int, since: int, no_pager: bool) -> int:
     """Print the messages to and from NAME, or in a room such as '#team' or '#lobby'; marks nothing as read."""
     with opened(settings_of(ctx)) as context:
-        conversation = found_conversation(context, name)
+        conversation = found_conversation(context.store, name)
         announce_lobby(context, conversation.name)
         as_json, own = context.settings.as_json, context.profile.name
         width, known = columns(), aliases(context.store)
@@ -55,18 +43,3 @@ def history(ctx: click.Context, name: str, limit: int, since: int, no_pager: boo
         )
         write_lines(lines, paged=not as_json and not no_pager and is_terminal())
     return Exit.DONE
-
-
-def found_conversation(context: CommandContext, name: str) -> Conversation:
-    """
-    The conversation with NAME, or in the room of this name.
-
-    @raise SecuremsgError: C{no-such-account}: nobody of this name is known; or there is no such room.
-    """
-    name = full_name(context.store, name)
-    conversation = histories.conversation_of(context.store, name)
-    if is_room(name) or histories.count(context.store, [conversation]):
-        return conversation
-    if find_contact(context.store, conversation.account) is None:
-        raise error_for("no-such-account", name)
-    return conversation

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from securemsg.account.errors import Exit
-from securemsg.account.names import aliases
-from securemsg.cli.commands.history import found_conversation, since_option
+from securemsg.account.names import aliases, found_conversation
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import progress
 from securemsg.cli.rendering import conversation_record, conversation_text
 from securemsg.cli.settings import PEER, json_option, settings_of, shared
+from securemsg.cli.times import since_option
 from securemsg.client import histories
 
 # Messages that are shown, if the user does not say how many, and the most that may be asked for: they are kept in memory.
@@ -47,7 +47,7 @@ def search(ctx: click.Context, words: tuple[str, ...], name: str | None, since: 
     with opened(settings_of(ctx)) as context:
         store, as_json, own = context.store, context.settings.as_json, context.profile.name
         width, known = columns(), aliases(store)
-        among = histories.conversations(store) if name is None else [found_conversation(context, name)]
+        among = histories.conversations(store) if name is None else [found_conversation(context.store, name)]
         with progress("searching", histories.count(store, among)) as step:
             found = histories.search(store, among, words, limit, since, step)
         for line in found.lines:

@@ -7,8 +7,8 @@ import sys
 import click
 
 from securemsg.account.errors import Exit, explain
-from securemsg.account.names import full_name
-from securemsg.cli.commands.contacts import ask_about, find_contact
+from securemsg.account.names import find_contact, full_name
+from securemsg.cli.commands.contacts import ask_about
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
 from securemsg.cli.invites import qr_code

@@ -15,8 +15,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import Exit
+from securemsg.account.names import find_contact
 from securemsg.cli import output
-from securemsg.cli.commands.contacts import find_contact
 from securemsg.cli.commands.join import prepare
 from securemsg.cli.commands.status import local_facts
 from securemsg.cli.main import run
