@@ -193,6 +193,11 @@ WORDS: dict[str, _Words] = {
         "the inviter did not answer, and the number is used up now",
         "ask for a new short invite, or for the long one",
     ),
+    "server-without-codes": _Words(
+        Exit.REFUSED,
+        "this server does not support short invites",
+        "use the long invite, which begins with securemsg://",
+    ),
     # deposits
     "rate-limited": _Words(Exit.NOT_CONNECTED, "too many requests for the server's rate limit", _LATER),
     "retry-later": _Words(Exit.NOT_CONNECTED, "the server has no room at the moment", _LATER),

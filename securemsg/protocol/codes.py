@@ -98,7 +98,8 @@ TABLE = (
     Code("too-many-codes", SentIn.REFUSED, Consequence.RETRY),
     Code("no-such-code", SentIn.FAILED | SentIn.REFUSED, Consequence.REFUSED),
     Code("wrong-words", SentIn.FAILED, Consequence.REFUSED),
-    Code("no-answer", SentIn.FAILED, Consequence.REFUSED),
+    Code("no-answer", SentIn.FAILED | SentIn.LOCAL, Consequence.REFUSED),
+    Code("server-without-codes", SentIn.LOCAL, Consequence.REFUSED),
     # deposits
     Code("rate-limited", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
     Code("retry-later", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
