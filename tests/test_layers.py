@@ -192,6 +192,7 @@ VAULT = ("securemsg.crypto.primitives",)
 HOMES: dict[str, tuple[str, ...]] = {
     "Crypto": VAULT,
     "cryptography": VAULT,
+    "spake2": VAULT,
     "hashlib": VAULT,
     "hmac": VAULT,
     "secrets": VAULT,
@@ -241,7 +242,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # Several records for each message pass through: a struct costs a quarter of what an attrs class does.
     "securemsg.interfaces": ("msgspec", "zope.interface"),
     "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),
-    "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography"),
+    "securemsg.crypto": ("attrs", "msgspec", "Crypto", "cryptography", "spake2"),
     "securemsg.server": ("attrs", "msgspec", "zope.interface"),
     # What a script needs to be shown as it is written.
     "securemsg.client.escape": ("idna", "wcwidth"),
@@ -598,6 +599,7 @@ class CheckerTests(SynchronousTestCase):
         offences = (
             "from Crypto.Cipher import AES",
             "from cryptography.exceptions import InvalidTag",
+            "from spake2 import SPAKE2_A",
             "import hashlib",
             "import hmac",
             "from secrets import token_bytes",

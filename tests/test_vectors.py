@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys, pqxdh, primitives, ratchet
 from securemsg.crypto.keyfile import SharedKey
+from securemsg.crypto.pake import Exchange
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import auth, envelope, framing, invite, messages
 from tests import room_vectors, session_vectors
@@ -173,6 +174,20 @@ def link(given: Given) -> Given:
     return {"invite": str(made)}
 
 
+def short_invite(given: Given) -> Given:
+    """Both messages of a short invite, the proof, and the invite that was sealed."""
+    words, number = given["words"].encode(), given["number"]
+    inviter, newcomer = (Exchange(words, side == "a", octets(given, f"seed_{side}")) for side in "ab")
+    agreed = inviter.finish(newcomer.message, number)
+    agreed.check(newcomer.finish(inviter.message, number).proof())
+    return {
+        "pake_a": inviter.message.hex(),
+        "pake_b": newcomer.message.hex(),
+        "proof": agreed.proof().hex(),
+        "invite": agreed.unseal(octets(given, "sealed")).decode(),
+    }
+
+
 def safety(given: Given) -> Given:
     """A safety number, whoever asks."""
     one = (given["names"][0], bytes.fromhex(given["identities"][0]))
@@ -194,6 +209,7 @@ PROTOCOL: dict[str, Callable[[Given], Given]] = {
     "message_keys": message_keys,
     "common_part": common_part,
     "invite": link,
+    "short_invite": short_invite,
     "safety_number": safety,
 }
 

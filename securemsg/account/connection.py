@@ -24,7 +24,7 @@ from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
 from securemsg.account.wake import WAKE, WakeFifo, wake
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
-from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, Warned
+from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, ShortInviteEnded, Warned
 from securemsg.client.jobs import Outcome
 from securemsg.client.requests import Question
 from securemsg.client.state.profile import Profile
@@ -112,6 +112,7 @@ class AccountConnection:
     @ivar is_ready: our connection is logged in; C{was_ready}: now or before.
     @ivar is_drained: everything that waited on the server is in the store; known only while the connection is ours.
     @ivar link: how our connection is protected, once there was one.
+    @ivar short_invite_end: the last end of a short invite that this connection has opened.
     @ivar fatal: the code of a failure that connecting again would not fix; empty: none.
     @ivar last_failure: why there is no connection now; empty: there is one, the first attempt still runs, or it is not ours.
     """
@@ -137,6 +138,7 @@ class AccountConnection:
     was_ready: bool = field(default=False, init=False)
     is_drained: bool = field(default=False, init=False)
     link: LinkInfo | None = field(default=None, init=False)
+    short_invite_end: ShortInviteEnded | None = field(default=None, init=False)
     fatal: str = field(default="", init=False)
     last_failure: str = field(default="", init=False)
     _agent: Agent | None = field(default=None, init=False)
@@ -245,12 +247,14 @@ class AccountConnection:
         """
         Ask the server a question, or ask about the connection. With L{Retry} it is repeated after temporary failures.
 
-        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{fetch}, C{accept-device}, C{remove-device}, C{publish-key} or
-            C{send-now}.
+        @param kind: C{drained}, C{link}, C{ping}, C{invite}, C{short-invite}, C{fetch}, C{accept-device}, C{remove-device},
+            C{publish-key} or C{send-now}.
         @return: the facts.
         @raise SecuremsgError: it was refused, or not answered in time.
         """
         since = self._clock.seconds()
+        # Words and invites are for nobody who reads errors.
+        about = self.where if kind == "short-invite" else argument or self.where
         while True:
             left = self.time_left(since, timeout)
             self._take_lock()
@@ -263,7 +267,7 @@ class AccountConnection:
             if outcome is not None and not outcome.code:
                 return outcome.facts
             if outcome is not None:
-                problem = error_for(outcome.code, argument or self.where)
+                problem = error_for(outcome.code, about)
             else:
                 problem = error_for(self.last_failure or "timeout", self.where)
             left = self.time_left(since, timeout)
@@ -400,6 +404,8 @@ class AccountConnection:
                 self._running_jobs.clear()
             case Warned():
                 self._warn(event)
+            case ShortInviteEnded():
+                self.short_invite_end = event
             case Changed():
                 pass
         if isinstance(event, Ready | Drained):
@@ -433,6 +439,9 @@ class AccountConnection:
             self._agent.ask(question(argument), lambda answer: done(*self._facts_of(answer, asked_at)))
         elif kind in ("accept-device", "remove-device", "publish-key"):
             self._agent.change_devices(kind, bytes.fromhex(argument), lambda answer: done(*self._facts_of(answer, 0)))
+        elif kind == "short-invite":
+            words, _, invite = argument.partition(" ")
+            self._agent.open_short_invite(words, invite, lambda answer: done(*self._facts_of(answer, 0)))
         elif kind == "send-now":
             self._agent.send_now()
             done("", {})
@@ -461,6 +470,8 @@ class AccountConnection:
                 return "", {"seconds": json.dumps(self._clock.seconds() - asked_at), "now": str(server_now)}
             case m.Invited(token=token, expires_at=expires_at):
                 return "", {"token": token.hex(), "expires_at": str(expires_at)}
+            case m.CodeOpened(number=number):
+                return "", {"number": str(number)}
             case m.Account(record=record):
                 return self._adopt(record), {}
             case m.Done():

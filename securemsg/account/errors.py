@@ -176,6 +176,28 @@ WORDS: dict[str, _Words] = {
     "too-many-invites": _Words(
         Exit.REFUSED, "too many of your invites are open", "wait until some are used or expire"
     ),
+    # short invites
+    "too-many-codes": _Words(Exit.NOT_CONNECTED, "too many short invites are open on the server", _LATER),
+    "no-such-code": _Words(
+        Exit.REFUSED,
+        "the server has no short invite with this number",
+        "they work once, for 10 minutes, while the inviter stays connected; ask for a new one",
+    ),
+    "wrong-words": _Words(
+        Exit.REFUSED,
+        "these are not the words for this number, which is used up now",
+        "ask for a new short invite, or for the long one",
+    ),
+    "no-answer": _Words(
+        Exit.REFUSED,
+        "the inviter did not answer, and the number is used up now",
+        "ask for a new short invite, or for the long one",
+    ),
+    "server-without-codes": _Words(
+        Exit.REFUSED,
+        "this server does not support short invites",
+        "use the long invite, which begins with securemsg://",
+    ),
     # deposits
     "rate-limited": _Words(Exit.NOT_CONNECTED, "too many requests for the server's rate limit", _LATER),
     "retry-later": _Words(Exit.NOT_CONNECTED, "the server has no room at the moment", _LATER),

@@ -76,40 +76,58 @@ class CommandContext:
         """
         Run a command that needs the server, in the reactor.
 
+        @return: its exit status; see L{connected}.
+        """
+        return run(
+            lambda reactor: self.connected(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show),
+            debug=self.settings.debug,
+            as_json=self.settings.as_json,
+            prompt=prompt,
+        )
+
+    async def connected(
+        self,
+        reactor: Any,
+        work: Callable[[Any, AccountConnection], Coroutine[Any, Any, int]],
+        *,
+        again: bool = False,
+        prompt: bool = False,
+        show_wire: bool = False,
+        show: Callable[[str], object] = say,
+    ) -> int:
+        """
+        Connect, in a reactor that runs; the connection ends with it.
+
         @param again: connect again after a failure, for as long as it takes, and say once that there is none.
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
         @param show: shows a line of that.
-        @return: its exit status.
+        @return: what C{work} returns.
         """
         as_json = self.settings.as_json
         # A prompt shows the state of the connection; other commands report once that there is none.
         retry = Retry(lambda code, where: report_waiting(code, where, as_json))
         waits = self.settings.retry or (again and not prompt)
-
-        async def whole(reactor: Any) -> int:
-            connection = make_connection(
-                reactor,
-                self.folder,
-                self.store,
-                self.profile,
-                self.address,
-                now=self.now,
-                again=again,
-                warn=lambda event: report_warning(event, as_json),
-                retry=retry if waits else None,
-                watch=partial(self._show_wire, show) if show_wire else None,
-            )
-            # Runs however we end: done, failed or interrupted.
-            reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
-            connection.start()
-            if show_wire and not connection.is_owner:
-                report_note("through-another-process", ELSEWHERE, as_json)
-            status = await work(reactor, connection)
-            await flush(reactor, self.store, connection)
-            return status
-
-        return run(whole, debug=self.settings.debug, as_json=as_json, prompt=prompt)
+        connection = make_connection(
+            reactor,
+            self.folder,
+            self.store,
+            self.profile,
+            self.address,
+            now=self.now,
+            again=again,
+            warn=lambda event: report_warning(event, as_json),
+            retry=retry if waits else None,
+            watch=partial(self._show_wire, show) if show_wire else None,
+        )
+        # Runs however we end: done, failed or interrupted.
+        reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
+        connection.start()
+        if show_wire and not connection.is_owner:
+            report_note("through-another-process", ELSEWHERE, as_json)
+        status = await work(reactor, connection)
+        await flush(reactor, self.store, connection)
+        return status
 
     def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
         dump = dump_wire(message)

@@ -22,6 +22,7 @@ from securemsg.client.owndevices import OwnDevices
 from securemsg.client.receiving.receiver import Receiver
 from securemsg.client.requests import Answer, Callback, Question
 from securemsg.client.sending.sender import Sender
+from securemsg.client.shortinvites import ShortInvites
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.trustcheck import check_trust
@@ -67,6 +68,7 @@ class Agent:
     _sender: Sender = field(init=False)
     _receiver: Receiver = field(init=False)
     _login: Login = field(init=False)
+    _short_invites: ShortInvites = field(init=False)
     # A guest has none.
     _own_devices: OwnDevices | None = field(default=None, init=False)
     _maintenance: Maintenance | GuestMaintenance = field(init=False)
@@ -77,6 +79,7 @@ class Agent:
         self._context = Context(self._store, self._profile, self._now, self._seconds, self._soon, self._watch)
         self._sender = Sender(self._context, self._jitter)
         self._receiver = Receiver(self._context)
+        self._short_invites = ShortInvites(self._context)
         is_guest = self._profile.is_guest
         self._login = GuestLogin() if is_guest else AccountLogin()
         if is_guest:
@@ -193,6 +196,18 @@ class Agent:
             return
         self._context.ask(question, callback)
 
+    def open_short_invite(self, words: str, invite: str, callback: Callback) -> None:
+        """
+        Have a number and these words stand for an invite, in place of those that do. Its end is reported
+        (L{securemsg.client.events.ShortInviteEnded}).
+
+        @param callback: see L{ask}; it gets L{m.CodeOpened}.
+        """
+        if not self.is_ready:
+            callback(Refusal("not-connected"))
+            return
+        self._short_invites.open(words, invite, callback)
+
     def adopt(self, record: m.AccountRecord) -> None:
         """
         Adopt the answer to a question to the directory.
@@ -290,6 +305,7 @@ class Agent:
         self._sender.check_time()
         if self.is_ready:
             self._maintenance.tick()
+            self._short_invites.tick()
             self._receiver.refresh()
             if self._seconds() - self._context.last_sent_at >= KEEP_ALIVE:
                 self._context.ask(m.Ping(0), self._ponged)
@@ -341,7 +357,7 @@ class Agent:
         self._sender.refused(message)
         self._pump()
 
-    def _answered(self, message: m.Account | m.Bundle | m.Done | m.Invited | m.Pong | m.Refused) -> None:
+    def _answered(self, message: m.Account | m.Bundle | m.Done | m.Invited | m.Pong | m.CodeOpened | m.Refused) -> None:
         """
         The server answers a question.
 
@@ -350,6 +366,9 @@ class Agent:
         if not self._context.requests.answer(message):
             raise RemoteProtocolError("out-of-turn")
         self._pump()
+
+    def _short_invite_used(self, message: m.CodeUsed) -> None:
+        self._short_invites.used(message)
 
     def _fail(self, code: str) -> None:
         """Report a failure that another connection would meet again, and hang up."""
@@ -360,6 +379,7 @@ class Agent:
     def _end(self, code: str) -> None:
         self._sender.commit_accepted()
         self._context.requests.abandon(code or "lost")
+        self._short_invites.end(code or "lost")
         if code in FATAL and not self._has_failed:
             self._context.notify(Failed(code))
         if self.local_error is None:
@@ -406,5 +426,7 @@ _ON_MESSAGE: dict[type, Callable[..., None]] = {
     m.Done: Agent._answered,
     m.Invited: Agent._answered,
     m.Pong: Agent._answered,
+    m.CodeOpened: Agent._answered,
+    m.CodeUsed: Agent._short_invite_used,
     m.Refused: Agent._answered,
 }

@@ -67,6 +67,11 @@ class Context:
         """Whether the server of the current connection orders rooms."""
         return self.channel is not None and self.channel.connection.has_rooms
 
+    @property
+    def has_short_invites(self) -> bool:
+        """Whether the server of the current connection knows short invites."""
+        return self.channel is not None and self.channel.connection.has_short_invites
+
     def note_server_time(self, server_now: int) -> None:
         """Note the time that the server reports."""
         self._clock_noted = self.time()

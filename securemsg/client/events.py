@@ -41,6 +41,18 @@ class Warned:
 
 
 @frozen
+class ShortInviteEnded:
+    """
+    A short invite of ours is of no use any more.
+
+    @ivar code: why; empty: whoever had the words has the invite (L{securemsg.client.shortinvites}).
+    """
+
+    number: int
+    code: str
+
+
+@frozen
 class Failed:
     """Connecting again would not help: the server refused the login, or is not the one that was pinned."""
 
@@ -58,4 +70,4 @@ class Disconnected:
     code: str
 
 
-Event = Ready | Drained | Changed | Warned | Failed | Disconnected
+Event = Ready | Drained | Changed | Warned | ShortInviteEnded | Failed | Disconnected

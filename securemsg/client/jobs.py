@@ -1,5 +1,5 @@
 """
-Jobs that a process leaves to the process that owns the connection: ping, fetch, invite, changes of our device list, and
+Jobs that a process leaves to the process that owns the connection: ping, fetch, invites, changes of our device list, and
 questions about the connection.
 
 Both lie in the store's table C{META}: the job with a timeout, then its outcome, which the asking process removes. Messages
@@ -27,9 +27,10 @@ class Job(Private, frozen=True):
     """
     A request. Order: its number.
 
-    @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{link}, C{accept-device}, C{remove-device},
+    @ivar kind: C{drained}, C{ping}, C{fetch}, C{invite}, C{short-invite}, C{link}, C{accept-device}, C{remove-device},
         C{publish-key}, C{send-now}.
-    @ivar argument: the name to fetch, the lifetime of the invite, the id of the device in hex; mostly empty.
+    @ivar argument: the name to fetch, the lifetime of the invite, the words of a short one and the invite, the id of the device
+        in hex; mostly empty.
     @ivar asked_at: on the monotonic clock of this machine, which a restart of it begins anew.
     @ivar timeout: seconds after which the process that asked stops waiting.
     """

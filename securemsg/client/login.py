@@ -85,7 +85,7 @@ class AccountLogin:
         return profile, prove(profile, connection.hello, connection.challenge, highest, binding)
 
 
-def greeting(role: Literal["key", "device", "register"], binding: Binding) -> Hello:
+def greeting(role: Literal["key", "device", "register", "newcomer"], binding: Binding) -> Hello:
     """
     The first message. It names nobody: whoever answers has proved nothing yet.
 
@@ -107,9 +107,20 @@ def check_challenge(profile: Profile, hello: bytes, challenge: Challenge, bindin
     """
     if challenge.identity != profile.pin:
         raise Refusal("server-identity")
-    parts = auth.challenge_parts(hello, challenge.version, challenge.features, challenge.nonce, profile.pin, binding)
+    check_any_challenge(hello, challenge, binding)
+
+
+def check_any_challenge(hello: bytes, challenge: Challenge, binding: Binding) -> None:
+    """
+    Check that the server has the identity that it names, and that it answers this greeting through this channel.
+
+    @raise Refusal: C{server-identity}: it has not.
+    @raise RemoteProtocolError: C{unsupported-version}: it chose what we did not offer.
+    """
+    identity = challenge.identity
+    parts = auth.challenge_parts(hello, challenge.version, challenge.features, challenge.nonce, identity, binding)
     try:
-        keys.verify(profile.pin, challenge.signature, auth.CHALLENGE_LABEL, *parts)
+        keys.verify(identity, challenge.signature, auth.CHALLENGE_LABEL, *parts)
     except Unauthentic:
         raise Refusal("server-identity") from None
     _check_choice(challenge)

@@ -10,8 +10,8 @@ from attrs import define, field
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 
-Question = m.Fetch | m.Claim | m.Upload | m.Publish | m.Invite | m.Ping
-Answer = m.Account | m.Bundle | m.Done | m.Invited | m.Pong
+Question = m.Fetch | m.Claim | m.Upload | m.Publish | m.Invite | m.Ping | m.OpenCode | m.AnswerCode
+Answer = m.Account | m.Bundle | m.Done | m.Invited | m.Pong | m.CodeOpened
 Callback = Callable[[Answer | Refusal], None]
 
 # How long an answer may take while no bytes move, seconds. The server has little work with each.
@@ -27,6 +27,8 @@ ANSWERS: dict[type, type] = {
     m.Publish: m.Done,
     m.Invite: m.Invited,
     m.Ping: m.Pong,
+    m.OpenCode: m.CodeOpened,
+    m.AnswerCode: m.Done,
 }
 
 

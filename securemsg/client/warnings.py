@@ -71,6 +71,8 @@ WARNINGS: dict[str, str] = {
     " to write to it; ask the server's operator",
     "own-key-changed": "the server shows an RSA key of this device that this profile does not have; a list with the right one,"
     " or none, was published. Unless this profile was put back to an older copy, " + _STOLEN,
+    "words-guessed": "somebody used the number of your short invite with other words, mistyped or guessed; nothing was given"
+    " away, and the number is used up. To make a new one: securemsg invite",
     "own-list-invalid": "the server shows a device list of this account that is malformed or not signed by its keys; it was"
     " ignored; ask the server's operator",
 }

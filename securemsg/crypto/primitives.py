@@ -2,8 +2,8 @@
 The one place that touches crypto libraries: bytes in, bytes out.
 
 AES-CBC and RSA-OAEP come from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-256-GCM-SIV, X.509 and the making of RSA keys,
-which takes pycryptodome several times as long, from C{cryptography}; SHA-256, HMAC, HKDF and scrypt from the standard library.
-Nothing here knows of messages, sessions or accounts. Sizes are bytes.
+which takes pycryptodome several times as long, from C{cryptography}; SPAKE2 from C{spake2}; SHA-256, HMAC, HKDF and scrypt from
+the standard library. Nothing here knows of messages, sessions or accounts. Sizes are bytes.
 
 Bytes of a peer that do not fit (length, tag, signature, low-order point) raise L{Unauthentic}; a private key of our own
 that has the wrong length is our bug and raises C{ValueError}.
@@ -18,6 +18,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from Crypto.Cipher import AES, PKCS1_OAEP
 from Crypto.Hash import SHA256
@@ -46,6 +47,8 @@ RSA_PREFIX = b"\x30\x82"  # DER: a sequence whose length takes two bytes, as tha
 RSA_KEYS_KEPT = 256  # parsed public keys: a new epoch for each device of some contacts; a process has one private key or two
 VERIFIERS_KEPT = 4096  # parsed public keys: logins and deposits of the same devices come again and again
 SEALERS_KEPT = 8  # a process works with one or two store keys
+SPAKE2_SEED_SIZE = 64  # twice the size of a scalar, so that reducing it leaves no bias
+SPAKE2_MESSAGE_SIZE = 33  # the letter of the side, and a point of Ed25519's curve
 SIGNERS_KEPT = 8  # likewise: identity and device of one or two accounts, or the identity of a server
 FIELD = 2**255 - 19  # RFC 7748 4.1: of Curve25519, and of Ed25519
 # All points of small order: u on Curve25519 and its twist (RFC 7748, section 7), y on Ed25519 (where x is left out).
@@ -263,6 +266,47 @@ def mlkem768_decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
     if len(ciphertext) != KEM_CIPHERTEXT_SIZE:
         raise Unauthentic("encapsulated key")
     return MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ciphertext)
+
+
+def spake2_message(seed: bytes, password: bytes, *, is_a: bool) -> bytes:
+    """
+    Make what one side of SPAKE2 sends (Abdalla and Pointcheval, CT-RSA 2005), over the curve of Ed25519.
+
+    @param seed: 64 random bytes, for this exchange alone.
+    @param is_a: which of the two sides it is.
+    @return: 33 bytes.
+    """
+    return bytes(_spake2(seed, password, b"", b"", is_a).start())
+
+
+def spake2_key(seed: bytes, password: bytes, message: bytes, *, names: tuple[bytes, bytes], is_a: bool) -> bytes:
+    """
+    Agree on 32 bytes with whoever has the same password. Whoever has another gets another key, and learns no more than that.
+
+    @param seed: which L{spake2_message} was called with, as C{password} and C{is_a}.
+    @param message: what the other side has sent.
+    @param names: of side A and side B: who they are.
+    @raise Unauthentic: it is no message of the other side.
+    """
+    end = _spake2(seed, password, *names, is_a)
+    end.start()
+    try:
+        # The library looks at the first bytes alone.
+        if len(message) == SPAKE2_MESSAGE_SIZE:
+            return bytes(end.finish(message))
+    except Exception:  # noqa: BLE001, S110 - of several kinds: the same side, or a point outside the curve or its large group
+        pass
+    raise Unauthentic("SPAKE2")
+
+
+def _spake2(seed: bytes, password: bytes, name_a: bytes, name_b: bytes, is_a: bool) -> Any:
+    """One side, as the library has it."""
+    # Only here: it computes its parameters then, and nearly nobody needs it.
+    from spake2 import SPAKE2_A, SPAKE2_B
+
+    if len(seed) != SPAKE2_SEED_SIZE:
+        raise ValueError("a seed of SPAKE2 has 64 bytes")
+    return (SPAKE2_A if is_a else SPAKE2_B)(password, idA=name_a, idB=name_b, entropy_f=lambda size: seed[:size])
 
 
 @lru_cache(maxsize=RSA_KEYS_KEPT)

@@ -15,7 +15,8 @@ from securemsg.protocol.messages import Register
 VERSION = 1
 # Features that this version offers; a frame or field is added only under a feature that both sides announced.
 ROOMS = "rooms"
-FEATURES: tuple[str, ...] = (ROOMS,)
+SHORT_INVITES = "short-invites"
+FEATURES: tuple[str, ...] = (ROOMS, SHORT_INVITES)
 
 # The TLS exporter of RFC 9266 ("tls-exporter"), 32 bytes.
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"

@@ -94,6 +94,12 @@ TABLE = (
     Code("no-prekeys", SentIn.REFUSED, Consequence.RETRY),
     Code("too-many-prekeys", SentIn.REFUSED, Consequence.RETRY),
     Code("too-many-invites", SentIn.REFUSED, Consequence.RETRY),
+    # short invites
+    Code("too-many-codes", SentIn.REFUSED, Consequence.RETRY),
+    Code("no-such-code", SentIn.FAILED | SentIn.REFUSED, Consequence.REFUSED),
+    Code("wrong-words", SentIn.FAILED, Consequence.REFUSED),
+    Code("no-answer", SentIn.FAILED | SentIn.LOCAL, Consequence.REFUSED),
+    Code("server-without-codes", SentIn.LOCAL, Consequence.REFUSED),
     # deposits
     Code("rate-limited", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),
     Code("retry-later", SentIn.FAILED | SentIn.ANSWER, Consequence.RETRY),

@@ -39,6 +39,14 @@ NONCE_SIZE = 32
 # are lost.
 MAX_LOGINS = 8
 
+# A short invite: how long it stands for an invite, seconds; the highest number that one can have, and the number of its words.
+CODE_LIFETIME = 600
+MAX_CODE_NUMBER = 9999
+CODE_WORDS = 6
+# What each end sends of SPAKE2, and the largest encrypted invite: 2,048 characters, and what A256CBC-HS512 adds.
+PAKE_SIZE = 33
+MAX_SEALED_INVITE = 2048 + 64
+
 Id = Annotated[bytes, Meta(min_length=ID_SIZE, max_length=ID_SIZE)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Nonce = Annotated[bytes, Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
@@ -50,6 +58,8 @@ Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 # Signed as four bytes.
 Version = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Request = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+CodeNumber = Annotated[int, Meta(ge=1, le=MAX_CODE_NUMBER)]
+Pake = Annotated[bytes, Meta(min_length=PAKE_SIZE, max_length=PAKE_SIZE)]
 Own = Annotated[bytes, Meta(max_length=MAX_OWN)]
 Common = Annotated[bytes, Meta(max_length=MAX_COMMON)]
 
@@ -195,7 +205,7 @@ class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
 
     versions: Annotated[list[Version], Meta(min_length=1, max_length=16)]
     features: Annotated[list[Code], Meta(max_length=64)]
-    role: Literal["device", "register", "operator", "key"]
+    role: Literal["device", "register", "operator", "key", "newcomer"]
     transport: Literal["tcp", "quic", "unix", "memory"]
     nonce: Nonce
 
@@ -516,6 +526,73 @@ class Reply(Discreet, tag=45, frozen=True):
     text: Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
+class OpenCode(Record, tag=50, frozen=True):
+    """
+    Client: a number for a short invite, in place of the one that this account may have already.
+
+    @ivar pake: side A of SPAKE2, made with the words.
+    """
+
+    request: Request
+    pake: Pake
+
+
+class CodeOpened(Record, tag=51, frozen=True):
+    """Server: answer to L{OpenCode}. The number is good for L{CODE_LIFETIME}, and no longer than the connection."""
+
+    request: Request
+    number: CodeNumber
+
+
+class CodeUsed(Record, tag=52, frozen=True):
+    """Server, unasked: a newcomer has used the number, which is good for nobody else any more. As in L{UseCode}."""
+
+    number: CodeNumber
+    pake: Pake
+    proof: Signature
+
+
+class AnswerCode(Record, tag=53, frozen=True):
+    """
+    Client: the newcomer's words were right, or not.
+
+    @ivar sealed: the encrypted invite; empty: they were not.
+    """
+
+    request: Request
+    number: CodeNumber
+    sealed: Annotated[bytes, Meta(max_length=MAX_SEALED_INVITE)]
+
+
+class AskCode(Record, tag=54, frozen=True):
+    """Newcomer, in place of a login: what did the inviter say who has this number?"""
+
+    number: CodeNumber
+
+
+class CodeMessage(Record, tag=55, frozen=True):
+    """Server: answer to L{AskCode}. C{pake} as in L{OpenCode}."""
+
+    pake: Pake
+
+
+class UseCode(Record, tag=56, frozen=True):
+    """
+    Newcomer: side B of SPAKE2, made with the words, and the proof of having them. There is one try.
+
+    @ivar proof: L{securemsg.crypto.pake.Agreed.proof}.
+    """
+
+    pake: Pake
+    proof: Signature
+
+
+class CodeAnswer(Record, tag=57, frozen=True):
+    """Server: the last message to a newcomer whose words were right. C{sealed} as in L{AnswerCode}."""
+
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=MAX_SEALED_INVITE)]
+
+
 @frozen
 class Unknown:
     """
@@ -560,9 +637,17 @@ Message = (
     | GetAddress
     | Address
     | Reply
+    | OpenCode
+    | CodeOpened
+    | CodeUsed
+    | AnswerCode
+    | AskCode
+    | CodeMessage
+    | UseCode
+    | CodeAnswer
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

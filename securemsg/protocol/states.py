@@ -19,13 +19,16 @@ class Side(enum.StrEnum):
 
 
 class Phase(enum.StrEnum):
-    """How far a connection has come."""
+    """How far a connection has come. A newcomer with a short invite asks, uses and awaits, and never gets to C{READY}."""
 
     GREETING = "greeting"
     CHALLENGING = "challenging"
     PROVING = "proving"
     VERIFYING = "verifying"
     READY = "ready"
+    ASKING = "asking"
+    USING = "using"
+    AWAITING = "awaiting"
     CLOSED = "closed"
 
 
@@ -34,11 +37,11 @@ SERVER = Side.SERVER
 
 _FROM_CLIENT: tuple[type, ...] = (
     m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
-    m.GetAddress, m.Reply,
+    m.GetAddress, m.Reply, m.OpenCode, m.AnswerCode,
 )  # fmt: skip
 _FROM_SERVER: tuple[type, ...] = (
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
-    m.Accounts, m.Address,
+    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed,
 )  # fmt: skip
 
 TRANSITIONS: dict[Phase, dict[tuple[Side, type], Phase]] = {
@@ -52,6 +55,7 @@ TRANSITIONS: dict[Phase, dict[tuple[Side, type], Phase]] = {
     Phase.PROVING: {
         (CLIENT, m.Proof): Phase.VERIFYING,
         (CLIENT, m.Register): Phase.VERIFYING,
+        (CLIENT, m.AskCode): Phase.ASKING,
         (CLIENT, m.Failed): Phase.CLOSED,
         (SERVER, m.Failed): Phase.CLOSED,
     },
@@ -63,6 +67,19 @@ TRANSITIONS: dict[Phase, dict[tuple[Side, type], Phase]] = {
         **{(CLIENT, kind): Phase.READY for kind in _FROM_CLIENT},
         **{(SERVER, kind): Phase.READY for kind in _FROM_SERVER},
         (CLIENT, m.Failed): Phase.CLOSED,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.ASKING: {
+        (SERVER, m.CodeMessage): Phase.USING,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.USING: {
+        (CLIENT, m.UseCode): Phase.AWAITING,
+        (CLIENT, m.Failed): Phase.CLOSED,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.AWAITING: {
+        (SERVER, m.CodeAnswer): Phase.CLOSED,
         (SERVER, m.Failed): Phase.CLOSED,
     },
     Phase.CLOSED: {},

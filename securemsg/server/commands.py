@@ -12,6 +12,8 @@ from typing import TypeVar, cast
 
 from securemsg.protocol.messages import (
     Acknowledge,
+    AnswerCode,
+    AskCode,
     Claim,
     Deposit,
     Fetch,
@@ -19,6 +21,7 @@ from securemsg.protocol.messages import (
     Hello,
     Invite,
     ListAccounts,
+    OpenCode,
     Ping,
     Pong,
     Proof,
@@ -27,6 +30,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     Upload,
+    UseCode,
 )
 from securemsg.server.admin import Operator
 from securemsg.server.connection import ClientConnection, Command, Role, Work
@@ -36,6 +40,7 @@ from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
+from securemsg.server.shortinvites import ShortInvites
 
 STRANGER = (Role.STRANGER,)
 DEVICE = (Role.DEVICE,)
@@ -72,6 +77,7 @@ def command_table(
     directory: Directory,
     prekeys: Prekeys,
     invites: Invites,
+    short_invites: ShortInvites,
     operator: Operator,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
@@ -85,6 +91,8 @@ def command_table(
             _row(Hello, STRANGER, logins.greet),
             _row(Proof, STRANGER, logins.prove),
             _row(Register, STRANGER, registrations.register),
+            _row(AskCode, STRANGER, short_invites.ask),
+            _row(UseCode, STRANGER, short_invites.use),
             _row(Deposit, DEVICE, mailboxes.deposit),
             _row(Deposit, GUEST, guest_mailboxes.deposit),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
@@ -95,6 +103,8 @@ def command_table(
             _row(Upload, DEVICE, prekeys.upload),
             _row(Publish, DEVICE, directory.publish),
             _row(Invite, ISSUERS, invites.invite),
+            _row(OpenCode, DEVICE, short_invites.open),
+            _row(AnswerCode, DEVICE, short_invites.answer),
             _row(Ping, ALL, ping),
             _row(ListAccounts, OPERATOR, operator.list_accounts),
             _row(RemoveAccount, OPERATOR, operator.remove_account),

@@ -24,6 +24,7 @@ from securemsg.server.mailbox import Mailboxes
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 from securemsg.server.rooms import Rooms
+from securemsg.server.shortinvites import ShortInvites
 
 # Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
@@ -72,6 +73,7 @@ class Server:
     _delivery: Delivery = field(init=False, repr=False)
     clock: ExpiryClock = field(init=False, repr=False)
     _guests: Guests = field(init=False, repr=False)
+    _short_invites: ShortInvites = field(init=False, repr=False)
     commands: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
@@ -89,6 +91,7 @@ class Server:
         requests = self._bucket(settings.requests)
         rooms = Rooms(stores, settings.cached_rooms, self._bucket(settings.room_steps), self._bucket(settings.rooms))
         directory = Directory(accounts, stores, requests, identity)
+        self._short_invites = ShortInvites(settings, directory, self._bucket(settings.failures), self.seconds)
         logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
@@ -122,6 +125,7 @@ class Server:
                 clock.read,
             ),
             invites=Invites(settings, stores, directory, now),
+            short_invites=self._short_invites,
             operator=Operator(
                 accounts=accounts,
                 store=stores,
@@ -188,6 +192,7 @@ class Server:
 
     def _ended(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
+        self._short_invites.left(connection)
         if connection.subscription is not None:
             connection.subscription.left()
 

@@ -67,6 +67,8 @@ class Settings:
     # their deposits are refused.
     crowded_size: int = 32 * MIB
     max_pending_size: int = 64 * MIB
+    # Short invites at one time: each is a hundred bytes or so, and an account has one.
+    max_short_invites: int = 1000
     # Accounts in one answer to the operator: far smaller than the largest frame.
     accounts_page: int = 500
     # Accounts kept in memory besides those that are pinned.
@@ -106,7 +108,8 @@ class Settings:
     # Registrations with one valid token, or of everybody where none is needed. Each costs a commit. An invalid token is refused
     # before it is counted, and so keeps nobody out.
     registrations: Rate = Rate(2000, 0.05)
-    # Failed registrations of everybody. Beyond this rate those that fail, and no others, are told to try again later.
+    # Failed registrations of everybody, and likewise numbers of short invites that there are not. Beyond this rate those that
+    # fail, and no others, are told to try again later.
     failures: Rate = Rate(1000, 0.1)
     # Accounts, or pairs of account and device, that one rate limit remembers.
     rate_keys: int = 20_000

@@ -74,12 +74,12 @@ class Logins:
         """
         Log in a device that proves its key, a guest who proves to have the key file, or the operator, whom the socket proves.
 
-        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced a registration;
-            C{malformed}: a device that does not name itself, or anybody else who names one.
+        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced no login; C{malformed}:
+            a device that does not name itself, or anybody else who names one.
         """
         hello = connection.hello
         assert hello is not None, "the phases put Hello first"
-        if hello.role == "register":
+        if hello.role in ("register", "newcomer"):
             raise RemoteProtocolError("out-of-turn")
         if hello.role == "device":
             named = len(message.device) == ID_SIZE and NAME_PATTERN.fullmatch(message.account) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import time
 
 from attrs import define
 
-from tests.functional.support import LIMIT, SECUREMSG, TIME, Person, PlaceCase, environment
+from tests.functional.support import HOST, LIMIT, SECUREMSG, TIME, Person, PlaceCase, environment
 
 INTERRUPT, END, TAB = "\x03", "\x04", "\t"
 WHERE, CURSOR = "\x1b[6n", "\x1b[1;1R"
@@ -268,3 +269,50 @@ class PlainTests(TerminalCase):
         self.assertNotIn("sesame", seat.shown)
         self.assertTrue(seat.is_restored)
         self.assertEqual(mia.error("send", "server", text="open sesame\n", status=9)["code"], "passphrase-needed")
+
+
+class ShortInviteTests(TerminalCase):
+    """An inviter at a terminal, and whoever is told the words."""
+
+    def offered(self, seat: Seat) -> str:
+        """The short invite that shows."""
+        seat.expect("Press Ctrl-C to end.")
+        short: str
+        [(where, short)] = re.findall(r"securemsg join (\S+) (\d+(?:-[a-z]+){6}) NAME", seat.shown)
+        self.assertEqual(where, f"{HOST}:{self.daemon.port}")
+        return short
+
+    def test_joined(self) -> None:
+        """Whoever has the words joins with them, and both are verified; the inviter hears of it, and is done."""
+        nora, otto = self.person("nora"), Person(self.place, "otto")
+        seat = self.sit_down(nora, "invite")
+        otto.run("join", f"{HOST}:{self.daemon.port}", self.offered(seat).upper(), "otto")
+        self.assertEqual(seat.end(), 0)
+        self.assertIn("Somebody with these words has the invite now.", seat.shown)
+        nora.recv()
+        for person, name in ((nora, "otto"), (otto, "nora")):
+            [row] = person.run("contacts", name, "--json").rows
+            self.assertTrue(row["verified"], row)
+
+    def test_wrong_words(self) -> None:
+        """Other words give nothing away, and end it; Ctrl-C does, too."""
+        pia, quin = self.person("pia"), Person(self.place, "quin")
+        seat = self.sit_down(pia, "invite")
+        number = self.offered(seat).partition("-")[0]
+        words = f"{number}-acid-bench-cargo-demand-elbow-fiber"
+        self.assertEqual(quin.error("join", f"{HOST}:{self.daemon.port}", words, "quin", status=5)["code"], "wrong-words")
+        self.assertEqual(seat.end(), 0)
+        self.assertIn("[words-guessed]", seat.shown)
+        seat = self.sit_down(pia, "invite")
+        self.offered(seat)
+        seat.process.send_signal(signal.SIGINT)
+        self.assertEqual(seat.end(), 130)
+
+    def test_name_taken(self) -> None:
+        """If the name is taken, the words are used up; what they stood for is printed, and another name joins with it."""
+        rita, sven = self.person("rita"), Person(self.place, "sven")
+        seat = self.sit_down(rita, "invite")
+        short = self.offered(seat)
+        done = sven.run("join", f"{HOST}:{self.daemon.port}", "-", "rita", text=short, status=5)
+        self.assertEqual(seat.end(), 0)
+        sven.join(done.out)

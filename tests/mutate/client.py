@@ -82,7 +82,7 @@ GUARDS: tuple[Guard, ...] = (
         "client/login.py",
         "tests/client/test_login.py",
         (
-            "keys.verify(profile.pin, challenge.signature, auth.CHALLENGE_LABEL, *parts)",
+            "keys.verify(identity, challenge.signature, auth.CHALLENGE_LABEL, *parts)",
             "pass",
             "LoginTests::test_borrowed_identity",
         ),

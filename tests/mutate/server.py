@@ -22,7 +22,7 @@ GUARDS: tuple[Guard, ...] = (
             'if connection.operator is not (message.role == "operator"):',
             "LoginTests::test_false_transport",
         ),
-        ('        if hello.role == "register":\n', "        if False:\n", "LoginTests::test_role_kept"),
+        ('        if hello.role in ("register", "newcomer"):\n', "        if False:\n", "LoginTests::test_role_kept"),
         ("        if not named:\n", "        if False:\n", "LoginTests::test_named"),
         (
             "named = len(message.device) == ID_SIZE and NAME_PATTERN.fullmatch(message.account) is not None",

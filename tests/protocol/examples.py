@@ -12,6 +12,7 @@ from securemsg.protocol.messages import Message
 ID = bytes(range(16))
 KEY = bytes(range(32))
 SIGNATURE = bytes(64)
+PAKE = b"A" + KEY
 LIST = m.SignedDeviceList(b"body", SIGNATURE)
 RECORD = m.AccountRecord("alice", KEY, LIST)
 ROOM = m.RoomItem(ID, 3, KEY, m.RoomStep(KEY, KEY))
@@ -52,6 +53,14 @@ EXAMPLES: dict[type, Message] = {
         m.GetAddress(1),
         m.Address(1, "127.0.0.1", 8443, 0, KEY, b""),
         m.Reply(1, "bob", "text"),
+        m.OpenCode(1, PAKE),
+        m.CodeOpened(1, 7),
+        m.CodeUsed(7, PAKE, SIGNATURE),
+        m.AnswerCode(1, 7, b"sealed"),
+        m.AskCode(7),
+        m.CodeMessage(PAKE),
+        m.UseCode(PAKE, SIGNATURE),
+        m.CodeAnswer(b"sealed"),
     )
 }
 

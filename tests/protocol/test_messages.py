@@ -13,7 +13,7 @@ from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.framing import MAX_FRAME, MAX_GREETING_FRAME, MAX_REGISTRATION_FRAME
 from securemsg.protocol.messages import KNOWN_TAGS, Message, Unknown, decode_message, encode_message
-from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PREKEY, RECORD, ROOM, SIGNATURE, reencoded, values
+from tests.protocol.examples import EXAMPLES, ID, KEY, KINDS, LIST, PAKE, PREKEY, RECORD, ROOM, SIGNATURE, reencoded, values
 
 # Newer peers may say more in these two.
 OPEN = (m.Hello, m.Challenge)
@@ -167,6 +167,15 @@ class MessageTests(SynchronousTestCase):
             (26, 1, 10_001, 3600),
             (26, 1, 1, 59),
             (44, 1, "host", 0, KEY, b""),
+            (50, 1, PAKE[:-1]),
+            (50, 1, PAKE + b"x"),
+            (51, 1, 0),
+            (51, 1, 10_000),
+            (52, 7, PAKE, SIGNATURE[:-1]),
+            (53, 1, 7, bytes(2113)),
+            (56, PAKE, SIGNATURE + b"x"),
+            (57, b""),
+            (57, bytes(2113)),
             (1, [], [], "device", "tcp", "a", ID, KEY),
             (1, [1], [], "root", "tcp", "a", ID, KEY),
             (1, [1], [], "device", "pigeon", "a", ID, KEY),
@@ -244,6 +253,7 @@ class MessageTests(SynchronousTestCase):
         largest_list = m.SignedDeviceList(bytes(m.MAX_LIST_BODY), SIGNATURE)
         register = m.Register("x" * 32, ID, bytes(64), KEY, largest_list, SIGNATURE, SIGNATURE)
         self.assertLessEqual(len(encode_message(register)), MAX_REGISTRATION_FRAME)
+        self.assertLessEqual(len(encode_message(m.CodeAnswer(bytes(m.MAX_SEALED_INVITE)))), MAX_GREETING_FRAME)
         kem = m.Prekey(2**63 - 1, bytes(1184), SIGNATURE)
         small = m.Prekey(2**63 - 1, KEY, SIGNATURE)
         upload = m.Upload(2**31 - 1, small, kem, [small] * m.MAX_PREKEYS_A_PAGE, [kem] * m.MAX_PREKEYS_A_PAGE, True)

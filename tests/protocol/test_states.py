@@ -24,11 +24,11 @@ BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN, WITH_ROOMS = 4096, 16_384, 147_456, 1_0
 # The specification's table, written once more.
 FROM_CLIENT = {
     m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
-    m.GetAddress, m.Reply,
+    m.GetAddress, m.Reply, m.OpenCode, m.AnswerCode,
 }  # fmt: skip
 FROM_SERVER = {
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
-    m.Accounts, m.Address,
+    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed,
 }  # fmt: skip
 ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
     Phase.GREETING: {(CLIENT, m.Hello): Phase.CHALLENGING, (SERVER, m.Failed): Phase.CLOSED},
@@ -36,6 +36,7 @@ ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
     Phase.PROVING: {
         (CLIENT, m.Proof): Phase.VERIFYING,
         (CLIENT, m.Register): Phase.VERIFYING,
+        (CLIENT, m.AskCode): Phase.ASKING,
         (CLIENT, m.Failed): Phase.CLOSED,
         (SERVER, m.Failed): Phase.CLOSED,
     },
@@ -46,6 +47,13 @@ ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
         (CLIENT, m.Failed): Phase.CLOSED,
         (SERVER, m.Failed): Phase.CLOSED,
     },
+    Phase.ASKING: {(SERVER, m.CodeMessage): Phase.USING, (SERVER, m.Failed): Phase.CLOSED},
+    Phase.USING: {
+        (CLIENT, m.UseCode): Phase.AWAITING,
+        (CLIENT, m.Failed): Phase.CLOSED,
+        (SERVER, m.Failed): Phase.CLOSED,
+    },
+    Phase.AWAITING: {(SERVER, m.CodeAnswer): Phase.CLOSED, (SERVER, m.Failed): Phase.CLOSED},
     Phase.CLOSED: {},
 }
 
@@ -133,6 +141,16 @@ class PairTests(SynchronousTestCase):
                 self.say(EXAMPLES[kind], cut)
             self.assertIs(self.server.phase, Phase.READY)
 
+    def test_short_invite(self) -> None:
+        """A newcomer with a short invite asks and uses once, and the answer is the last word; the small frames stay."""
+        said = [EXAMPLES[kind] for kind in (m.Hello, m.Challenge, m.AskCode, m.CodeMessage, m.UseCode)]
+        for count in range(len(said)):
+            self.assert_limit(BEFORE_LOGIN, *said[:count])
+        self.setUp()
+        for message in (*said, m.CodeAnswer(bytes(m.MAX_SEALED_INVITE))):
+            self.say(message)
+        self.assertEqual((self.client.phase, self.server.phase), (Phase.CLOSED, Phase.CLOSED))
+
     def test_greetings_kept(self) -> None:
         """Both ends have the very bytes of both greetings, for they are signed whole."""
         self.log_in()
@@ -204,6 +222,16 @@ class PairTests(SynchronousTestCase):
         self.assert_limit(BEFORE_LOGIN, *self.greeting("rooms")[:3])
         for role in ("key", "operator"):
             self.assert_limit(AFTER_LOGIN, *self.greeting("rooms", role=role))
+
+    def test_announced_short_invites(self) -> None:
+        """Both ends know whether both have announced short invites, whoever the client is."""
+        for role in ("device", "newcomer"):
+            for chosen in ((), ("rooms",), ("rooms", "short-invites")):
+                self.setUp()
+                for message in self.greeting("rooms", "short-invites", chosen=chosen, role=role)[:2]:
+                    self.say(message)
+                expected = "short-invites" in chosen
+                self.assertEqual([end.has_short_invites for end in (self.client, self.server)], [expected, expected])
 
     def test_largest_of_a_room(self) -> None:
         """The largest common part and a hundred of the largest own parts, with the step that they bring, fit one frame."""

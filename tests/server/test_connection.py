@@ -9,6 +9,8 @@ from securemsg.protocol.framing import LENGTH_SIZE, MAX_FRAME, encode_frame
 from securemsg.protocol.messages import (
     Account,
     Acknowledge,
+    AnswerCode,
+    AskCode,
     Claim,
     Deposit,
     DepositRefused,
@@ -18,6 +20,7 @@ from securemsg.protocol.messages import (
     Hello,
     Invite,
     ListAccounts,
+    OpenCode,
     Ping,
     Pong,
     Proof,
@@ -27,6 +30,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     Upload,
+    UseCode,
 )
 from securemsg.server.connection import Role
 from securemsg.server.limits import Settings
@@ -58,6 +62,7 @@ class RoleTests(TwoPeople):
             Deposit: {device, key}, Acknowledge: {device, key}, Fetch: {device, key},
             Claim: {device}, Upload: {device}, Publish: {device},
             Invite: {device, operator}, Ping: {device, operator, key},
+            OpenCode: {device}, AnswerCode: {device}, AskCode: {stranger}, UseCode: {stranger},
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands

@@ -9,34 +9,53 @@ from typing import Any
 import click
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import Exit
+from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.timeouts import Timeout
+from securemsg.cli.guest import DEFAULT_PORT
 from securemsg.cli.invites import qr_code
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import Duration
+from securemsg.cli.words import make_words
+from securemsg.client.shortinvites import GUESSED, OVER, REPLACED
 from securemsg.client.state.invites import make_secret
 from securemsg.client.times import iso
+from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import InviteLink
+from securemsg.protocol.messages import CODE_LIFETIME
 
 DAY = 86400
 # Colours, which take no room.
 _CODES = re.compile(r"\x1b\[[\d;]*m")
 # What the server lets a user give.
 LONGEST = 30 * DAY
+# How a short invite has ended, in the last line. For one that was guessed at, the warning says it.
+_ENDS = {
+    "": "Somebody with these words has the invite now.",
+    OVER: "The 10 minutes are over; the words no longer work. The long invite is still valid.",
+    REPLACED: "These words no longer work: newer ones have replaced them. The long invite is still valid.",
+    "no-such-code": "Somebody with these words hung up before getting the invite. The long one is still valid.",
+    GUESSED: "",
+}
+_LOST = "The connection was lost, so the words no longer work. The long invite is still valid."
 
 
 @click.command()
 @click.option(
     "--expires", type=Duration(60, LONGEST), default="7d", show_default=True, metavar="TIME", help="How long it is valid."
 )
+@click.option("--no-words", is_flag=True, help="Do not offer a short invite at a terminal, and do not wait for its use.")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def invite(ctx: click.Context, expires: int) -> int:
+def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
     """
     Print an invite for one person, if the server lets users invite. It verifies both ways: the new user has you as a verified
     contact, and the new user becomes verified for you once `join` has proved possession of the invite.
+
+    At a terminal it shows a short invite as well, a number and six words that can be told on the telephone. They work once,
+    for 10 minutes, while the command stays open.
     """
     with opened(settings_of(ctx)) as context:
 
@@ -60,6 +79,8 @@ def invite(ctx: click.Context, expires: int) -> int:
             write_record(record, context.settings.as_json, str(link))
             if not context.settings.as_json and sys.stdout.isatty():
                 explain(str(link), iso(expires_at))
+                if not no_words:
+                    await offer_words(connection, link, context.settings.time_limit)
             return Exit.DONE
 
         return context.run_connected(ask)
@@ -73,3 +94,36 @@ def explain(link: str, expires_at: str) -> None:
         say(shown)
     say(f"This invite is for one person, until {expires_at}. It contains secrets: pass it on as you would a password.")
     say("Whoever gets it runs: securemsg join - NAME, pastes it, and ends it with Ctrl-D. Mail may quote or wrap it.")
+
+
+async def offer_words(connection: AccountConnection, link: InviteLink, timeout: Timeout) -> None:
+    """
+    Have a number and six words stand for an invite, and wait until somebody has used them.
+
+    @param timeout: for the number.
+    """
+    words = make_words()
+    try:
+        facts = await connection.ask("short-invite", f"{words} {link}", timeout=timeout)
+    except SecuremsgError as problem:
+        if problem.code != "server-without-codes":
+            say(f"There is no short invite now: {problem.text}.")
+        return
+    # The end of an earlier short invite.
+    before = connection.short_invite_end
+    where = link.host if link.port == DEFAULT_PORT else host_port(link.host, link.port)
+    command = f"securemsg join {where} {facts['number']}-{words} NAME"
+    say(f"Or tell that person to run, for example on the phone:\n\n  {command}\n")
+    if not connection.is_owner:
+        say("The words work once, for 10 minutes, while your chat, recv --follow or bot stays open.")
+        return
+    say("The words work once, for 10 minutes, while this stays open. Press Ctrl-C to end.")
+
+    def ended() -> str | None:
+        end = connection.short_invite_end
+        return None if end is None or end is before else end.code
+
+    # The agent ends it by itself; this is in case it does not.
+    code = await connection.until(ended, 2 * CODE_LIFETIME)
+    if last := _ENDS.get(OVER if code is None else code, _LOST):
+        say(last)

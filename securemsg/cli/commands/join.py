@@ -4,23 +4,30 @@ C{securemsg join}: from an invite to an account. Safe to repeat: keys are made o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
-from attrs import evolve
+from attrs import evolve, field, frozen
 
+from securemsg.account.address import ServerAddress
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
+from securemsg.account.newcomer import dial_server, fetch_invite
 from securemsg.cli.context import CommandContext
+from securemsg.cli.guest import DEFAULT_PORT
 from securemsg.cli.invites import MAX_TEXT, find_invite
 from securemsg.cli.output import say, write_record
 from securemsg.cli.passphrases import ask_new_passphrase, given_passphrase
 from securemsg.cli.profiles import open_vault, opened
+from securemsg.cli.run import run
 from securemsg.cli.settings import NAME, Settings, json_option, rsa_bits_option, settings_of, shared
+from securemsg.cli.words import looks_short, read_words
 from securemsg.client.state import integrity, vault
 from securemsg.client.state.contacts import TABLE as CONTACTS
 from securemsg.client.state.invites import is_proof_waiting, trust_inviter, write_proof
@@ -35,6 +42,7 @@ from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import is_reserved
+from securemsg.protocol.hosts import parse_host_port
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import create_profile as create_store
@@ -43,40 +51,61 @@ from securemsg.storage.profile import create_profile as create_store
 ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 
 
+@frozen
+class _ShortInvite:
+    """A short invite, and the server that knows its number."""
+
+    server: ServerAddress
+    number: int
+    words: str = field(repr=False)
+
+
+def _arguments(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, str, str]:
+    """The invite or the host, the words after it if there are any, and the name."""
+    if len(given) < 2 or (len(given) == 2 and looks_short(given[1])):
+        raise click.UsageError("give INVITE NAME, or HOST[:PORT] NUMBER-WORDS NAME", ctx)
+    where, *words, name = given
+    return where, " ".join(words), NAME.convert(name, parameter, ctx)
+
+
 @click.command()
-@click.argument("invite", metavar="INVITE")
-@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("invite", nargs=-1, callback=_arguments, metavar="INVITE NAME | HOST[:PORT] NUMBER-WORDS NAME")
 @click.option("--rsa", "wants_rsa", is_flag=True, help="Make an RSA key as well, so that contacts can use suite rsa.")
 @rsa_bits_option
 @click.option("--no-passphrase", is_flag=True, help="Do not ask for a passphrase at the terminal; use none.")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
-def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool, no_passphrase: bool) -> int:
+def join(ctx: click.Context, invite: tuple[str, str, str], wants_rsa: bool, no_passphrase: bool) -> int:
     """
     Create keys, pin the server, and register NAME with INVITE; `-` reads the invite from standard input.
 
-    Other users of this machine can see arguments, so `-` is the private way. If joining is interrupted, run it again. At a
-    terminal it asks for a passphrase that protects the keys.
+    With a short invite, give the server's HOST and the number and six words: join chat.example.org 7-acid-bench-... bob.
+    They work once, for 10 minutes, while the inviter stays connected.
+
+    Other users of this machine can see arguments, so `-` is the private way, also for the words. If joining is interrupted,
+    run it again. At a terminal it asks for a passphrase that protects the keys.
     """
     settings = settings_of(ctx)
+    where, words, name = invite
     if is_reserved(name):
         raise error_for("reserved-name", name)
-    try:
-        link = find_invite(invite if invite != "-" else sys.stdin.read(MAX_TEXT + 1) if sys.stdin else "")
-        if not all(map(is_ed25519_key, filter(None, (link.pin, link.contact, link.inviter_identity)))):
-            raise Refusal("bad-invite", "an invalid key")
-    except (Refusal, UnicodeDecodeError):
-        raise error_for("bad-invite") from None
+    source = _short_invite(settings, where, words) if words else _long_invite(where)
     bits = settings.rsa_bits or DEFAULT_BITS if wants_rsa or settings.rsa_bits else 0
-    key = prepare(settings, link, name, bits, protect=not no_passphrase)
-    with opened(settings, joined=False, key=key) as context:
-        with context.store.reading() as records:
-            is_done = context.profile.registered and not is_proof_waiting(records)
-        if not is_done:
-            status = context.run_connected(_registering(context))
-            if status != Exit.DONE:
-                return status
+    # Before the reactor runs: this may ask for a passphrase.
+    make_key = choose_key(settings, protect=not no_passphrase)
+    begun: list[CommandContext] = []
+    with contextlib.ExitStack() as stack:
+
+        def begin(link: InviteLink) -> CommandContext:
+            key = prepare(settings, link, name, bits, make_key)
+            begun.append(stack.enter_context(opened(settings, joined=False, key=key)))
+            return begun[0]
+
+        status = _join_with(begin(source)) if isinstance(source, InviteLink) else _join_by_words(settings, source, begin)
+        if status != Exit.DONE:
+            return status
+        context = begun[0]
         profile = context.profile
         record: dict[str, object] = {
             "name": profile.name,
@@ -88,25 +117,105 @@ def join(ctx: click.Context, invite: str, name: str, wants_rsa: bool, no_passphr
         as_json = context.settings.as_json
         write_record(record, as_json, f"{profile.name} joined {context.where}, fingerprint {record['fingerprint']}")
         if not as_json:
-            advice = " To set a passphrase: securemsg passphrase" if key.kind == vault.KEY_IN_FILE else ""
+            is_open = vault.protection(settings.folder) == vault.KEY_IN_FILE
+            advice = " To set a passphrase: securemsg passphrase" if is_open else ""
             say(f"Your keys are in {context.folder}, protected {context.protection}.{advice}")
     return Exit.DONE
 
 
-def prepare(settings: Settings, link: InviteLink, name: str, rsa_bits: int = 0, *, protect: bool = True) -> vault.Vault:
+def _long_invite(text: str) -> InviteLink:
+    """
+    The invite in an argument, or on standard input.
+
+    @raise SecuremsgError: C{bad-invite}.
+    """
+    try:
+        return _checked(find_invite(_given(text)))
+    except (Refusal, UnicodeDecodeError):
+        raise error_for("bad-invite") from None
+
+
+def _checked(link: InviteLink) -> InviteLink:
+    """
+    The same invite, if its keys are valid.
+
+    @raise SecuremsgError: C{bad-invite}.
+    """
+    if not all(map(is_ed25519_key, filter(None, (link.pin, link.contact, link.inviter_identity)))):
+        raise error_for("bad-invite")
+    return link
+
+
+def _short_invite(settings: Settings, where: str, text: str) -> _ShortInvite:
+    """
+    The short invite in the arguments, or its words on standard input.
+
+    @raise SecuremsgError: C{bad-invite}.
+    """
+    try:
+        host, port = parse_host_port(where, settings.port or DEFAULT_PORT)
+        words = _given(text)
+    except ValueError:
+        raise error_for("bad-invite", text="neither an invite nor HOST[:PORT] and a short invite") from None
+    return _ShortInvite(ServerAddress(host, port, post_quantum=settings.require_pq), *read_words(words))
+
+
+def _given(text: str) -> str:
+    """The argument, or what comes from standard input in its place."""
+    if text != "-":
+        return text
+    return sys.stdin.read(MAX_TEXT + 1) if sys.stdin else ""
+
+
+def _join_with(context: CommandContext) -> int:
+    """Register, unless that is done."""
+    with context.store.reading() as records:
+        is_done = context.profile.registered and not is_proof_waiting(records)
+    return Exit.DONE if is_done else context.run_connected(_registering(context))
+
+
+def _join_by_words(settings: Settings, short: _ShortInvite, begin: Callable[[InviteLink], CommandContext]) -> int:
+    """Register with what a short invite stands for."""
+    server = short.server
+
+    async def work(reactor: Any) -> int:
+        found = await fetch_invite(
+            reactor, dial_server(reactor, server), short.number, short.words, str(server), settings.timeout
+        )
+        # This address works here; the inviter's may be another.
+        link = _checked(evolve(found, host=server.host, port=server.port))
+        try:
+            context = begin(link)
+            return await context.connected(reactor, _registering(context))
+        except Exception:
+            # The words are used up; the invite is not.
+            write_record({"invite": str(link)}, settings.as_json, str(link))
+            if not settings.as_json:
+                say("The words are used up, but the invite above, which they stood for, is still valid: join with it.")
+            raise
+
+    return run(work, debug=settings.debug, as_json=settings.as_json)
+
+
+def prepare(
+    settings: Settings,
+    link: InviteLink,
+    name: str,
+    rsa_bits: int = 0,
+    make_key: Callable[[], vault.Vault] | None = None,
+) -> vault.Vault:
     """
     Make the profile, or see that the one in the folder is the one that was begun with this name and server.
 
     @param rsa_bits: of the RSA key of this device; 0: make none.
-    @param protect: ask for a passphrase for a new key, if none is given and there is a terminal.
+    @param make_key: see L{choose_key}.
     @return: its store key.
     @raise SecuremsgError: C{other-name}, C{other-server}, or the folder cannot be used.
     """
-    folder = settings.folder
+    make_key = make_key or choose_key(settings)
     try:
-        check_whole(folder, joining=True)
-        key = _key(settings, protect)
-        store = create_store(folder, key)
+        key = make_key()
+        store = create_store(settings.folder, key)
     except (VaultError, StorageError) as error:
         raise storage_error(error) from error
     try:
@@ -168,17 +277,23 @@ def _resumed(known: Profile, link: InviteLink, name: str) -> Profile:
     return evolve(known, host=link.host, port=link.port, udp_port=link.udp_port, token=link.token, contact=contact)
 
 
-def _key(settings: Settings, protect: bool) -> vault.Vault:
+def choose_key(settings: Settings, *, protect: bool = True) -> Callable[[], vault.Vault]:
     """
-    The store key: a new one, or the one of the join that is repeated.
+    The store key: a new one, or the one of the join that is repeated. What is to be asked is asked now.
 
     @param protect: ask for a passphrase if there is none, and there is a terminal.
-    @raise VaultError: it cannot be opened or written; also where a passphrase is given, and the key that is there has none.
-    @raise SecuremsgError: the passphrase cannot be read.
+    @return: gives the key, and writes it if it is new.
+    @raise SecuremsgError: it cannot be opened, or the folder cannot be used; also where a passphrase is given, and the key that
+        is there has none.
     """
     folder = settings.folder
-    if os.path.lexists(folder / vault.KEY_FILE):
-        return open_vault(settings)
+    try:
+        check_whole(folder, joining=True)
+        if os.path.lexists(folder / vault.KEY_FILE):
+            key = open_vault(settings)
+            return lambda: key
+    except (VaultError, StorageError) as error:
+        raise storage_error(error) from error
     passphrase = given_passphrase(settings)
     if passphrase is not None and not protect:
         raise click.UsageError("a passphrase is given, and --no-passphrase, too", click.get_current_context(silent=True))
@@ -186,10 +301,14 @@ def _key(settings: Settings, protect: bool) -> vault.Vault:
         say("A passphrase protects your keys and messages on this machine. Leave it empty for none:")
         say("then anyone who can read your files can read everything.")
         passphrase = ask_new_passphrase(str(folder)) or None
-    try:
-        return vault.create_vault(folder, passphrase)
-    except vault.VaultExists:  # another join was faster
-        return vault.open_vault(folder, passphrase)
+
+    def make() -> vault.Vault:
+        try:
+            return vault.create_vault(folder, passphrase)
+        except vault.VaultExists:  # another join was faster
+            return vault.open_vault(folder, passphrase)
+
+    return make
 
 
 def _registering(context: CommandContext) -> Any:

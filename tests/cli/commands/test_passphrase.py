@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from securemsg.account.errors import Exit
-from securemsg.cli.commands.join import prepare
+from securemsg.cli.commands.join import choose_key, prepare
 from securemsg.cli.settings import Settings
 from securemsg.client.state.vault import KEY_FILE
 from tests.cli.test_main import LINK, CommandLineCase
@@ -175,7 +175,8 @@ class JoinTests(PassphraseCase):
         """
         err = Terminal()
         with contextlib.redirect_stderr(err):
-            prepare(Settings(profile=self.profile), LINK, "ada", protect="--no-passphrase" not in options)
+            settings = Settings(profile=self.profile)
+            prepare(settings, LINK, "ada", make_key=choose_key(settings, protect="--no-passphrase" not in options))
         return err.getvalue()
 
     def test_asked(self) -> None:
