@@ -63,6 +63,7 @@ def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> st
         raise Refusal("messages-wait")
     contacts.forget_contact(records, contact)
     preferences.forget(records, context.profile, name)
+    disappearing.choose(records, context.profile.conversation(name), 0)
     return (
         f"forgot {name}, whose keys are trusted on first use if you meet again; what was said stays: securemsg history {name}"
     )

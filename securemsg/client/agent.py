@@ -180,8 +180,7 @@ class Agent:
     def tick(self) -> None:
         """Do what is due; to be called about once a second."""
         self._context.note_movement()
-        if self.is_ready:
-            self._guarded(self._tick)
+        self._guarded(self._tick if self.is_ready else self._maintenance.idle)
 
     def ask(self, question: Question, callback: Callback) -> None:
         """

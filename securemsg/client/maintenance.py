@@ -56,7 +56,9 @@ class Maintenance:
                 save_profile(records, profile)
                 save_number(records, META, owndevices.PUBLISHED, profile.listing.version)
             profile = restored.check_welcome(context, records, profile, message, has_logged_in=self._has_logged_in)
-            if not context.is_clock_right:
+            if context.is_clock_right:
+                disappearing.confirm_clock(records, context.time())
+            else:
                 context.warn(records, "clock")
         context.profile = profile
         self._stock = message.stock
@@ -97,9 +99,19 @@ class Maintenance:
         context = self._context
         if context.seconds() - self._refreshed_at >= PERIOD:
             self.refresh()
-        if context.seconds() - self._swept_at >= SWEEP and context.is_clock_right:
+        if context.is_clock_right:
+            self._sweep(is_confirmed=True)
+
+    def idle(self) -> None:
+        """As L{tick}, without a connection."""
+        self._sweep(is_confirmed=False)
+
+    def _sweep(self, *, is_confirmed: bool) -> None:
+        """Delete what disappears, when it is time."""
+        context = self._context
+        if context.seconds() - self._swept_at >= SWEEP:
             self._swept_at = context.seconds()
-            disappearing.sweep(context.store, context.time())
+            disappearing.sweep(context.store, context.time(), is_confirmed=is_confirmed)
 
     def _prune(self, records: IRecords, profile: Profile, now: int) -> None:
         """Delete prekeys and sessions that are of no more use."""
@@ -157,3 +169,6 @@ class GuestMaintenance:
 
     def tick(self) -> None:
         """Nothing is ever due."""
+
+    def idle(self) -> None:
+        """Likewise."""

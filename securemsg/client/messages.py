@@ -16,7 +16,7 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import disappearing, preferences, quarantine, settings
+from securemsg.client.state import disappearing, preferences, quarantine
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
@@ -47,7 +47,6 @@ from securemsg.client.state.records import (
     save,
     unsealed,
 )
-from securemsg.client.state.settings import Policy
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -612,7 +611,7 @@ def mark_read(store: IProfileStore, seqs: Iterable[int], *, now: float) -> None:
             for seq in wanted:
                 unread = load(records, UnreadRow, INBOUND, ROWS, seq)
                 if unread is not None:
-                    _note_read(records, seq, unread)
+                    note_read(records, unread.conversation, seq)
                     take_from_unread(records, unread.conversation, seq, now)
 
 
@@ -620,14 +619,6 @@ def take_from_unread(records: IRecords, conversation: Conversation, seq: int, no
     """A message is not unread any more."""
     records.delete(INBOUND, ROWS, seq)
     disappearing.schedule(records, conversation.bucket, seq, int(now))
-
-
-def _note_read(records: IRecords, seq: int, unread: UnreadRow) -> None:
-    """Tell the sender of an unread message that it was read, if both want that."""
-    if not unread.conversation.is_room and settings.get(records).receipts is Policy.READ:
-        row = load(records, HistoryRow, HISTORY, unread.conversation.bucket, seq)
-        if row is not None:
-            note_read(records, own_profile(records), unread.conversation, row.content)
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE, before: int = LAST_SEQ) -> list[Line]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from securemsg.client import messages
+from securemsg.client import messages, unsent
 from securemsg.client.rooms.changes import ChangeKind
 from securemsg.client.state import preferences
 from securemsg.client.state.preferences import Preferences
+from securemsg.client.state.settings import Policy
 from securemsg.errors import Refusal
 from securemsg.protocol.messages import Deliver, Deposit
 from securemsg.protocol.states import Side
@@ -56,6 +57,34 @@ class BlockedTests(WorldCase):
         self.assertEqual((line.text, line.gap_before), ("three", 0))
         self.world.advance(90, ticks=30)
         self.assertEqual(self.sent_by(self.alice), 4)
+
+    def test_waiting(self) -> None:
+        """What waits for them when they are blocked is not sent, nor is what is tried again later."""
+        self.part(self.bob)
+        block(self.bob, "alice", False)
+        waiting, withdrawn = self.bob.send("alice", "one"), self.bob.send("alice", "two")
+        messages.withdraw(self.bob.store, withdrawn)
+        block(self.bob, "alice")
+        unsent.retry(self.bob.store, withdrawn, self.world.clock)
+        self.bob.connect()
+        for each in (waiting, withdrawn):
+            sent = self.bob.sent(each)
+            self.assertEqual((sent.status, sent.code), ("failed", "contact-blocked"))
+        self.assertEqual(self.alice.read(), [])
+
+    def test_not_told_of_reading(self) -> None:
+        """What came before is not confirmed any more, however and whenever it is read."""
+        self.bob.confirm_to(Policy.READ)
+        block(self.bob, "alice", False)
+        self.bob.send("alice", "hi")
+        sent = self.alice.send("bob", "one", wants_receipt=True)
+        self.world.advance(5, 5)
+        self.assertEqual(self.alice.sent(sent).status, "delivered")
+        block(self.bob, "alice")
+        before = self.sent_by(self.bob)
+        self.assertEqual(self.bob.read(), ["one"])
+        self.world.advance(10, 10)
+        self.assertEqual((self.alice.sent(sent).read_at, self.sent_by(self.bob)), (0, before))
 
     def test_nothing_asked(self) -> None:
         """What cannot be opened is dropped as well, and nothing is said about that."""

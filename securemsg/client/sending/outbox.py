@@ -20,7 +20,7 @@ from securemsg.client.sessions.addresses import RecipientGone
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.resets import make_reset_body
 from securemsg.client.sessions.suites import Plan
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, preferences
 from securemsg.client.state.counters import (
     OutStream,
     base_for,
@@ -53,11 +53,13 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import KINDS, UNKNOWN, Content, ContentKey, Kind, RoomContentKey, encode_record
+from securemsg.protocol.envelope import ABOUT_ROOMS, KINDS, UNKNOWN, Content, ContentKey, Kind, RoomContentKey, encode_record
 from securemsg.protocol.messages import Deposit, Destination, ListMark, Part
 
 # A message that was not accepted within this time is given up, seconds.
 HORIZON = 30 * DAY
+# Why what was written before its recipient was blocked is not sent.
+BLOCKED = "contact-blocked"
 EMPTY: Mapping[str, str] = {}
 
 
@@ -90,6 +92,9 @@ def prepare(
         row = give_up(records, seq, "expired", now)
         if row is None:
             return None
+    if not row.sealed and _is_for_blocked(records, row):
+        give_up(records, seq, BLOCKED, now)
+        return None
     try:
         if not row.sealed:
             sealed = _seal(records, profile, row, seq, now, left_out, is_alone)
@@ -101,6 +106,15 @@ def prepare(
         give_up(records, seq, gone.code, now)
         return None
     return None if sealed is None else _deposit(profile, sealed, row.expiry)
+
+
+def _is_for_blocked(records: IRecords, row: OutboxRow) -> bool:
+    """
+    Whether somebody whom the user has blocked would get this and nobody else: a message, a receipt, a reset. What all members
+    of a room get, and what makes their lists agree, goes to them, too.
+    """
+    is_of_room = row.to.is_room or row.home is not None or row.kind in ABOUT_ROOMS
+    return not is_of_room and preferences.get(records, row.to.account).is_blocked
 
 
 def _is_dated(records: IRecords, row: OutboxRow, seq: int) -> bool:

@@ -2,7 +2,10 @@
 Messages that disappear: each says for how long both ends keep it.
 
 A message of ours is kept that long from its acceptance, one that was received from when it was read. A row in the table says
-when to look at it; what waits to be sent or read by then stays. Source: C{docs/protocol.md}, section "Receiving".
+when to look at it; what waits to be sent or read by then stays.
+
+A clock that is wrong must delete nothing early, and keep nothing for long. So it is remembered when the server last agreed
+with ours: without a connection it is believed for some days after that. Source: C{docs/protocol.md}, section "Receiving".
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import msgspec
 
 from securemsg.client.state.conversations import Conversation
+from securemsg.client.state.profile import DAY
 from securemsg.client.state.records import (
     HISTORY,
+    META,
     ROWS,
     HistoryRow,
     Status,
@@ -35,6 +40,11 @@ _SEQ_BITS = 20
 PAGE = 256
 # Seconds after which a message is looked at again whose encrypted form is still to be sent.
 RETRY_DELAY = 60
+# How long our clock is believed after the server has last said that it is right, seconds.
+BELIEVED = 7 * DAY
+# In the table C{META}: when that was; and the latest time at which one of these times began.
+_CONFIRMED_AT = b"disappearing/confirmed"
+_NEWEST = b"disappearing/newest"
 
 
 class _Due(Record, frozen=True):
@@ -82,14 +92,32 @@ def schedule(records: IRecords, bucket: bytes, seq: int, now: int) -> None:
     row = load(records, HistoryRow, HISTORY, bucket, seq)
     if row is not None and row.content.keep:
         _put_due(records, _Due(bucket, seq), now + row.content.keep)
+        save_number(records, META, _NEWEST, max(now, load_number(records, META, _NEWEST)))
 
 
-def sweep(store: IProfileStore, now: int) -> int:
+def confirm_clock(records: IRecords, now: int) -> None:
+    """The server has said that it is about this time. What was written or read with a clock that was ahead begins now."""
+    save_number(records, META, _CONFIRMED_AT, now)
+    if load_number(records, META, _NEWEST) <= now:
+        return
+    save_number(records, META, _NEWEST, now)
+    for order, due in load_all(records, _Due, TABLE, ROWS):
+        row = load(records, HistoryRow, HISTORY, due.bucket, due.seq)
+        if row is not None and order >> _SEQ_BITS > now + row.content.keep:
+            records.delete(TABLE, ROWS, order)
+            _put_due(records, due, now + row.content.keep)
+
+
+def sweep(store: IProfileStore, now: int, *, is_confirmed: bool = False) -> int:
     """
     Delete the messages whose time is over.
 
+    @param is_confirmed: whether the server says that our clock is right.
     @return: how many.
     """
+    if not is_confirmed:
+        with store.reading() as records:
+            now = min(now, load_number(records, META, _CONFIRMED_AT) + BELIEVED)
     dropped, is_more = 0, True
     while is_more:
         with store.reading() as records:

@@ -16,16 +16,18 @@ from securemsg.client.state.records import (
     HISTORY,
     RECEIPTS,
     SEEN,
+    HistoryRow,
     ReceiptRow,
     Status,
     find_sent,
+    load,
     save,
     seen_message,
 )
 from securemsg.client.state.settings import Policy
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME
-from securemsg.protocol.envelope import Content, Kind
+from securemsg.protocol.envelope import Kind
 
 # Whoever sends the same message again learns nothing new from it within this time, seconds: it would be a silent probe.
 REPEAT_PAUSE = 3600
@@ -61,13 +63,14 @@ def note_receipt(
     _add(records, ReceiptRow(conversation, message_id))
 
 
-def note_read(records: IRecords, profile: Profile, conversation: Conversation, content: Content) -> None:
-    """Our user was shown a message: its sender is told so if both want that."""
-    if conversation.kind is not ConversationKind.DIRECT or not content.wants_receipt:
+def note_read(records: IRecords, conversation: Conversation, seq: int) -> None:
+    """Our user was shown a message: its sender is told so if both want that, and is somebody whom our user knows."""
+    if conversation.kind is not ConversationKind.DIRECT or settings.get(records).receipts is not Policy.READ:
         return
+    row = load(records, HistoryRow, HISTORY, conversation.bucket, seq)
     contact = contacts.get_contact(records, conversation.account)
-    if policy_of(records, profile) is Policy.READ and contact is not None and contact.known:
-        _add(records, ReceiptRow(conversation, content.message_id, Kind.READ))
+    if row is not None and row.content.wants_receipt and contact is not None and contact.known:
+        _add(records, ReceiptRow(conversation, row.content.message_id, Kind.READ))
 
 
 def _add(records: IRecords, row: ReceiptRow) -> None:
@@ -79,7 +82,8 @@ def _add(records: IRecords, row: ReceiptRow) -> None:
 
 def mark_delivered(records: IRecords, conversation: Conversation, message_id: bytes, device: bytes, now: int) -> bool:
     """
-    Mark a message of ours as delivered to a device, if it was sent in this conversation, and to no other.
+    Mark a message of ours as delivered to a device, if it was sent in this conversation, and to no other. One that was never
+    sealed cannot have arrived.
 
     @return: whether its status has changed.
     """
@@ -87,7 +91,7 @@ def mark_delivered(records: IRecords, conversation: Conversation, message_id: by
     if found is None or found[0].conversation != conversation:
         return False
     known, row = found
-    if row.status is Status.QUEUED and not row.content.counter or device in row.devices:
+    if not row.content.counter or device in row.devices:
         return False
     marked = replace(
         row,

@@ -23,6 +23,7 @@ from securemsg.client.state.records import (
     HistoryRow,
     MessageIndex,
     OutboxRow,
+    Status,
     load,
     load_all,
 )
@@ -102,8 +103,8 @@ class Retention:
 
 def drop_old(store: IProfileStore, age: int, now: int) -> int:
     """
-    Drop the messages of all conversations that are older than this, in seconds, but for those that are unread or may still be
-    on their way.
+    Drop the messages of all conversations that are older than this, in seconds, but for those that are unread, or are still to
+    be sent.
 
     @return: how many messages were dropped.
     """
@@ -115,9 +116,9 @@ def drop_old(store: IProfileStore, age: int, now: int) -> int:
         while is_more:
             with store.writing() as records:
                 page = load_all(records, HistoryRow, HISTORY, bucket, after, PAGE)
-                old = [(seq, row) for seq, row in page if now - row.at > age]
+                old = [(seq, row) for seq, row in page if now - row.at > age and row.status is not Status.QUEUED]
                 dropped += sum(drop(records, bucket, seq, row) for seq, row in old)
-            is_more = len(old) == PAGE
+            is_more = len(page) == PAGE
             after = page[-1][0] if page else after
     return dropped
 

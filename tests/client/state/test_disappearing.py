@@ -184,6 +184,36 @@ class DisappearingTests(WorldCase):
         self.wait(KEEP + SWEEP)
         self.assertEqual(self.texts(self.alice, "bob"), ["gone soon"])
 
+    def test_offline(self) -> None:
+        """Without a connection our clock is believed for a week after the server agreed with it, and no longer."""
+        self.alice.send("bob", "gone soon", keep=KEEP)
+        self.alice.send("bob", "gone in a year", keep=365 * DAY)
+        self.assertEqual(self.bob.read(), ["gone soon", "gone in a year"])
+        for user in (self.alice, self.bob):
+            user.disconnect()
+        self.wait(KEEP + SWEEP)
+        self.assertEqual([self.texts(self.alice, "bob"), self.texts(self.bob, "alice")], [["gone in a year"]] * 2)
+        self.world.clock += 400 * DAY
+        self.wait(SWEEP)
+        self.assertEqual(self.texts(self.alice, "bob"), ["gone in a year"])
+
+    def test_written_ahead(self) -> None:
+        """What was written and read while both clocks were a month ahead goes in its time after they were put right."""
+        for user in (self.alice, self.bob):
+            user.disconnect()
+        self.world.clock += 30 * DAY
+        self.alice.send("bob", "gone soon", keep=KEEP)
+        self.world.clock -= 30 * DAY
+        self.alice.connect()
+        self.bob.connect()
+        self.bob.disconnect()
+        self.world.clock += 30 * DAY
+        self.assertEqual(self.bob.read(), ["gone soon"])
+        self.world.clock -= 30 * DAY
+        self.bob.connect()
+        self.wait(KEEP + 2 * SWEEP)
+        self.assertEqual([self.texts(self.alice, "bob"), self.texts(self.bob, "alice")], [[], []])
+
     def test_absent(self) -> None:
         """Who comes when it has disappeared at its sender gets it all the same."""
         self.bob.disconnect()

@@ -20,7 +20,9 @@ from securemsg.client.state.records import (
     ROWS,
     SEEN,
     SENT,
+    HistoryRow,
     OutboxRow,
+    load_all,
     next_seq,
     save,
 )
@@ -213,6 +215,24 @@ class KeepTests(WorldCase):
         self.assertEqual(self.alice.read(), ["unread"])
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["young"])
+
+    def test_not_sent(self) -> None:
+        """What was not sent in all that time stays until it has failed, which its user can see."""
+        self.part(self.alice)
+        sent = self.alice.send("bob", "never left")
+        self.world.clock += 31 * DAY
+        self.keep(30 * DAY)
+        self.assertEqual((self.alice.sent(sent).status, self.alice.sent(sent).code), ("failed", "expired"))
+        self.keep(30 * DAY)
+        self.assertIsNone(messages.sent(self.alice.store, sent))
+
+    def test_out_of_order(self) -> None:
+        """What is old goes also where younger ones stand before it."""
+        self.patch(retention, "PAGE", 2)
+        with self.alice.store.inner.writing() as records:
+            for seq, row in load_all(records, HistoryRow, HISTORY, direct("bob").bucket)[:3]:
+                save(records, HISTORY, direct("bob").bucket, msgspec.structs.replace(row, at=int(self.world.clock)), seq)
+        self.assertEqual(self.keep(30 * DAY), ["b0", "unread"])
 
     def test_all(self) -> None:
         """Where no time is chosen, and where all is younger, nothing goes."""
