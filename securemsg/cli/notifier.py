@@ -12,11 +12,14 @@ import shlex
 import shutil
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
+from securemsg.account.connection import AccountConnection
+from securemsg.account.errors import SecuremsgError
 from securemsg.account.names import aliases, shown_name
 from securemsg.cli.context import CommandContext
 from securemsg.client import messages
@@ -24,6 +27,7 @@ from securemsg.client.messages import Received
 from securemsg.client.state import preferences, settings
 from securemsg.responders.command import LANGUAGE, LIMIT, CommandRun, current_folder
 from securemsg.responders.errors import AnswerFailed
+from securemsg.storage.errors import StorageError
 
 # Commands that run at the same time, and messages that wait for one.
 CAPACITY = 4
@@ -54,6 +58,23 @@ class Notifier:
         self._has_complained = False
         self._last = messages.last_unread(context.store)
         self._has_dropped = False
+
+    def watch(self, connection: AccountConnection) -> Deferred[None]:
+        """
+        Notify the user of what comes while this process has the connection.
+
+        @return: never fires; to be cancelled.
+        """
+        # What ends the connection for good is for whoever else waits for it.
+        watching = Deferred.fromCoroutine(connection.until(partial(self._look, connection), None))
+        return watching.addErrback(lambda failure: failure.trap(CancelledError, SecuremsgError, StorageError))
+
+    def _look(self, connection: AccountConnection) -> None:
+        if connection.is_owner:
+            self.check()
+        else:
+            # Another process notifies the user of these.
+            self._last = messages.last_unread(self._context.store)
 
     def check(self) -> None:
         """Notify the user of what has come since the last time."""

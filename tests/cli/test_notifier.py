@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -31,6 +32,17 @@ class Run:
         """It starts."""
         self.argv, self.environment = argv, environment
         self._runs.append(self)
+
+
+class Connection:
+    """In the place of the connection: its changes are made by hand."""
+
+    is_owner = False
+
+    async def until(self, check: Callable[[], None], timeout: None) -> None:
+        """Wait for ever."""
+        self.look = check
+        await Deferred()
 
 
 class NotifierTests(ProfileCase):
@@ -66,6 +78,26 @@ class NotifierTests(ProfileCase):
         self.assertEqual(run.argv, ["tell", "all of us"])
         self.assertEqual([run.environment[f"SECUREMSG_{name}"] for name in ("FROM", "CONVERSATION")], ["ben", "ben"])
         self.assertNotIn("secret", str(run.environment))
+
+    def test_by_its_owner(self) -> None:
+        """Another process that has the connection tells her; whoever has it later, of what comes then."""
+        connection = Connection()
+        self.notifier.watch(connection)  # type: ignore[arg-type]
+        self.add(direct("ben"), "told elsewhere")
+        connection.look()
+        connection.is_owner = True
+        connection.look()
+        self.assertEqual(self.runs, [])
+        self.add(direct("ben"), "told here")
+        connection.look()
+        self.assertEqual(len(self.runs), 1)
+
+    def test_environment(self) -> None:
+        """The command gets what it is for, and nothing else of hers."""
+        self.come("hello")
+        known = {*notifier.PASSED_ON, "LANG", "SECUREMSG_FROM", "SECUREMSG_CONVERSATION", "SECUREMSG_ID"}
+        self.assertLessEqual(set(self.runs[0].environment), known)
+        self.assertEqual([name for name in notifier.PASSED_ON if name.startswith("SECUREMSG")], [])
 
     def test_text(self) -> None:
         """Where she wants it, with the text."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
+from pathlib import Path
 
 from tests.functional.support import MachineCase, until
 
@@ -21,3 +23,18 @@ class NotifyTests(MachineCase):
         self.assertIn("SECUREMSG_FROM=ada\n", told.read_text())
         self.assertNotIn("secret", told.read_text())
         self.assertEqual(client.interrupt().status, 130)
+
+    def has_lines(self, path: Path, count: int) -> bool:
+        """Whether a file has so many lines."""
+        return path.exists() and len(path.read_text().splitlines()) == count
+
+    def test_elsewhere(self) -> None:
+        """It learns of what comes in another conversation than the one that is open, in a chat as well."""
+        ada, ben = self.person("ada"), self.person("ben")
+        told = self.place.folder / "told"
+        ben.run("settings", "notify", f"sh -c {shlex.quote(f'echo $SECUREMSG_ID >> {told}')}")
+        for number, arguments in enumerate((("recv", "--follow", "--from", "server", "--json"), ("chat", "server")), 1):
+            client = ben.start(*arguments)
+            ada.run("send", "ben", "hello")
+            until(partial(self.has_lines, told, number), "the command")
+            self.assertEqual(client.interrupt().status, 130)

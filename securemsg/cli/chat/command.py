@@ -85,12 +85,16 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
         async def work(reactor: Any, connection: AccountConnection) -> int:
             pin(context, name)
             notifier = Notifier(context, reactor, lambda text: report_note("notify", text, context.settings.as_json))
-            options = ChatOptions(asks_receipts=not no_receipts, bell=ringing, check=notifier.check)
-            if prompt:
-                return await interact(context, connection, name, reactor, evolve(options, screen=above.screen), above)
-            if at_terminal and not context.settings.as_json:
-                options = evolve(options, screen=screen(False))
-            return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), options).talk()
+            options = ChatOptions(asks_receipts=not no_receipts, bell=ringing)
+            watching = notifier.watch(connection)
+            try:
+                if prompt:
+                    return await interact(context, connection, name, reactor, evolve(options, screen=above.screen), above)
+                if at_terminal and not context.settings.as_json:
+                    options = evolve(options, screen=screen(False))
+                return await _Piped(context, connection, name, reactor, at_terminal, commands or os.isatty(0), options).talk()
+            finally:
+                watching.cancel()
 
         try:
             with blocking_restored(0, 1, 2):

@@ -116,10 +116,6 @@ class Write(Protocol):
         """
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 @frozen
 class ChatOptions:
     """
@@ -127,12 +123,10 @@ class ChatOptions:
 
     @ivar asks_receipts: whether what is written asks for receipts, as the profile's settings say; else none does.
     @ivar screen: how lines are shown to somebody at a terminal; C{None}: as everywhere, for programs.
-    @ivar check: called whenever something may have come that the user is to be notified of.
     @ivar bell: rings for what is said to us, in a room where somebody says our name; C{None}: nothing does.
     """
 
     asks_receipts: bool = True
-    check: Callable[[], object] = _nothing
     screen: Screen | None = None
     bell: Callable[[], object] | None = None
 
@@ -524,8 +518,6 @@ class Chat:
 
     async def show_new(self) -> None:
         """Show new messages, and mark each as read."""
-        if self._connection.is_owner:
-            self._options.check()
         while True:
             lost = self.answers.drop_lost()
             if lost:

@@ -122,11 +122,10 @@ class _Receiving:
         deadline = None if timeout is None else reactor.seconds() + timeout
         asking = Deferred.fromCoroutine(self._drain(connection)) if waits_for_drain else succeed(None)
         notifier = Notifier(self._context, reactor, self._complain, on_desktop=self._notify)
+        watching = notifier.watch(connection) if self._follow else None
         try:
             with progress("messages", is_active=waits_for_drain and not os.isatty(STDOUT)) as step:
                 while True:
-                    if self._follow and connection.is_owner:
-                        notifier.check()
                     await self._print_waiting(reactor, step)
                     if self._is_enough():
                         return Exit.DONE
@@ -140,6 +139,8 @@ class _Receiving:
                     await connection.until(self._has_news, left)
         finally:
             asking.cancel()
+            if watching is not None:
+                watching.cancel()
             self._report_held_back()
         if self._problem is not None:
             raise self._problem
