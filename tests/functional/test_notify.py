@@ -34,7 +34,7 @@ class NotifyTests(MachineCase):
         told = self.place.folder / "told"
         ben.run("settings", "notify", f"sh -c {shlex.quote(f'echo $SECUREMSG_ID >> {told}')}")
         for number, arguments in enumerate((("recv", "--follow", "--from", "server", "--json"), ("chat", "server")), 1):
-            client = ben.start(*arguments)
+            client = ben.start(*arguments, pipe=True)
             ada.run("send", "ben", "hello")
             until(partial(self.has_lines, told, number), "the command")
             self.assertEqual(client.interrupt().status, 130)
