@@ -6,11 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import check_loose, load_key
 from securemsg.cli.context import CommandContext
@@ -21,6 +20,9 @@ from securemsg.client.state.profile import load_profile
 from securemsg.client.state.retention import Retention
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.storage.memory import MemoryProfile
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # The address of a daemon that was started without --host and --port.
 DEFAULT_HOST = "127.0.0.1"

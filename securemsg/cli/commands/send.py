@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from securemsg.account.compose import checked, commit
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.names import full_name
 from securemsg.account.rooms import is_room
@@ -28,6 +27,9 @@ from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 NONE = "none"
 # The status of a message that was not accepted, if no outbox is kept.
