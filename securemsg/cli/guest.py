@@ -15,7 +15,6 @@ from securemsg.cli.commands.keygen import check_loose, load_key
 from securemsg.cli.context import CommandContext
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import Settings
-from securemsg.client import guest
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.retention import Retention
 from securemsg.protocol.devices import SERVER_NAME
@@ -113,6 +112,9 @@ def guest_context(settings: Settings, path: Path, host: str = DEFAULT_HOST, port
 
     @raise SecuremsgError: the key file cannot be used.
     """
+    # It brings in login and sessions: a command with a profile has no use for them until it connects.
+    from securemsg.client import guest
+
     key = load_key(path, settings.loose)
     store = MemoryProfile()
     profile = guest.prepare(store, key, host, port, int(time.time()))

@@ -22,11 +22,12 @@ import click
 
 from securemsg.account.errors import WORDS, SecuremsgError, error_for
 from securemsg.client.escape import escape
-from securemsg.client.events import Warned
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorFromThreads
+
+    from securemsg.client.events import Warned
 
 STDOUT = 1
 
