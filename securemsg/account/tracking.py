@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import not_relayed
@@ -16,9 +17,7 @@ from securemsg.client.state.contacts import get_contact
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import RSA
 
-if TYPE_CHECKING:
-    # It brings in the network, which a command without a connection of its own does not need.
-    from securemsg.account.connection import AccountConnection
+T = TypeVar("T")
 
 # What to wait for: the server's answer (of a line in a room: until it is relayed), or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
@@ -30,8 +29,38 @@ NO_KEY = "suite-unavailable"
 HELD_UP = frozenset({BLOCKING, NO_KEY, ROOM_CHANGED, "room-forked", "room-broken"})
 
 
+class Connection(Protocol):
+    """
+    The part of a connection that whoever waits for a message needs: see L{securemsg.account.connection.AccountConnection}, and
+    L{securemsg.account.beside.OwnersConnection}, which does without the network.
+    """
+
+    @property
+    def where(self) -> str:
+        """The server's address, for messages."""
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the connection is ours."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is ours and logged in."""
+
+    @property
+    def fatal(self) -> str:
+        """The code of a failure that connecting again would not fix."""
+
+    @property
+    def last_failure(self) -> str:
+        """Why there is no connection now, where it is ours."""
+
+    async def until(self, check: Callable[[], T | None], timeout: Timeout) -> T | None:
+        """Wait until a check of the store gives a result; C{None} after the timeout."""
+
+
 async def follow(
-    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: Timeout
+    store: IProfileStore, connection: Connection, message_id: bytes, wait: str, timeout: Timeout
 ) -> Sent:
     """
     Wait for a message that was committed.
@@ -104,14 +133,14 @@ def is_enough(sent: Sent, wait: str) -> bool:
     return sent.status == "delivered" or (sent.status == "accepted" == wait and not sent.needs_relay)
 
 
-def _has_arrived(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> bool | None:
+def _has_arrived(store: IProfileStore, connection: Connection, message_id: bytes) -> bool | None:
     """C{True} once the server has said anything about a message."""
     sent = _found(store, message_id)
     has_answer = sent.status == "accepted" or sent.code or _settled(store, connection, message_id, ACCEPTED) is not None
     return True if has_answer else None
 
 
-def _settled(store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str) -> Sent | None:
+def _settled(store: IProfileStore, connection: Connection, message_id: bytes, wait: str) -> Sent | None:
     """The message, once its outcome is known."""
     sent = _found(store, message_id)
     if is_enough(sent, wait) or sent.status in ("failed", "withdrawn"):
@@ -119,7 +148,7 @@ def _settled(store: IProfileStore, connection: AccountConnection, message_id: by
     return sent if has_tried(connection) and held_up_by(store, sent) else None
 
 
-def has_tried(connection: AccountConnection) -> bool:
+def has_tried(connection: Connection) -> bool:
     """
     Whether we are connected, or the server cannot be reached for now. Nothing is reported before that is known: the rest of the
     outbox gets its chance first, and an error of the server or the profile matters more than one about a contact.
@@ -130,7 +159,7 @@ def has_tried(connection: AccountConnection) -> bool:
     return bool(failure) and error_for(failure).status is Exit.NOT_CONNECTED and not connection.fatal
 
 
-def too_late(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> SecuremsgError:
+def too_late(store: IProfileStore, connection: Connection, message_id: bytes) -> SecuremsgError:
     """The error for a message that did not get far enough in time."""
     sent = _found(store, message_id)
     if sent.status == "accepted" and sent.needs_relay:

@@ -25,13 +25,10 @@ def wake(folder: Path | None) -> bool:
     """
     if folder is None:
         return False
-    try:
-        descriptor = os.open(folder / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
+    descriptor = _open(folder)
+    if descriptor < 0:
         return False
     try:
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            return False
         os.write(descriptor, _BYTE)
     except OSError:
         # The FIFO is full: the process is being woken already.
@@ -39,3 +36,27 @@ def wake(folder: Path | None) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def is_heard(folder: Path) -> bool:
+    """Whether a process has the connection of the profile in this folder: whether anybody would hear L{wake}."""
+    descriptor = _open(folder)
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
+
+
+def _open(folder: Path) -> int:
+    """
+    Open the FIFO for writing.
+
+    @return: the descriptor; -1: nobody listens.
+    """
+    try:
+        descriptor = os.open(folder / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return -1

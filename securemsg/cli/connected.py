@@ -12,18 +12,13 @@ from attrs import frozen
 from securemsg.account.address import ServerAddress
 from securemsg.account.connection import AccountConnection, Retry, make_connection
 from securemsg.account.flush import flush
-from securemsg.cli.output import json_line, report_note, report_waiting, report_warning
+from securemsg.cli.output import json_line, report_elsewhere, report_waiting, report_warning
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.settings import Settings
 from securemsg.client.state.profile import Profile
 from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.messages import Message, Unknown
-
-ELSEWHERE = (
-    "another process has the connection of this profile; its wire data is shown there, if that process was started with"
-    " --show-wire"
-)
 
 
 @frozen
@@ -68,7 +63,7 @@ class Connected:
         reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
         connection.start()
         if show_wire and not connection.is_owner:
-            report_note("through-another-process", ELSEWHERE, as_json)
+            report_elsewhere(as_json)
         status = await work(reactor, connection)
         await flush(reactor, self._store, connection)
         return status

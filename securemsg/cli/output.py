@@ -146,6 +146,15 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
 
 
+def report_elsewhere(as_json: bool) -> None:
+    """Report on standard error that nothing of the wire can be shown here: one line."""
+    text = (
+        "another process has the connection of this profile; its wire data is shown there, if that process was started with"
+        " --show-wire"
+    )
+    report_note("through-another-process", text, as_json)
+
+
 def report_waiting(code: str, where: str, as_json: bool) -> None:
     """Report on standard error that we keep trying, and why: one line."""
     hope = "waiting for a place" if code == "server-full" else "trying again"
