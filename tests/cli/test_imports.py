@@ -40,6 +40,15 @@ from securemsg.cli.main import run
 status = run(sys.argv[1:])
 print(json.dumps([status, [name for name in {HEAVY} if name in sys.modules]]))
 """
+# Looks for the routes to a server that has both, and prints how many there are and whether the library for UDP is imported.
+ROUTES = """
+import sys
+from twisted.internet import reactor
+from securemsg.account.address import ServerAddress
+from securemsg.account.routes import routes
+found = routes(reactor, ServerAddress("127.0.0.1", 1, 1, "auto"))
+print(len(found), "aioquic" in sys.modules)
+"""
 
 
 class ImportTests(ProfileCase):
@@ -79,3 +88,9 @@ class ImportTests(ProfileCase):
         network = ("OpenSSL", "asyncio", "cryptography.x509", "securemsg.client.agent", "securemsg.client.login")
         needed = (*network, "securemsg.net.dialer", "service_identity", "twisted")
         self.check("ping", "--timeout", "5", needed=needed, status=6)
+
+    def test_udp(self) -> None:
+        """What UDP needs is not imported before it is tried, a little later than TCP."""
+        settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+        said = subprocess.check_output([sys.executable, "-c", ROUTES], env=settings, timeout=60)
+        self.assertEqual(said, b"2 False\n")
