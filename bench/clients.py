@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Clients:
         try:
             invite = (self._folder / STATE / "first-invite").read_text("utf-8").strip()
             for name in ("alice", "bob"):
-                self._run([*COMMAND, "--profile", str(self._folder / name), "join", invite, name])
+                run_command(self._command(name, "join", invite, name), self._folder)
             sends: Seen = {CHAT: [], PROGRAM: []}
             receives: Seen = {RECV: [], CHAT: [], PROGRAM: []}
             for _ in range(rounds):
@@ -83,7 +83,7 @@ class Clients:
         """
         with subprocess.Popen(
             self._command("bob", "chat", "alice"),
-            env=self._environment(),
+            env=environment(self._folder),
             cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -101,39 +101,41 @@ class Clients:
 
     def _timed(self, argv: list[str], text: str = "") -> Reading:
         """Run it."""
-        return self._measured(lambda: self._run(argv, text))
+        return self._measured(lambda: run_command(argv, self._folder, text))
 
     def _measured(self, work: Callable[[], None]) -> Reading:
         """Measure it: all of it counts, the start as well."""
-        began, before = time.monotonic(), _children()
+        began, before = time.monotonic(), children_time()
         work()
-        return Reading((_children() - before) / self._lines * MICRO, self._lines / (time.monotonic() - began))
+        return Reading((children_time() - before) / self._lines * MICRO, self._lines / (time.monotonic() - began))
 
-    def _run(self, argv: list[str], text: str = "") -> None:
-        """
-        Run a command to its end.
+def run_command(argv: Sequence[str], folder: Path, text: str = "") -> None:
+    """
+    Run a command in a folder, which is its home, to its end.
 
-        @raise Unmeasurable: it failed.
-        """
-        done = subprocess.run(
-            argv,
-            input=text,
-            text=True,
-            env=self._environment(),
-            cwd=self._folder,
-            capture_output=True,
-            timeout=LIMIT,
-            check=False,
-        )
-        if done.returncode:
-            raise Unmeasurable(f"{' '.join(argv[2:])[-80:]}: {done.stderr.strip()[-300:]}")
-
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SECUREMSG")}
-        return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self._folder)}
+    @raise Unmeasurable: it failed.
+    """
+    done = subprocess.run(
+        argv,
+        input=text,
+        text=True,
+        env=environment(folder),
+        cwd=folder,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    if done.returncode:
+        raise Unmeasurable(f"{' '.join(argv[2:])[-80:]}: {done.stderr.strip()[-300:]}")
 
 
-def _children() -> float:
+def environment(folder: Path) -> dict[str, str]:
+    """Ours, with nothing in it that changes what a command does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SECUREMSG"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+
+
+def children_time() -> float:
     """Processor time of the children that have ended, seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

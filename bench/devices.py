@@ -100,4 +100,4 @@ def over_tcp(reactor: IReactorTime, port: int, host: str = HOST) -> Route:
 
 def over_udp(reactor: IReactorTime, port: int, host: str = HOST) -> Route:
     """As L{over_tcp}."""
-    return quic_route(reactor, host, port, spki_digest, same, 0)
+    return quic_route(reactor, host, port, spki_digest, same)

@@ -18,7 +18,7 @@ import click
 from attrs import asdict, evolve
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
-from bench import clients, garbage, lobby, loss, machine, plots, report, rooms, served, suites
+from bench import clients, garbage, lobby, loss, machine, plots, report, rooms, served, starts, suites
 from bench.ancestors import Ancestors
 from bench.parts import Bench
 from bench.peers import BARE, PEERS, STOCK, Peer, start_installed, start_own
@@ -35,7 +35,7 @@ DEFAULT_JSON = served.ROOT / "build" / "bench.json"
 OVER_TCP = ("idle", "cost", "latency", "logins", "mailbox", "queue", "growth", "ancestors")
 # Those that need the peers.
 BESIDE_PEERS = ("cost", "latency", "logins")
-PARTS = (*OVER_TCP, "clients", "udp", "rooms", "loss", "garbage", "lobby", "suites")
+PARTS = (*OVER_TCP, "clients", "starts", "udp", "rooms", "loss", "garbage", "lobby", "suites")
 # Of one core, what a machine that does nothing else spends on itself, writing to disk included.
 DISTURBED = 0.15
 A_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -47,13 +47,18 @@ def measure(folder: Path, cores: machine.Cores, scale: Scale, parts: tuple[str, 
     figures: list[Figure] = []
     if {*OVER_TCP, "udp", "rooms"} & set(parts):
         figures += relayed(folder, cores, scale, parts, peers)
+
+    def rounds(usual: int) -> int:
+        """Of a run that is short in all, as few."""
+        return usual if scale.seconds >= 1 else scale.rounds
+
     alone: dict[str, Callable[[], list[Figure]]] = {
         "clients": lambda: clients.Clients(made(folder / "people"), cores.server, scale.lines).measure(scale.rounds, say),
+        "starts": lambda: starts.Starts(made(folder / "starts"), cores.server).measure(rounds(starts.ROUNDS), say),
         "loss": lambda: loss.measure(scale, folder, cores),
         "garbage": lambda: garbage.measure(folder / "victim"),
         "lobby": lambda: lobby.measure(folder / "contact"),
-        # Of a run that is short in all, the rounds as well.
-        "suites": lambda: suites.measure(suites.ROUNDS if scale.seconds >= 1 else scale.rounds),
+        "suites": lambda: suites.measure(rounds(suites.ROUNDS)),
     }
     with machine.pinned(cores.load):
         for part, run_part in alone.items():

@@ -28,7 +28,8 @@ from securemsg.account.names import full_name
 from securemsg.account.reader import MessageReader
 from securemsg.account.readlocks import ReadLocks, take_read_lock
 from securemsg.account.rooms import is_room
-from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
+from securemsg.account.tracker import Tracker
+from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.autoresponder import answer_id, commit_answer
 from securemsg.client.events import Warned

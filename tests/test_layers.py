@@ -215,8 +215,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     # Random bytes come from `primitives`; delays may be jittered at the edge.
     "random": ("securemsg.net",),
     "uuid": (),
-    # What is imported by name stands in the table of commands, or is the operator's function.
-    "importlib": ("securemsg.cli.checks", "securemsg.cli.main", "securemsg.responders.function"),
+    # What is imported by name stands in the table of commands, or is the operator's function; an extra is looked for.
+    "importlib": ("securemsg.account.routes", "securemsg.cli.checks", "securemsg.cli.main", "securemsg.responders.function"),
     "threading": ("securemsg.cli", "securemsg.daemon", "securemsg.responders", "securemsg.storage"),
     # Time is handed in, never fetched.
     "time": EDGE,

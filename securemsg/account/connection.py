@@ -17,11 +17,13 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
-from securemsg.account.address import ServerAddress, routes
+from securemsg.account.address import ServerAddress
 from securemsg.account.condition import Condition
 from securemsg.account.errors import Exit, error_for
+from securemsg.account.routes import routes
 from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
-from securemsg.account.wake import WAKE, WakeFifo, wake
+from securemsg.account.wake import WAKE, wake
+from securemsg.account.wakefifo import WakeFifo
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
 from securemsg.client.events import Changed, Disconnected, Drained, Event, Failed, Ready, ShortInviteEnded, Warned
@@ -92,7 +94,7 @@ class Dialing(Protocol):
 
 
 class Listening(Protocol):
-    """Receives the wake-ups of other processes (L{securemsg.account.wake.WakeFifo})."""
+    """Receives the wake-ups of other processes (L{securemsg.account.wakefifo.WakeFifo})."""
 
     def close(self) -> None:
         """Stop listening."""

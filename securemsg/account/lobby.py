@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from securemsg.account.connection import AccountConnection
+from typing import TYPE_CHECKING
+
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.timeouts import Timeout
 from securemsg.client.lobby import state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.devices import LOBBY_NAME
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 
 async def wait_until_in(store: IProfileStore, connection: AccountConnection, limit: Timeout) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimeLimit
 
-from securemsg.account.address import ServerAddress, routes
+from securemsg.account.address import ServerAddress
 from securemsg.account.connection import Dialing
 from securemsg.account.errors import error_for
+from securemsg.account.routes import routes
 from securemsg.client.newcomer import Newcomer
 from securemsg.errors import Refusal
 from securemsg.net.dialer import Dialer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.rooms import explained, find, not_in_room, own_profile, trouble
 from securemsg.account.timeouts import Timeout
@@ -24,6 +24,9 @@ from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import ROOM_MARK, is_reserved
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.rooms import MAX_TITLE, MemberList
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 
 @frozen

@@ -20,3 +20,8 @@ class IdleTimeout:
 
 # Seconds; C{None}: forever.
 Timeout = float | IdleTimeout | None
+
+
+def rest_of(timeout: Timeout, over: float) -> Timeout:
+    """What is left of a timeout after so many seconds without a connection of ours."""
+    return timeout if timeout is None or isinstance(timeout, IdleTimeout) else max(timeout - over, 0)

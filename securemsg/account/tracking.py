@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
-
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import not_relayed
 from securemsg.account.timeouts import IdleTimeout, Timeout
@@ -19,7 +16,8 @@ from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state.contacts import get_contact
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import RSA
-from securemsg.storage.errors import StorageError
+
+T = TypeVar("T")
 
 # What to wait for: the server's answer (of a line in a room: until it is relayed), or the recipient's receipt.
 ACCEPTED, DELIVERED = "accepted", "delivered"
@@ -29,12 +27,40 @@ BLOCKING = "identity-changed"
 NO_KEY = "suite-unavailable"
 # The codes of messages that wait until somebody acts.
 HELD_UP = frozenset({BLOCKING, NO_KEY, ROOM_CHANGED, "room-forked", "room-broken"})
-# Seconds after which a L{Tracker} looks at all messages again.
-FULL_CHECK = 1.0
+
+
+class Connection(Protocol):
+    """
+    The part of a connection that whoever waits for a message needs: see L{securemsg.account.connection.AccountConnection}, and
+    L{securemsg.account.beside.OwnersConnection}, which does without the network.
+    """
+
+    @property
+    def where(self) -> str:
+        """The server's address, for messages."""
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the connection is ours."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is ours and logged in."""
+
+    @property
+    def fatal(self) -> str:
+        """The code of a failure that connecting again would not fix."""
+
+    @property
+    def last_failure(self) -> str:
+        """Why there is no connection now, where it is ours."""
+
+    async def until(self, check: Callable[[], T | None], timeout: Timeout) -> T | None:
+        """Wait until a check of the store gives a result; C{None} after the timeout."""
 
 
 async def follow(
-    store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str, timeout: Timeout
+    store: IProfileStore, connection: Connection, message_id: bytes, wait: str, timeout: Timeout
 ) -> Sent:
     """
     Wait for a message that was committed.
@@ -46,114 +72,14 @@ async def follow(
     if isinstance(timeout, IdleTimeout):
         # What a slow link takes is one thing; a server that refuses for now, or a recipient who does not confirm, is another.
         if await connection.until(lambda: _has_arrived(store, connection, message_id), timeout) is None:
-            raise _too_late(store, connection, message_id)
+            raise too_late(store, connection, message_id)
         timeout = timeout.seconds
     sent = await connection.until(lambda: _settled(store, connection, message_id, wait), timeout)
     if sent is None:
-        raise _too_late(store, connection, message_id)
-    if _is_enough(sent, wait):
+        raise too_late(store, connection, message_id)
+    if is_enough(sent, wait):
         return sent
-    raise _problem(sent, held_up_by(store, sent))
-
-
-@define(eq=False)
-class _Waiter:
-    """Somebody who waits for a message; C{done} fires with it, or with what is wrong."""
-
-    message_id: bytes
-    wait: str
-    done: Deferred[Sent] = field(factory=Deferred, init=False)
-
-    def fire(self, result: Sent | Exception) -> None:
-        """Wait no longer."""
-        if self.done.called:
-            return
-        if isinstance(result, Exception):
-            self.done.errback(result)
-        else:
-            self.done.callback(result)
-
-
-@define(eq=False)
-class Tracker:
-    """
-    As L{follow}, for a program that waits for many messages, each of them new: what became of them is looked up together.
-
-    The server answers in order, as a rule. So after a change the first messages to each recipient are looked up, up to one that
-    is still queued, and all of them about once a second.
-    """
-
-    _clock: Any
-    _store: IProfileStore
-    _connection: AccountConnection
-    _waiting: dict[str, dict[_Waiter, None]] = field(factory=dict, init=False)
-    _is_watching: bool = field(default=False, init=False)
-    _looked_at: float = field(default=float("-inf"), init=False)
-
-    async def follow(self, to: str, message_id: bytes, wait: str, timeout: float | None) -> Sent:
-        """
-        Wait for a message that was committed just now.
-
-        @raise SecuremsgError: see L{follow}.
-        """
-        waiter = _Waiter(message_id, wait)
-        waiters = self._waiting.setdefault(to, {})
-        waiters[waiter] = None
-        alarm = None if timeout is None else self._clock.callLater(timeout, self._give_up, waiter)
-        if not self._is_watching:
-            self._is_watching = True
-            Deferred.fromCoroutine(self._watch())
-        try:
-            return await waiter.done
-        finally:
-            del waiters[waiter]
-            if alarm is not None and alarm.active():
-                alarm.cancel()
-
-    async def _watch(self) -> None:
-        """Look whenever something has changed, as long as anybody waits."""
-        try:
-            await self._connection.until(self._check_waiting, None)
-        # Whatever it is, everybody who waits hears of it, and nobody else would.
-        except Exception as problem:  # noqa: BLE001
-            for waiter in [waiter for waiters in self._waiting.values() for waiter in waiters]:
-                waiter.fire(problem)
-        finally:
-            self._is_watching = False
-
-    def _check_waiting(self) -> bool | None:
-        """Tell those whose messages have come far enough, or will not; C{True}: nobody waits any more."""
-        is_full = self._clock.seconds() - self._looked_at >= FULL_CHECK
-        if is_full:
-            self._looked_at = self._clock.seconds()
-        has_tried = _has_tried(self._connection)
-        results: list[tuple[_Waiter, Sent | SecuremsgError]] = []
-        with self._store.reading() as records:
-            for waiters in self._waiting.values():
-                for waiter in waiters:
-                    sent = messages.sent_in(records, waiter.message_id)
-                    if sent is None:
-                        results.append((waiter, error_for("disappeared")))
-                        continue
-                    held_up = held_up_in(records, sent) if has_tried else ""
-                    if _is_enough(sent, waiter.wait):
-                        results.append((waiter, sent))
-                    elif sent.status in ("failed", "withdrawn") or held_up:
-                        results.append((waiter, _problem(sent, held_up)))
-                    elif sent.status == "queued" and not is_full:
-                        break
-        for waiter, result in results:
-            waiter.fire(result)
-        self._waiting = {to: waiters for to, waiters in self._waiting.items() if waiters}
-        return None if self._waiting else True
-
-    def _give_up(self, waiter: _Waiter) -> None:
-        """Its time is over."""
-        try:
-            problem: Exception = _too_late(self._store, self._connection, waiter.message_id)
-        except (SecuremsgError, StorageError) as error:
-            problem = error
-        waiter.fire(problem)
+    raise problem_of(sent, held_up_by(store, sent))
 
 
 def held_up_by(store: IProfileStore, sent: Sent) -> str:
@@ -193,7 +119,7 @@ def _held_up_in_room(records: IRecords, sent: Sent) -> str:
     return sent.code if sent.code == ROOM_CHANGED else ""
 
 
-def _problem(sent: Sent, held_up: str) -> SecuremsgError:
+def problem_of(sent: Sent, held_up: str) -> SecuremsgError:
     """Why a message does not get any further."""
     if sent.status == "withdrawn":
         return error_for("withdrawn")
@@ -202,27 +128,27 @@ def _problem(sent: Sent, held_up: str) -> SecuremsgError:
     return error_for(sent.code or "refused", sent.to)
 
 
-def _is_enough(sent: Sent, wait: str) -> bool:
+def is_enough(sent: Sent, wait: str) -> bool:
     """Whether a message has come as far as is waited for."""
     return sent.status == "delivered" or (sent.status == "accepted" == wait and not sent.needs_relay)
 
 
-def _has_arrived(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> bool | None:
+def _has_arrived(store: IProfileStore, connection: Connection, message_id: bytes) -> bool | None:
     """C{True} once the server has said anything about a message."""
     sent = _found(store, message_id)
     has_answer = sent.status == "accepted" or sent.code or _settled(store, connection, message_id, ACCEPTED) is not None
     return True if has_answer else None
 
 
-def _settled(store: IProfileStore, connection: AccountConnection, message_id: bytes, wait: str) -> Sent | None:
+def _settled(store: IProfileStore, connection: Connection, message_id: bytes, wait: str) -> Sent | None:
     """The message, once its outcome is known."""
     sent = _found(store, message_id)
-    if _is_enough(sent, wait) or sent.status in ("failed", "withdrawn"):
+    if is_enough(sent, wait) or sent.status in ("failed", "withdrawn"):
         return sent
-    return sent if _has_tried(connection) and held_up_by(store, sent) else None
+    return sent if has_tried(connection) and held_up_by(store, sent) else None
 
 
-def _has_tried(connection: AccountConnection) -> bool:
+def has_tried(connection: Connection) -> bool:
     """
     Whether we are connected, or the server cannot be reached for now. Nothing is reported before that is known: the rest of the
     outbox gets its chance first, and an error of the server or the profile matters more than one about a contact.
@@ -233,7 +159,8 @@ def _has_tried(connection: AccountConnection) -> bool:
     return bool(failure) and error_for(failure).status is Exit.NOT_CONNECTED and not connection.fatal
 
 
-def _too_late(store: IProfileStore, connection: AccountConnection, message_id: bytes) -> SecuremsgError:
+def too_late(store: IProfileStore, connection: Connection, message_id: bytes) -> SecuremsgError:
+    """The error for a message that did not get far enough in time."""
     sent = _found(store, message_id)
     if sent.status == "accepted" and sent.needs_relay:
         hint = f"it may still be relayed; to wait again, send the same text with --id {sent.id.hex()}"

@@ -1,27 +1,20 @@
 """
-How processes of one profile wake each other: a FIFO that the process with the connection listens to, and the others write into.
+How processes of one profile wake each other: a FIFO that the process with the connection listens to, and the others write
+into. The listener is L{securemsg.account.wakefifo}.
 
 A wake-up says only: look into the store. One that gets lost costs a second: the listener looks once a second anyway.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 # In a profile's folder.
 WAKE = "wake"
 # One byte is one wake-up; the buffer of the FIFO bounds how many can wait to be read.
 _BYTE = b"!"
-_CHUNK = 4096
 
 
 def wake(folder: Path | None) -> bool:
@@ -32,13 +25,10 @@ def wake(folder: Path | None) -> bool:
     """
     if folder is None:
         return False
-    try:
-        descriptor = os.open(folder / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
+    descriptor = _open(folder)
+    if descriptor < 0:
         return False
     try:
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            return False
         os.write(descriptor, _BYTE)
     except OSError:
         # The FIFO is full: the process is being woken already.
@@ -48,53 +38,25 @@ def wake(folder: Path | None) -> bool:
     return True
 
 
-@implementer(IReadDescriptor)
-class WakeFifo:
-    """The listener's end."""
+def is_heard(folder: Path) -> bool:
+    """Whether a process has the connection of the profile in this folder: whether anybody would hear L{wake}."""
+    descriptor = _open(folder)
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
 
-    _log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet, path: Path, woken: Callable[[], None]) -> None:
-        """
-        Make the FIFO, readable and writable by us alone, and listen.
+def _open(folder: Path) -> int:
+    """
+    Open the FIFO for writing.
 
-        @raise OSError: it cannot be made or opened here.
-        """
-        self._reactor = reactor
-        self._woken = woken
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
-        if not stat.S_ISFIFO(path.lstat().st_mode):
-            path.unlink()
-            os.mkfifo(path, 0o600)
-        # Open for writing as well: without any writer a FIFO reports its end again and again.
-        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        """What the reactor watches."""
-        return self._descriptor
-
-    def logPrefix(self) -> str:
-        """The name in logs."""
-        return "WakeFifo"
-
-    def doRead(self) -> None:
-        """Another process wrote, once or several times."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._descriptor, _CHUNK)
-        try:
-            self._woken()
-        except Exception:  # noqa: BLE001 - logged in full; otherwise the reactor would drop the FIFO
-            self._log.failure("what a wake-up asked for failed")
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor has dropped the FIFO."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop listening."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            self._reactor.removeReader(self)
-            os.close(descriptor)
+    @return: the descriptor; -1: nobody listens.
+    """
+    try:
+        descriptor = os.open(folder / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return -1

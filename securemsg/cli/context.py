@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from securemsg.account.address import ServerAddress, address_of
-from securemsg.account.connection import AccountConnection, Retry, make_connection
-from securemsg.account.flush import flush
 from securemsg.account.wake import wake
-from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
-from securemsg.cli.rendering import wire_record, wire_text
-from securemsg.cli.run import run
+from securemsg.cli.output import say
 from securemsg.cli.settings import Settings
 from securemsg.client.state.profile import Profile
-from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
-from securemsg.protocol.messages import Message, Unknown
 
-ELSEWHERE = (
-    "another process has the connection of this profile; its wire data is shown there, if that process was started with"
-    " --show-wire"
-)
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 
 @frozen
@@ -78,6 +69,9 @@ class CommandContext:
 
         @return: its exit status; see L{connected}.
         """
+        # It brings in the reactor and TLS: most of the time that a command takes to start.
+        from securemsg.cli.run import run
+
         return run(
             lambda reactor: self.connected(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show),
             debug=self.settings.debug,
@@ -104,32 +98,8 @@ class CommandContext:
         @param show: shows a line of that.
         @return: what C{work} returns.
         """
-        as_json = self.settings.as_json
-        # A prompt shows the state of the connection; other commands report once that there is none.
-        retry = Retry(lambda code, where: report_waiting(code, where, as_json))
-        waits = self.settings.retry or (again and not prompt)
-        connection = make_connection(
-            reactor,
-            self.folder,
-            self.store,
-            self.profile,
-            self.address,
-            now=self.now,
-            again=again,
-            warn=lambda event: report_warning(event, as_json),
-            retry=retry if waits else None,
-            watch=partial(self._show_wire, show) if show_wire else None,
-        )
-        # Runs however we end: done, failed or interrupted.
-        reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
-        connection.start()
-        if show_wire and not connection.is_owner:
-            report_note("through-another-process", ELSEWHERE, as_json)
-        status = await work(reactor, connection)
-        await flush(reactor, self.store, connection)
-        return status
+        # As above.
+        from securemsg.cli.connected import Connected
 
-    def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
-        dump = dump_wire(message)
-        if dump is not None:
-            show(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))
+        connected = Connected(self.settings, self.folder, self.store, self.profile, self.address, self.now)
+        return await connected.run(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show)

@@ -6,21 +6,22 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.commands.keygen import check_loose, load_key
 from securemsg.cli.context import CommandContext
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import Settings
-from securemsg.client import guest
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.retention import Retention
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.storage.memory import MemoryProfile
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # The address of a daemon that was started without --host and --port.
 DEFAULT_HOST = "127.0.0.1"
@@ -111,6 +112,9 @@ def guest_context(settings: Settings, path: Path, host: str = DEFAULT_HOST, port
 
     @raise SecuremsgError: the key file cannot be used.
     """
+    # It brings in login and sessions: a command with a profile has no use for them until it connects.
+    from securemsg.client import guest
+
     key = load_key(path, settings.loose)
     store = MemoryProfile()
     profile = guest.prepare(store, key, host, port, int(time.time()))

@@ -22,11 +22,12 @@ import click
 
 from securemsg.account.errors import WORDS, SecuremsgError, error_for
 from securemsg.client.escape import escape
-from securemsg.client.events import Warned
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorFromThreads
+
+    from securemsg.client.events import Warned
 
 STDOUT = 1
 
@@ -143,6 +144,15 @@ def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
     else:
         about = f" ({escape(event.name)})" if event.name else ""
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")
+
+
+def report_elsewhere(as_json: bool) -> None:
+    """Report on standard error that nothing of the wire can be shown here: one line."""
+    text = (
+        "another process has the connection of this profile; its wire data is shown there, if that process was started with"
+        " --show-wire"
+    )
+    report_note("through-another-process", text, as_json)
 
 
 def report_waiting(code: str, where: str, as_json: bool) -> None:

@@ -9,7 +9,6 @@ from attrs import frozen
 from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
-from securemsg.cli.chat import slash
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, Screen
 from securemsg.cli.times import duration_text
 from securemsg.cli.wrapping import block
@@ -111,13 +110,37 @@ def received_text(message: Received, columns: int = 0, mark: str = "", aliases: 
     return _text_of(message, message.to, shown_name(message.sender, aliases), columns, mark)
 
 
+def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "", room: str = "") -> str:
+    """
+    One message as people read it: C{[time] sender: text}, in a room C{[time] #room sender: text}.
+
+    @param time: already written out.
+    @param mark: a note about the sender, such as C{unverified}.
+    """
+    whom = f"{sender} ({mark})" if mark else sender
+    where = f"{room} " if room else ""
+    return block(f"[{time}] {where}{escape(whom)}: ", text, columns)
+
+
+def event_line(time: str, room: str, event: str, mark: str = "") -> str:
+    """What happened, in a room or with one: C{[time] #room -- event}."""
+    where = f"{room} " if room else ""
+    return f"[{time}] {where}-- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
+
+
+def gap_line(sender: str, missing: int) -> str:
+    """Says that messages are missing."""
+    what = "1 message" if missing == 1 else f"{missing} messages"
+    return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
+
+
 def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") -> str:
     """A message, or what happened in a room, for people."""
     event = _event_of(line, own)
     if event:
-        return slash.event_line(iso(line.sent_at), line.room, event, mark)
+        return event_line(iso(line.sent_at), line.room, event, mark)
     marks = ", ".join(each for each in (mark, _kept(line)) if each)
-    return slash.line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
+    return line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
 
 
 def _kept(line: Line) -> str:
@@ -140,7 +163,7 @@ def remark(message: Received) -> str:
     """A remark about a message, or an empty text."""
     remarks = []
     if message.gap_before:
-        remarks.append(slash.gap_line(_whose(message), message.gap_before))
+        remarks.append(gap_line(_whose(message), message.gap_before))
     if message.note:
         known = NOTES.get(message.note)
         what = escape(message.note) if known is None else known.format(suite=escape(message.suite))

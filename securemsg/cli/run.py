@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,13 +14,12 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLo
 from twisted.python.failure import Failure
 
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.cli.interrupts import INTERRUPTS, die
 from securemsg.cli.output import report
 from securemsg.net.clock import use_monotonic_clock
 
 # After an internal error.
 SEE_MORE = "run it again with --debug to see more"
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 Work = Callable[[Any], Coroutine[Any, Any, int]]
 
@@ -97,7 +95,7 @@ class _Run:
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
-            signal.signal(again, _die)
+            signal.signal(again, die)
         self._reactor.callFromThread(self._interrupt)
 
     def _interrupt(self) -> None:
@@ -107,11 +105,6 @@ class _Run:
             self._done.cancel()
         else:
             self._stop()
-
-
-def _die(number: int, frame: FrameType | None) -> None:
-    """End the process at once, at a second signal."""
-    os._exit(Exit.INTERRUPTED)
 
 
 def start_log(debug: bool, as_json: bool = False) -> None:

@@ -9,10 +9,10 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
 from securemsg.cli.rendering import CIPHER_NAMES, lack_words, suite_mark
 from securemsg.cli.settings import Settings
-from securemsg.client.owndevices import is_published
 from securemsg.client.sending.results import drafts
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.pins import DEFAULT_CIPHER, SECRET_SIZES, Chosen
+from securemsg.client.state.ownlist import is_published
 from securemsg.client.state.profile import load_profile
 from securemsg.client.state.rsakeys import load_rsa_key, save_rsa_key, with_rsa_key
 from securemsg.crypto.rsa import DEFAULT_BITS, RsaKey

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-
-from wcwidth import wcwidth
+from functools import lru_cache
 
 from securemsg.client.escape import EMOJI_STYLE, escape
 
@@ -16,6 +15,8 @@ MIN_COLUMNS = 20
 INDENT = "    | "
 # Ends a line that is cut.
 DOTS = "..."
+# Characters whose width is remembered: more than most scripts have.
+WIDTHS_KEPT = 4096
 # What shares its columns, and stays in one row: a character and the style after it.
 _UNIT = re.compile(f".{EMOJI_STYLE}?")
 # Two columns in the terminals that go by glibc, and fewer for wcwidth: four spacing marks, and numbers in black squares.
@@ -113,8 +114,12 @@ def _unit_width(unit: str) -> int:
     return 2 if width and unit.endswith(EMOJI_STYLE) else width
 
 
+@lru_cache(WIDTHS_KEPT)
 def _width(character: str) -> int:
     """The most columns that a terminal takes for a character; to wcwidth no spacing mark has any."""
+    # Only what is shown at a terminal has a width.
+    from wcwidth import wcwidth
+
     if character in _WIDE:
         return 2
     return max(wcwidth(character), 1 if unicodedata.category(character) == "Mc" else 0)

@@ -11,7 +11,7 @@ from securemsg.client.context import Context
 from securemsg.client.owndevices import OwnDevices
 from securemsg.client.requests import Answer
 from securemsg.client.sessions import initiations, prekeys, pruning
-from securemsg.client.state import disappearing, settings
+from securemsg.client.state import disappearing, ownlist, settings
 from securemsg.client.state.profile import DAY, Profile, load_profile, save_profile
 from securemsg.client.state.records import META, load_number, save_number
 from securemsg.client.state.retention import drop_old
@@ -54,7 +54,7 @@ class Maintenance:
                 # The token was for this registration, and is not needed any more.
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
-                save_number(records, META, owndevices.PUBLISHED, profile.listing.version)
+                save_number(records, META, ownlist.PUBLISHED, profile.listing.version)
             profile = restored.check_welcome(context, records, profile, message, has_logged_in=self._has_logged_in)
             if context.is_clock_right:
                 disappearing.confirm_clock(records, context.time())

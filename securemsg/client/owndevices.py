@@ -16,6 +16,7 @@ from securemsg.client.rooms.joining import want_fresh
 from securemsg.client.sessions import prekeys
 from securemsg.client.state import ownlist
 from securemsg.client.state.lists import device_digest
+from securemsg.client.state.ownlist import PUBLISHED, is_published
 from securemsg.client.state.profile import Profile, is_due, resigned, save_profile
 from securemsg.client.state.records import META, load_number, save_number
 from securemsg.client.state.rsakeys import load_rsa_key, with_rsa_key
@@ -25,15 +26,8 @@ from securemsg.interfaces import IRecords
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import SERVER_NAME, Device, DeviceList
 
-# The version of our list that the server has confirmed.
-PUBLISHED = b"published"
 # A contact that names another list of ours cannot make us look it up more often than this, seconds.
 CHECK_PAUSE = prekeys.BATCH_PAUSE
-
-
-def is_published(records: IRecords, profile: Profile) -> bool:
-    """Whether the server has confirmed our list as it is now."""
-    return load_number(records, META, PUBLISHED) >= profile.listing.version
 
 
 def renew(records: IRecords, profile: Profile, now: int) -> Profile:

@@ -5,6 +5,9 @@ AES-CBC and RSA-OAEP come from pycryptodome; X25519, Ed25519, ML-KEM-768, AES-25
 which takes pycryptodome several times as long, from C{cryptography}; SPAKE2 from C{spake2}; SHA-256, HMAC, HKDF and scrypt from
 the standard library. Nothing here knows of messages, sessions or accounts. Sizes are bytes.
 
+What takes long to load is imported by the functions that need it, because most commands call none of them: pycryptodome takes
+40 ms, X.509 30 ms.
+
 Bytes of a peer that do not fit (length, tag, signature, low-order point) raise L{Unauthentic}; a private key of our own
 that has the wrong length is our bug and raises C{ValueError}.
 """
@@ -18,22 +21,19 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from Crypto.Cipher import AES, PKCS1_OAEP
-from Crypto.Hash import SHA256
-from Crypto.PublicKey import RSA
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from securemsg.errors import Unauthentic
+
+if TYPE_CHECKING:
+    from Crypto.PublicKey.RSA import RsaKey
+    from cryptography.x509 import GeneralName
 
 KEY_SIZE = 32  # X25519 and Ed25519 keys, symmetric keys, SHA-256
 BLOCK_SIZE = 16  # AES
@@ -310,12 +310,14 @@ def _spake2(seed: bytes, password: bytes, name_a: bytes, name_b: bytes, is_a: bo
 
 
 @lru_cache(maxsize=RSA_KEYS_KEPT)
-def _rsa_key(der: bytes) -> RSA.RsaKey:
+def _rsa_key(der: bytes) -> RsaKey:
     """
     Parse a key once: parsing a private key checks its numbers, which takes longer than using it.
 
     @raise ValueError: this is none.
     """
+    from Crypto.PublicKey import RSA
+
     try:
         return RSA.import_key(der)
     except (IndexError, TypeError) as error:
@@ -329,6 +331,9 @@ def rsa_generate(bits: int) -> tuple[bytes, bytes]:
     @param bits: one of C{RSA_SIZES}.
     @return: the private key, PKCS #8, and the public one, SubjectPublicKeyInfo: 294, 422 or 550 bytes; both DER.
     """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     if bits not in RSA_SIZES:
         raise ValueError("no size of ours")
     key = rsa.generate_private_key(RSA_EXPONENT, bits)
@@ -362,6 +367,9 @@ def rsa_oaep_encrypt(public: bytes, secret: bytes) -> bytes:
     @return: as many bytes as the modulus has.
     @raise Unauthentic: the key is invalid, as L{is_rsa_key} says.
     """
+    from Crypto.Cipher import PKCS1_OAEP
+    from Crypto.Hash import SHA256
+
     if not is_rsa_key(public):
         raise Unauthentic("RSA key")
     return bytes(PKCS1_OAEP.new(_rsa_key(public), SHA256).encrypt(secret))
@@ -372,6 +380,9 @@ def rsa_oaep_decrypt(private: bytes, ciphertext: bytes) -> bytes:
     Decrypt a secret of 32 bytes, or yield 32 random ones where there is none: whoever made the ciphertext cannot see in what
     follows why it does not open, which would let him decrypt others (Manger's attack, CRYPTO 2001).
     """
+    from Crypto.Cipher import PKCS1_OAEP
+    from Crypto.Hash import SHA256
+
     secret = random_bytes(KEY_SIZE)
     try:
         opened = PKCS1_OAEP.new(_rsa_key(private), SHA256).decrypt(ciphertext)
@@ -486,12 +497,16 @@ def _check_then_decrypt(size: int, digest: str, key: bytes, sealed: bytes, assoc
 
 def _cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
     """Pad and encrypt, with AES of the key's size."""
+    from Crypto.Cipher import AES
+
     fill = BLOCK_SIZE - len(data) % BLOCK_SIZE
     return AES.new(key, AES.MODE_CBC, iv=iv).encrypt(data + bytes((fill,)) * fill)
 
 
 def _cbc_decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
     """Decrypt and take the padding off."""
+    from Crypto.Cipher import AES
+
     if not data or len(data) % BLOCK_SIZE or len(iv) != BLOCK_SIZE:
         raise Unauthentic("ciphertext")
     padded = AES.new(key, AES.MODE_CBC, iv=iv).decrypt(data)
@@ -564,6 +579,11 @@ def tls_key_pair(names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
     @param days: how long the certificate holds.
     @return: private key (PKCS #8, unencrypted) and certificate, both PEM.
     """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     now = datetime.datetime.now(datetime.UTC)
@@ -584,8 +604,10 @@ def tls_key_pair(names: Sequence[str], *, days: int) -> tuple[bytes, bytes]:
     return private, certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def _general_name(name: str) -> GeneralName:
     """Say what kind of name this is: an IP address or a DNS name."""
+    from cryptography import x509
+
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -598,6 +620,9 @@ def spki_of_certificate(certificate: bytes) -> bytes:
 
     @raise Unauthentic: this is no certificate.
     """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
     try:
         if certificate.lstrip().startswith(b"-----BEGIN"):
             parsed = x509.load_pem_x509_certificate(certificate)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -295,6 +295,28 @@ def tcp_route(reactor: IReactorTime, host: str, port: int, spki: Spki, authoriti
     """
     trust = ClientTrust(host, spki, authorities)
     return Route(HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIME), trust.observe, trust)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _LaterEndpoint:
+    """The endpoint of a route that is not made yet."""
+
+    _make: Callable[[], Route]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Make it, and connect; where it cannot be made, that fails."""
+        return maybeDeferred(lambda: self._make().endpoint.connect(protocolFactory))
+
+
+def later_route(make: Callable[[], Route], delay: float) -> Route:
+    """
+    A route that is made when it is tried, because it takes long to import. It brings its own protection.
+
+    @param delay: seconds after the other routes before this one is tried.
+    """
+    make = cache(make)
+    return Route(_LaterEndpoint(make), lambda wire: make().observe(wire), delay=delay)
 
 
 def dial_unix(reactor: IReactorTime, path: Path, peer: IPeer, *, turn: Turn, failed: Callable[[str], None]) -> Dialer:

@@ -157,12 +157,11 @@ class QuicEndpoint:
 
 
 def quic_route(
-    reactor: Any, host: str, port: int, spki: Spki, same: Same, delay: float, authorities: Path | None = None
+    reactor: Any, host: str, port: int, spki: Spki, same: Same, authorities: Path | None = None
 ) -> Route:
     """
     QUIC over UDP.
 
-    @param delay: seconds after the other routes before this one is tried.
     @param authorities: see L{securemsg.net.tls.ClientTrust}.
     """
 
@@ -171,7 +170,7 @@ def quic_route(
         return QuicState(client_configuration(host, authorities), same=same)
 
     endpoint = QuicEndpoint(reactor, host, port, make_state)
-    return Route(endpoint, partial(observe_quic, spki=spki), delay=delay)
+    return Route(endpoint, partial(observe_quic, spki=spki))
 
 
 @implementer(IResolutionReceiver)

@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from securemsg.account.address import HEAD_START, ServerAddress, address_of, routes
+from securemsg.account.address import ServerAddress, address_of
 from securemsg.account.errors import SecuremsgError
+from securemsg.account.routes import HEAD_START, routes
 from securemsg.client.state.profile import create_profile
 from securemsg.protocol.invite import TRANSPORTS, InviteLink
 

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.timeouts import IdleTimeout
-from securemsg.account.tracking import ACCEPTED, DELIVERED, Tracker, follow
+from securemsg.account.tracker import Tracker
+from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state import disappearing

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from securemsg.account.wake import WakeFifo, wake
+from securemsg.account.wake import wake
+from securemsg.account.wakefifo import WakeFifo
 
 
 class Readers:

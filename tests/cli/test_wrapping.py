@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.chat.slash import line_of
+from securemsg.cli.rendering import line_of
 from securemsg.cli.wrapping import INDENT, block
 
 # All that C{splitlines}, a terminal or an editor takes for one.

@@ -9,13 +9,14 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.maintenance import PERIOD
-from securemsg.client.owndevices import PUBLISHED, renew
+from securemsg.client.owndevices import renew
 from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, ownlist, verification
 from securemsg.client.state.contacts import Contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.counters import conversation_of
 from securemsg.client.state.lists import first_seen
+from securemsg.client.state.ownlist import PUBLISHED
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
 from securemsg.client.state.records import (
     META,

@@ -29,6 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from tests.functional.nursery import serve; serve()"
 # The bytes of a request: arguments with the program's name before them, folder, environment.
 MAX_REQUEST = 1 << 18
+# What commands import when they need it.
+LATER = (
+    "Crypto.Cipher.AES", "Crypto.Cipher.PKCS1_OAEP", "cryptography.x509", "securemsg.cli.connected", "securemsg.client.guest",
+    "securemsg.net.quicendpoint", "wcwidth",
+)  # fmt: skip
 # In the environment of a process: it stops before it begins, for a tracer to take hold of it.
 STOPPED = "NURSERY_STOPPED"
 # What goes with it: the line that the process is heard of by, and its three standard streams.
@@ -141,7 +146,7 @@ def serve() -> None:
 
     for name in COMMANDS:
         load(name)
-    for name in ("securemsg.tap", "twisted.internet.epollreactor", "encodings.idna"):
+    for name in (*LATER, "securemsg.tap", "twisted.internet.epollreactor", "encodings.idna"):
         importlib.import_module(name)
     # What is here by now is not looked through for garbage again, and so not copied by every process.
     gc.freeze()

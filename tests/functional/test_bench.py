@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.loss import is_possible
 from bench.peers import SPOKEN
+from bench.starts import COMMANDS as STARTS
 from tests.functional.support import LIMIT, ROOT, environment
 
 # What the daemon is compared with, by keys: every figure that docs/performance.md speaks of.
@@ -31,6 +32,7 @@ BESIDE = {
         "udp_idle_kb", "udp_cpu_1", "udp_cpu_16", "udp_rate_1", "udp_rate_16", "udp_p50_500", "udp_p99_500", "udp_logins",
     ),
     ("chat on a pipe", "bot"): ("profile_sends", "profile_sends_cpu"),
+    ("securemsg", "python -c pass"): tuple(STARTS),
     ("recv", "chat on a pipe", "bot"): ("profile_receives", "profile_receives_cpu"),
     ("daemon",): (
         "stored", "stored_cpu", "drained", "drained_cpu", "queue_disk", "garbage", "garbage_kept", "lobby", "suite_pqxdh",

@@ -8,12 +8,19 @@ from collections import Counter
 from pathlib import Path
 
 from securemsg.account.connection import LOCK
+from securemsg.account.wake import is_heard
 from securemsg.storage.files import FileLock
-from tests.functional.support import Person, PlaceCase, Running, until
+from tests.functional.support import SECUREMSG, Person, PlaceCase, Running, until
 
 # Commands that wait at once, and how often the blow falls on them at work.
 SENDERS = 4
 ROUNDS = 3
+# C{securemsg}, which says at its end on standard error what it has imported of the network.
+LOADED = """
+import atexit, json, sys
+heavy = ("twisted", "OpenSSL", "Crypto", "asyncio", "securemsg.client.agent")
+atexit.register(lambda: print(json.dumps([name for name in heavy if name in sys.modules]), file=sys.stderr))
+""" + SECUREMSG
 # Messages of one burst: more than one page of what a reader takes from the store.
 BURST = 150
 
@@ -92,6 +99,57 @@ class HeirTests(PlaceCase):
         self.assertEqual(len(rows), 1 + 2 * ROUNDS * SENDERS)
         self.assertLessEqual(set(ids), {row["id"] for row in rows})
         self.assert_arrived(dan, cia, [row["id"] for row in rows])
+
+
+class BesideTests(PlaceCase):
+    """C{send} beside a process that has the connection."""
+
+    def follower(self, who: Person) -> Running:
+        """Start C{recv --follow}, and wait until it has the connection."""
+        running = who.start("recv", "--follow")
+        until(lambda: is_heard(who.profile), "the owner of the connection")
+        return running
+
+    def send(self, who: Person, *arguments: str) -> Running:
+        """Start C{send}, as a shell would, and do not wait."""
+        return self.place.start("send", LOADED, "send", *arguments, "--json", SECUREMSG_PROFILE=str(who.profile))
+
+    def await_accepted(self, who: Person, name: str, count: int) -> None:
+        """Wait until so many messages are accepted."""
+        until(lambda: [row["status"] for row in who.history(name)] == ["accepted"] * count, f"{count} messages")
+
+    def test_light(self) -> None:
+        """It needs neither a reactor nor TLS: the other process sends for it."""
+        ivy, jan = self.person("ivy"), self.person("jan")
+        self.follower(ivy)
+        done = self.send(ivy, "jan", "hello").wait()
+        self.assertEqual((done.status, done.err), (0, "[]\n"))
+        self.assertEqual(done.rows[0]["status"], "accepted")
+        jan.send("ivy", "you may know when I am here")
+        self.follower(jan)
+        done = self.send(ivy, "jan", "there?", "--wait", "delivered").wait()
+        self.assertEqual((done.status, done.err, done.rows[0]["status"]), (0, "[]\n", "delivered"))
+
+    def test_not_delivered(self) -> None:
+        """Its statuses are those of a command that connects: 7 after the timeout, 3 where there is no such account."""
+        kim, _ = self.person("kim"), self.person("leo")
+        self.follower(kim)
+        for status, to, *options in ((7, "leo", "--wait", "delivered", "--timeout", "1"), (3, "nobody")):
+            done = self.send(kim, to, "hello", *options).wait()
+            self.assertEqual((done.status, done.err.splitlines()[-1]), (status, "[]"), done.err)
+
+    def test_interrupted(self) -> None:
+        """Any of the signals ends it with 130, and it says what becomes of the message."""
+        mia, _ = self.person("mia"), self.person("ned")
+        mia.send("ned", "first")
+        self.follower(mia)
+        for count, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), 2):
+            sending = self.send(mia, "ned", "hello", "--wait", "delivered")
+            self.await_accepted(mia, "ned", count)
+            sending.process.send_signal(number)
+            done = sending.wait()
+            said = json.loads(done.err.splitlines()[0])
+            self.assertEqual((done.status, said["code"], done.rows[0]["status"]), (130, "interrupted", "accepted"), done.err)
 
 
 class ReaderTests(PlaceCase):

@@ -47,7 +47,7 @@ GUARDS: tuple[Guard, ...] = (
         (" if entry_of(message) in left]", "]", "ShownTests::test_another_message"),
     ),
     *guards(
-        "account/tracking.py",
+        "account/tracker.py",
         "tests/account/test_bot.py",
         ('elif sent.status == "queued" and not is_full:', 'elif sent.status == "queued":', "SendTests::test_out_of_order"),
         ('elif sent.status in ("failed", "withdrawn") or held_up:', "elif held_up:", "SendTests::test_some_refused"),

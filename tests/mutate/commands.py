@@ -6,6 +6,26 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
+        "account/beside.py",
+        "tests/account/test_beside.py",
+        ("            if not is_there:\n", "            if False:\n", "BesideTests::test_owner_gone"),
+        ("            if not is_there:\n", "            if not is_heard(self._folder):\n", "BesideTests::test_last_act"),
+        ("min(max(waited * PART, SHORTEST_LOOK), LONGEST_LOOK)", "LONGEST_LOOK", "BesideTests::test_prompt"),
+        ("min(max(waited * PART, SHORTEST_LOOK), LONGEST_LOOK)", "SHORTEST_LOOK", "BesideTests::test_seldom"),
+        ("pause if limit is None else min(pause, limit - waited)", "pause", "BesideTests::test_too_late"),
+    ),
+    *guards(
+        "account/timeouts.py",
+        "tests/account/test_beside.py",
+        ("max(timeout - over, 0)", "timeout", "BesideTests::test_rest"),
+    ),
+    *guards(
+        "cli/commands/send.py",
+        "tests/functional/test_sharing.py",
+        ("if context.wake_owner():", "if False:", "BesideTests::test_light"),
+        ("            except Interrupted:\n", "            except ZeroDivisionError:\n", "BesideTests::test_interrupted"),
+    ),
+    *guards(
         "cli/main.py",
         "tests/cli/test_main.py",
         ("possibilities=COMMANDS, ctx=ctx", "ctx=ctx", "UsageTests::test_mistyped"),

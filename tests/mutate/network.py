@@ -128,6 +128,16 @@ GUARDS: tuple[Guard, ...] = (
     ),
     *guards(
         "net/dialer.py",
+        "tests/net/test_dialer.py",
+        (
+            "maybeDeferred(lambda: self._make().endpoint.connect(protocolFactory))",
+            "self._make().endpoint.connect(protocolFactory)",
+            "LaterTests::test_not_made",
+        ),
+        ("    make = cache(make)\n", "", "LaterTests::test_later"),
+    ),
+    *guards(
+        "net/dialer.py",
         "tests/net/test_race.py",
         (
             "for attempt in list(self._attempts):\n            self._cancel(attempt)",

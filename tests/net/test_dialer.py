@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import Factory, define
 from OpenSSL import SSL
 from twisted.internet import error
@@ -16,7 +18,7 @@ from zope.interface import implementer
 
 from securemsg.crypto.keys import spki_digest
 from securemsg.net.control import observe_daemon
-from securemsg.net.dialer import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer, Route
+from securemsg.net.dialer import FIRST_DELAY, FULL_CODE, MAX_DELAY, MAX_FULL_DELAY, Dialer, Route, later_route
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
 from securemsg.net.tls import ClientTrust
@@ -232,3 +234,40 @@ class StopTests(DialerCase):
         dialer.start()
         self.endpoint.succeed()
         self.assertIsNotNone(self.peer.channel)
+
+
+class LaterTests(DialerCase):
+    """A route that is made when it is tried."""
+
+    def begin(self, make: Callable[[], Route]) -> None:
+        """Have a dialer that tries it after a second."""
+        route = later_route(make, 1)
+        Dialer([route], self.peer, self.clock, Turn(self.clock), self.failures.append).start()
+
+    def test_later(self) -> None:
+        """It is made once, not before that, and says itself what protects the connection."""
+        made: list[Route] = []
+
+        def make() -> Route:
+            made.append(Route(self.endpoint, observe_daemon))
+            return made[-1]
+
+        self.begin(make)
+        self.clock.advance(0.9)
+        self.assertEqual(made, [])
+        self.clock.advance(0.1)
+        protocol, _ = self.endpoint.succeed()
+        assert isinstance(protocol, StreamProtocol)
+        protocol.handshakeCompleted()
+        self.assertIs(self.peer.channel, protocol)
+        self.assertEqual(len(made), 1)
+
+    def test_not_made(self) -> None:
+        """One that cannot be made, for a library is broken, is one that does not connect."""
+
+        def make() -> Route:
+            raise ImportError
+
+        self.begin(make)
+        self.clock.advance(1)
+        self.assertEqual(self.failures, ["not-connected"])

@@ -1,5 +1,5 @@
 """
-The slash commands of a chat, and the lines that it shows. No terminal, no network.
+The slash commands of a chat. No terminal, no network.
 
 A line is text, unless it begins with a slash: then it is a command of L{COMMANDS}. C{//} begins a text with one slash.
 """
@@ -13,7 +13,6 @@ import click
 from attrs import frozen
 
 from securemsg.cli.times import OFF, KeepTime, duration_text
-from securemsg.cli.wrapping import block
 from securemsg.client.escape import escape
 from securemsg.crypto import keys
 from securemsg.protocol.devices import LOBBY_NAME, NAME_PATTERN, ROOM_MARK
@@ -338,30 +337,6 @@ def help_lines() -> list[str]:
     titles = {name: f"{name} {command.arguments}".rstrip() for name, command in COMMANDS.items()}
     width = max(map(len, titles.values()))
     return [f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-
-
-def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "", room: str = "") -> str:
-    """
-    One message as people read it: C{[time] sender: text}, in a room C{[time] #room sender: text}.
-
-    @param time: already written out.
-    @param mark: a note about the sender, such as C{unverified}.
-    """
-    whom = f"{sender} ({mark})" if mark else sender
-    where = f"{room} " if room else ""
-    return block(f"[{time}] {where}{escape(whom)}: ", text, columns)
-
-
-def event_line(time: str, room: str, event: str, mark: str = "") -> str:
-    """What happened, in a room or with one: C{[time] #room -- event}."""
-    where = f"{room} " if room else ""
-    return f"[{time}] {where}-- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
-
-
-def gap_line(sender: str, missing: int) -> str:
-    """Says that messages are missing."""
-    what = "1 message" if missing == 1 else f"{missing} messages"
-    return f"-- {what} from {escape(sender)} before this line did not arrive (yet)"
 
 
 def unread_text(unread: dict[str, int]) -> str:

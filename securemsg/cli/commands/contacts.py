@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for, explain
 from securemsg.account.names import find_contact, full_name
 from securemsg.account.rooms import join_command
@@ -29,6 +28,9 @@ from securemsg.client.state.contacts import all_contacts
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import RSA
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 
 def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import find_contact, full_name
 from securemsg.cli.context import CommandContext
@@ -18,6 +17,9 @@ from securemsg.client.state import contacts, ownlist
 from securemsg.client.state.lists import first_seen
 from securemsg.client.state.profile import load_profile
 from securemsg.interfaces import IProfileStore
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 ACTIONS = {"accept": "accept-device", "remove": "remove-device"}
 

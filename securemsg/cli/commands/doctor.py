@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli import checks
 from securemsg.cli.checks import Finding, failed
@@ -24,6 +23,9 @@ from securemsg.net.link import is_post_quantum
 from securemsg.net.reach import NO_HOST, REFUSED, endpoint_of, reach
 from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import UDP
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # Of further lines on a narrow terminal.
 INDENT = 4

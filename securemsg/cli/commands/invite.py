@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.timeouts import Timeout
 from securemsg.cli.guest import DEFAULT_PORT
@@ -24,6 +23,9 @@ from securemsg.client.times import iso
 from securemsg.protocol.hosts import host_port
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import CODE_LIFETIME
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 DAY = 86400
 # Colours, which take no room.

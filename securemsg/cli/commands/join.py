@@ -9,13 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve, field, frozen
 
 from securemsg.account.address import ServerAddress
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.folder import check_whole, storage_error
 from securemsg.account.newcomer import dial_server, fetch_invite
@@ -46,6 +45,9 @@ from securemsg.protocol.hosts import parse_host_port
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.profile import create_profile as create_store
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # Codes that refuse the name for good.
 ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import wait_until_in
 from securemsg.account.tracking import ACCEPTED, follow
@@ -20,6 +19,9 @@ from securemsg.client.escape import escape
 from securemsg.client.lobby import leave, refresh, state_of
 from securemsg.client.state.lobby import Presence
 from securemsg.protocol.devices import LOBBY_NAME
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 MEMBERS, LEAVE = "members", "leave"
 

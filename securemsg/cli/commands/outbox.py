@@ -5,12 +5,11 @@ from __future__ import annotations
 import string
 from collections import deque
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import frozen
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import BLOCKING, HELD_UP, NO_KEY, held_up_in
 from securemsg.cli.context import CommandContext
@@ -30,6 +29,9 @@ from securemsg.client.unsent import SHORTEST_ID
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # How long failed messages are listed, and messages are found by the first digits of their ids, seconds.
 RECENT = 30 * 86400

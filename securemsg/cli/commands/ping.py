@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.output import write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client.times import iso
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 
 @click.command()

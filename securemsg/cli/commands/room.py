@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.account.names import full_name
 from securemsg.account.roomchanges import RoomChanges
@@ -26,6 +25,9 @@ from securemsg.client.rooms.joining import LINK_PREFIX
 from securemsg.client.rooms.store import Room, RoomState
 from securemsg.client.state import disappearing
 from securemsg.protocol.devices import ROOM_MARK
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # Bytes that are read from standard input; a link has some 180.
 MAX_LINK = 4096

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from securemsg.account.beside import OwnerGone, OwnersConnection, finish
 from securemsg.account.compose import checked, commit
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.names import full_name
 from securemsg.account.rooms import is_room
-from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, follow
+from securemsg.account.timeouts import Timeout, rest_of
+from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, Connection, follow
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import context_for
+from securemsg.cli.interrupts import Interrupted, interruptible
 from securemsg.cli.lobby import announce_lobby
-from securemsg.cli.output import json_line, report_note, say, write_line
+from securemsg.cli.output import json_line, report_elsewhere, report_note, say, write_line
 from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
@@ -26,8 +28,12 @@ from securemsg.client import messages
 from securemsg.client.state.records import Status
 from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
+from securemsg.net.clock import monotonic_seconds
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 NONE = "none"
 # The status of a message that was not accepted, if no outbox is kept.
@@ -215,17 +221,36 @@ class _SentMessage:
         @raise SecuremsgError: it did not come as far as was asked for.
         """
         try:
-            status = self._context.run_connected(self._wait_for, show_wire=self._show_wire)
+            status = self._follow()
         except SecuremsgError as problem:
             raise self._failure(problem) from None
         if status != Exit.DONE:
             raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
         return _finish(self._context, self._number, self._wait)
 
-    async def _wait_for(self, reactor: Any, connection: AccountConnection) -> int:
-        context = self._context
-        await follow(context.store, connection, self._number, self._wait, context.settings.time_limit)
-        return Exit.DONE
+    def _follow(self) -> int:
+        """Let the process that has the connection send it, or connect, and wait for it."""
+        context, limit, started = self._context, self._context.settings.time_limit, monotonic_seconds()
+        if context.wake_owner():
+            if self._show_wire:
+                report_elsewhere(context.settings.as_json)
+            try:
+                with interruptible():
+                    finish(self._until_settled(OwnersConnection(context.profile_folder, context.address.in_words), limit))
+                return Exit.DONE
+            except Interrupted:
+                return Exit.INTERRUPTED
+            except OwnerGone:
+                limit = rest_of(limit, monotonic_seconds() - started)
+
+        async def connected(reactor: Any, connection: AccountConnection) -> int:
+            await self._until_settled(connection, limit)
+            return Exit.DONE
+
+        return context.run_connected(connected, show_wire=self._show_wire)
+
+    async def _until_settled(self, connection: Connection, limit: Timeout) -> None:
+        await follow(self._context.store, connection, self._number, self._wait, limit)
 
     def _failure(self, problem: SecuremsgError) -> SecuremsgError:
         """Add to an error what becomes of the message; C{--no-queue} withdraws it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import write_record
@@ -23,6 +22,9 @@ from securemsg.client.state.records import Notice
 from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
 from securemsg.net.link import is_post_quantum
+
+if TYPE_CHECKING:
+    from securemsg.account.connection import AccountConnection
 
 # The last warnings of the agent; older ones were shown when they came.
 SHOWN_NOTICES = 10

@@ -11,6 +11,7 @@ import msgspec
 
 from securemsg.client.state.lists import first_seen
 from securemsg.client.state.profile import TABLE, Profile
+from securemsg.client.state.records import META, load_number
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
@@ -18,6 +19,8 @@ from securemsg.protocol.devices import DEVICE_LIST_LABEL, MAX_VERSION, Device, D
 from securemsg.protocol.messages import MAX_DEVICES, AccountRecord, Counter, Record, SignedDeviceList
 
 REFUSED = b"refused"
+# The version of our list that the server has confirmed.
+PUBLISHED = b"published"
 
 
 class RefusedDevice(Record, frozen=True):
@@ -29,6 +32,11 @@ class RefusedDevice(Record, frozen=True):
 
     device: Device
     since: Counter
+
+
+def is_published(records: IRecords, profile: Profile) -> bool:
+    """Whether the server has confirmed our list as it is now."""
+    return load_number(records, META, PUBLISHED) >= profile.listing.version
 
 
 def read_own(profile: Profile, record: AccountRecord) -> DeviceList:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.cli import rendering
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.slash import (
     AcceptKeys,
@@ -120,12 +121,12 @@ class ShowTests(SynchronousTestCase):
 
     def test_line(self) -> None:
         """A message stands with time, sender and mark, its text escaped."""
-        self.assertEqual(slash.line_of("now", "bob", "a\x1b[2J"), "[now] bob: a\\x1b[2J")
-        self.assertEqual(slash.line_of("now", "bob", "a", mark="unverified"), "[now] bob (unverified): a")
+        self.assertEqual(rendering.line_of("now", "bob", "a\x1b[2J"), "[now] bob: a\\x1b[2J")
+        self.assertEqual(rendering.line_of("now", "bob", "a", mark="unverified"), "[now] bob (unverified): a")
 
     def test_no_fake_line(self) -> None:
         """A line end in a text begins no line that looks like another message."""
-        self.assertEqual(slash.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
+        self.assertEqual(rendering.line_of("now", "bob", "a\n[now] eve: b"), "[now] bob: a\n    | [now] eve: b")
 
     def test_unread(self) -> None:
         """Unread messages of others are counted, those of the current contact are not."""
@@ -134,8 +135,8 @@ class ShowTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         """A gap says how many messages are missing."""
-        self.assertIn("1 message from bob", slash.gap_line("bob", 1))
-        self.assertIn("2 messages from bob", slash.gap_line("bob", 2))
+        self.assertIn("1 message from bob", rendering.gap_line("bob", 1))
+        self.assertIn("2 messages from bob", rendering.gap_line("bob", 2))
 
     def test_help(self) -> None:
         """The help names every command."""

@@ -7,13 +7,13 @@ from attrs import evolve
 
 from securemsg.client import messages
 from securemsg.client.agent import Agent
-from securemsg.client.owndevices import PUBLISHED
 from securemsg.client.sending import outbox, receipts, results
 from securemsg.client.sessions import pins
 from securemsg.client.sessions.peers import NeedAccount
 from securemsg.client.sessions.pqxdh import NeedBundle
 from securemsg.client.state import contacts, counters, gaps
 from securemsg.client.state.conversations import direct
+from securemsg.client.state.ownlist import PUBLISHED
 from securemsg.client.state.profile import DAY, Profile, create_profile, resigned, save_profile
 from securemsg.client.state.records import (
     HISTORY,

@@ -1,0 +1,44 @@
+"""The signals that interrupt a command, and what they do where no reactor runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from securemsg.account.errors import Exit
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal has interrupted the command."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """
+    A first signal ends the block, a second one the process, as in the reactor (L{securemsg.cli.run}).
+
+    @raise Interrupted: there was one.
+    """
+    before = {number: signal.signal(number, _interrupt) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the block."""
+    for again in INTERRUPTS:
+        signal.signal(again, die)
+    raise Interrupted
+
+
+def die(number: int, frame: FrameType | None) -> None:
+    """End the process at once, at a second signal."""
+    os._exit(Exit.INTERRUPTED)
