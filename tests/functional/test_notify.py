@@ -31,7 +31,7 @@ class NotifyTests(MachineCase):
     def test_elsewhere(self) -> None:
         """It learns of what comes in another conversation than the one that is open, in a chat as well."""
         ada, ben = self.person("ada"), self.person("ben")
-        told = self.place.folder / "told of each"
+        told = self.place.folder / "told-each"
         ben.run("settings", "notify", f"sh -c {shlex.quote(f'echo $SECUREMSG_ID >> {told}')}")
         for number, arguments in enumerate((("recv", "--follow", "--from", "server", "--json"), ("chat", "server")), 1):
             client = ben.start(*arguments, pipe=True)
