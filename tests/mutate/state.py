@@ -51,7 +51,6 @@ GUARDS: tuple[Guard, ...] = (
         "client/sending/outbox.py",
         "tests/client/test_blocking.py",
         ("not row.sealed and _is_for_blocked(records, row)", "False", "BlockedTests::test_waiting"),
-        ("not row.sealed and _is_for_blocked(records, row)", "False", "BlockedTests::test_not_told_of_reading"),
     ),
     *guards(
         "client/state/receipts.py",

@@ -25,7 +25,7 @@ from securemsg.cli.rendering import contact_record
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
-from securemsg.client.state import contacts
+from securemsg.client.state import contacts, disappearing
 from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, remove_row
 from securemsg.protocol.envelope import PQXDH
@@ -148,6 +148,8 @@ class ReceiptsTests(SynchronousTestCase):
         with opened(Settings(profile=self.folder)) as context:
             [sent] = messages.history(context.store, "alice")
             messages.withdraw(context.store, sent.id)
+            with context.store.writing() as records:
+                disappearing.confirm_clock(records, int(time.time()))
         later = time.time() + 11
         self.patch(time, "time", lambda: later)
         self.run_any("history", "alice")
