@@ -8,6 +8,7 @@ before it is in its place. Source: C{docs/protocol.md}, "Login".
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import shutil
@@ -48,13 +49,23 @@ def write_backup(store: ProfileStore, folder: Path, key_file: bytes, archive: IO
 @contextlib.contextmanager
 def _snapshot(store: ProfileStore, folder: Path, step: Step) -> Iterator[IO[bytes]]:
     """The database as it is at one moment, in a file beside it that has no name any more."""
+    _clear_snapshots(folder)
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=SNAPSHOT)
     with open(descriptor, "rb") as file:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             store.copy(Path(name), step)
         finally:
             os.unlink(name)
         yield file
+
+
+def _clear_snapshots(folder: Path) -> None:
+    """Remove what backups that were killed have left; one that is under way locks its own."""
+    for left in folder.glob(f"{SNAPSHOT}*"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def restore_backup(archive: IO[bytes], source: str, folder: Path, passphrase: bytes, step: Step = no_step) -> Profile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
@@ -18,7 +19,7 @@ from securemsg.client.state.profile import create_profile, load_profile, save_pr
 from securemsg.client.state.records import HISTORY, META, save_number
 from securemsg.client.state.vault import KEY_FILE, LOWEST_COST, create_vault, open_vault
 from securemsg.protocol.invite import InviteLink
-from securemsg.storage.backupfile import end_archive, write_member
+from securemsg.storage.backupfile import SNAPSHOT, end_archive, write_member
 from securemsg.storage.errors import BackupDamaged, StateUnusable
 from securemsg.storage.profile import PROFILE_FILE, ProfileStore, open_profile
 from securemsg.storage.profile import create_profile as create_store
@@ -78,6 +79,15 @@ class BackupCase(SynchronousTestCase):
 
 class BackupTests(BackupCase):
     """Making one."""
+
+    def test_killed_before(self) -> None:
+        """What a backup left that was killed is removed by the next; what one that is under way works at is not."""
+        left, busy = (self.folder / f"{SNAPSHOT}{name}" for name in ("left", "busy"))
+        left.touch()
+        with busy.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.backup()
+        self.assertEqual((left.exists(), busy.exists()), (False, True))
 
     def test_nothing_left(self) -> None:
         """Beside the profile nothing is left of it."""

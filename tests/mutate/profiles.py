@@ -59,6 +59,12 @@ GUARDS: tuple[Guard, ...] = (
         ("            if faults:", "            if False:", "RestoreTests::test_altered"),
         ("    check_end(archive)\n", "", "RestoreTests::test_cut_off"),
         ("(vault.VaultDamaged, vault.PassphraseUnneeded)", "vault.VaultDamaged", "RestoreTests::test_plain_key"),
+        ("    _clear_snapshots(folder)\n", "", "BackupTests::test_killed_before"),
+        (
+            "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+            "",
+            "BackupTests::test_killed_before",
+        ),
         ("return start_new_incarnation(records, profile)", "return profile", "RestoreTests::test_new_incarnation"),
         ("database.unlink()", "pass", "RestoreTests::test_killed"),
         ("not os.path.lexists(folder / KEY_FILE) and", "", "RestoreTests::test_killed"),

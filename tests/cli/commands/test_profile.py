@@ -165,6 +165,16 @@ class BackupTests(ProfileCase):
         self.assert_fails("passphrase-needed", Exit.PROFILE, "profile", "restore", str(self.backup))
         self.assertFalse(self.other.exists())
 
+    def test_over_itself(self) -> None:
+        """A profile is not overwritten by its own backup."""
+        self.make()
+        for name in (KEY_FILE, PROFILE_FILE, "new"):
+            before = (self.profile / KEY_FILE).read_bytes()
+            target = str(self.profile / name)
+            options = ("--force", "--backup-passphrase-file", str(self.file("battery staple")))
+            self.assertIn("elsewhere", self.assert_fails("usage", Exit.USAGE, "profile", "backup", target, *options))
+            self.assertEqual((self.profile / KEY_FILE).read_bytes(), before)
+
     def test_existing_file(self) -> None:
         """A file that is there is replaced with C{--force} only."""
         self.make()
