@@ -21,6 +21,7 @@ from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, offered
 from securemsg.client.state.preferences import Preferences
+from securemsg.client.state.records import EVENTS
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
 from securemsg.crypto.keys import fingerprint
@@ -251,7 +252,7 @@ def line_text(
     state = "read" if line.read_at else f"{line.status}: {line.code}" if line.code else line.status
     if line.missed:
         state += f", not to {', '.join(each.account for each in line.missed)}"
-    if line.kind in messages.EVENTS and line.status in ("accepted", "delivered"):
+    if line.kind in EVENTS and line.status in ("accepted", "delivered"):
         state = ""
     return _text_of(line, own, sender or own, columns, state)
 

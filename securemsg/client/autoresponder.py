@@ -309,7 +309,7 @@ def commit_answer(
         if records.get(INBOUND, ROWS, question.seq) is None:
             # Another process was faster.
             return False
-        take_from_unread(records, question.conversation, question.seq, now)
+        take_from_unread(records, question.seq, now)
         written = text is not None and records.get(INDEX, message_id) is None
         if text is not None and written:
             try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.messages import EVENTS, Line, Received, compose_in
+from securemsg.client.messages import Line, Received, compose_in
 from securemsg.client.state.conversations import lobby
 from securemsg.client.state.lobby import LobbyState, Presence, load_lobby, save_lobby
+from securemsg.client.state.records import EVENTS
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.envelope import Kind

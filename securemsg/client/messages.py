@@ -37,14 +37,17 @@ from securemsg.client.state.records import (
     QuarantinedPeer,
     Status,
     UnreadRow,
+    delete_unread,
     draft,
     find_sent,
+    is_of_events,
     load,
     load_all,
     load_back,
     load_totals,
     next_seq,
     save,
+    unread_by_conversation,
     unsealed,
 )
 from securemsg.crypto import keys
@@ -67,8 +70,6 @@ from securemsg.protocol.rooms import RoomInvite
 
 # Messages that are read in one transaction, to bound memory.
 PAGE = 500
-# What happens in a room, and is not said there.
-EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT, Kind.LIST})
 # The code of a message that its user must let go.
 ROOM_CHANGED = "room-changed"
 # No seq is higher.
@@ -567,21 +568,27 @@ def unread_after(store: IProfileStore, sender: str | None, limit: int, after: in
     """
     with store.reading() as records:
         profile = own_profile(records)
-        found: list[Received] = []
-        while len(found) < limit:
-            page = load_all(records, UnreadRow, INBOUND, ROWS, after, PAGE)
-            for seq, waiting in page:
-                if len(found) == limit:
-                    break
-                after = seq
-                if sender not in (None, waiting.conversation.name):
-                    continue
-                row = load(records, HistoryRow, HISTORY, waiting.conversation.bucket, seq)
-                if row is not None:
-                    found.append(as_received(records, profile, waiting.conversation, seq, row))
-            if len(page) < PAGE:
-                break
-        return found, after
+        if sender is None:
+            rows = [(seq, row.conversation) for seq, row in load_all(records, UnreadRow, INBOUND, ROWS, after, limit)]
+        else:
+            rows = _unread_in(records, sender, after, limit)
+        found = []
+        for seq, conversation in rows:
+            row = load(records, HistoryRow, HISTORY, conversation.bucket, seq)
+            if row is not None:
+                found.append(as_received(records, profile, conversation, seq, row))
+        if len(rows) < limit:
+            return found, max(after, records.last(INBOUND, ROWS))
+        return found, rows[-1][0] if rows else after
+
+
+def _unread_in(records: IRecords, name: str, after: int, limit: int) -> list[tuple[int, Conversation]]:
+    """The seqs of what is unread from a sender, or in a room."""
+    found = []
+    for conversation, bucket in unread_by_conversation(records):
+        if conversation.name == name:
+            found += [(seq, conversation) for _, seq, _ in records.scan(INBOUND, bucket, after, limit)]
+    return sorted(found, key=lambda each: each[0])[:limit]
 
 
 def still_unread(store: IProfileStore, seqs: Iterable[int]) -> list[Received]:
@@ -612,13 +619,14 @@ def mark_read(store: IProfileStore, seqs: Iterable[int], *, now: float) -> None:
                 unread = load(records, UnreadRow, INBOUND, ROWS, seq)
                 if unread is not None:
                     note_read(records, unread.conversation, seq)
-                    take_from_unread(records, unread.conversation, seq, now)
+                    take_from_unread(records, seq, now)
 
 
-def take_from_unread(records: IRecords, conversation: Conversation, seq: int, now: float) -> None:
+def take_from_unread(records: IRecords, seq: int, now: float) -> None:
     """A message is not unread any more."""
-    records.delete(INBOUND, ROWS, seq)
-    disappearing.schedule(records, conversation.bucket, seq, int(now))
+    row = delete_unread(records, seq)
+    if row is not None:
+        disappearing.schedule(records, row.conversation.bucket, seq, int(now))
 
 
 def history(store: IProfileStore, name: str, limit: int = PAGE, before: int = LAST_SEQ) -> list[Line]:
@@ -638,10 +646,9 @@ def unread_counts(store: IProfileStore) -> dict[str, int]:
     """How many messages of each sender, and in each room, are unread."""
     counts: dict[str, int] = {}
     with store.reading() as records:
-        for _, waiting in load_all(records, UnreadRow, INBOUND, ROWS):
-            name = waiting.conversation.name
-            if waiting.kind not in EVENTS:
-                counts[name] = counts.get(name, 0) + 1
+        for conversation, bucket in unread_by_conversation(records):
+            if not is_of_events(bucket):
+                counts[conversation.name] = counts.get(conversation.name, 0) + records.count(INBOUND, bucket)
     return counts
 
 

@@ -144,7 +144,7 @@ class Relay:
             row = load(records, HistoryRow, HISTORY, message.conversation.bucket, message.seq)
             if records.get(INBOUND, ROWS, message.seq) is None or row is None:
                 return False
-            take_from_unread(records, message.conversation, message.seq, self._now())
+            take_from_unread(records, message.seq, self._now())
             turn = _Turn(records, message.conversation.account, row.content, int(self._now()), self._retention)
             has_room = self._rates.has_room(turn.name, len(turn.members))
             turn.handle(self._is_open, has_room)

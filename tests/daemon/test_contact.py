@@ -19,7 +19,7 @@ from securemsg.client.state.contacts import DIRECTORY, adopt
 from securemsg.client.state.conversations import lobby as lobby_with
 from securemsg.client.state.conversations import with_guest
 from securemsg.client.state.profile import load_profile
-from securemsg.client.state.records import HISTORY, INBOUND, ROWS, HistoryRow, Status, UnreadRow, draft, save
+from securemsg.client.state.records import HISTORY, HistoryRow, Status, draft, save, save_unread
 from securemsg.client.state.vault import open_vault
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
@@ -118,7 +118,7 @@ class ContactTests(SynchronousTestCase):
             for seq in range(1, MAX_RELAYED + 2):
                 row = HistoryRow(draft(alice.profile, Kind.TEXT, NOW), sent=False, at=NOW, status=Status.RECEIVED)
                 save(records, HISTORY, lobby_with("alice").bucket, row, seq)
-                save(records, INBOUND, ROWS, UnreadRow(lobby_with("alice"), Kind.TEXT), seq)
+                save_unread(records, lobby_with("alice"), Kind.TEXT, seq)
         contact.on_event(Ready(None))
         left = []
         while self.worker.calls:

@@ -66,7 +66,7 @@ GUARDS: tuple[Guard, ...] = (
             "DisappearingTests::test_refused",
         ),
         ("        disappearing.check_keep(keep)\n", "", "DisappearingTests::test_refused"),
-        ("disappearing.schedule(records, conversation.bucket, seq, int(now))", "pass", "DisappearingTests::test_both_ends"),
+        ("disappearing.schedule(records, row.conversation.bucket, seq, int(now))", "pass", "DisappearingTests::test_both_ends"),
         ("disappearing.schedule(records, to.bucket, seq, now)", "pass", "DisappearingTests::test_both_ends"),
         (
             "message is not None and message.status not in statuses:",

@@ -28,18 +28,16 @@ from securemsg.client.state.quarantine import QuarantinedRow
 from securemsg.client.state.receipts import mark_delivered, mark_read, note_receipt
 from securemsg.client.state.records import (
     HISTORY,
-    INBOUND,
     LATE,
     META,
-    ROWS,
     SEEN,
     HistoryRow,
     Status,
-    UnreadRow,
     load_number,
     next_seq,
     save,
     save_number,
+    save_unread,
     seen_envelope,
     seen_message,
 )
@@ -308,7 +306,7 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         sender=opened.contact.name if conversation.is_room else "",
     )
     save(records, HISTORY, conversation.bucket, row, seq)
-    save(records, INBOUND, ROWS, UnreadRow(conversation, content.kind), seq)
+    save_unread(records, conversation, content.kind, seq)
     if arrival.seq:
         # Readers may have passed this seq already.
         save_number(records, META, LATE, load_number(records, META, LATE) + 1)

@@ -9,14 +9,12 @@ from securemsg.client.rooms.store import Room
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import (
     HISTORY,
-    INBOUND,
-    ROWS,
     HistoryRow,
     Status,
-    UnreadRow,
     draft,
     next_seq,
     save,
+    save_unread,
 )
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import Kind, encode_record
@@ -108,7 +106,7 @@ def _keep(records: IRecords, profile: Profile, room: Room, listing: RoomList, ev
     seq = next_seq(records)
     save(records, HISTORY, room.conversation.bucket, HistoryRow(content, False, now, Status.RECEIVED), seq)
     if body.author != profile.name or body.decision in BY_CLIENTS:
-        save(records, INBOUND, ROWS, UnreadRow(room.conversation, int(Kind.LIST)), seq)
+        save_unread(records, room.conversation, int(Kind.LIST), seq)
 
 
 def _event(profile: Profile, before: RoomList | None, after: RoomList) -> RoomEvent:

@@ -24,6 +24,7 @@ from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Recor
 OUTBOX = "outbox"
 HISTORY = "history"
 INBOUND = "inbound"
+_LINES, _EVENTS = b"lines/", b"events/"
 INDEX = "index"
 SEEN = "seen"
 SENT = "sent"
@@ -215,6 +216,51 @@ class UnreadRow(Record, frozen=True):
     conversation: Conversation
     kind: int
     was_shown: bool = False
+
+
+# What happens in a room, and is not said there.
+EVENTS = frozenset({Kind.ENTER, Kind.LEAVE, Kind.ENTERED, Kind.LEFT, Kind.LIST})
+
+
+def save_unread(records: IRecords, conversation: Conversation, kind: int, seq: int) -> None:
+    """Keep that a message is unread: in the order of all of them, and by conversation, so that neither has to be searched."""
+    row = UnreadRow(conversation, kind)
+    save(records, INBOUND, ROWS, row, seq)
+    records.put(INBOUND, _unread_bucket(row), b"", seq)
+
+
+def delete_unread(records: IRecords, seq: int) -> UnreadRow | None:
+    """
+    Forget that a message is unread.
+
+    @return: its row, if there was one.
+    """
+    row = load(records, UnreadRow, INBOUND, ROWS, seq)
+    if row is not None:
+        records.delete(INBOUND, ROWS, seq)
+        records.delete(INBOUND, _unread_bucket(row), seq)
+    return row
+
+
+def unread_by_conversation(records: IRecords) -> list[tuple[Conversation, bytes]]:
+    """The conversations in which anything is unread, each with a bucket of seqs; what happens in a room has one of its own."""
+    found = []
+    for bucket in records.buckets(INBOUND):
+        if bucket != ROWS:
+            [(_, seq, _)] = records.scan(INBOUND, bucket, limit=1)
+            row = load(records, UnreadRow, INBOUND, ROWS, seq)
+            assert row is not None, "both are saved and deleted together"
+            found.append((row.conversation, bucket))
+    return found
+
+
+def is_of_events(bucket: bytes) -> bool:
+    """Whether a bucket of unread seqs is one of what happens in a room."""
+    return bucket.startswith(_EVENTS)
+
+
+def _unread_bucket(row: UnreadRow) -> bytes:
+    return (_EVENTS if row.kind in EVENTS else _LINES) + row.conversation.bucket
 
 
 class MessageIndex(Record, frozen=True):

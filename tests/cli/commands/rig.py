@@ -19,16 +19,14 @@ from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import create_profile, save_profile
 from securemsg.client.state.records import (
     HISTORY,
-    INBOUND,
     INDEX,
-    ROWS,
     HistoryRow,
     MessageIndex,
     Status,
-    UnreadRow,
     draft,
     next_seq,
     save,
+    save_unread,
 )
 from securemsg.client.state.vault import create_vault
 from securemsg.interfaces import IProfileStore
@@ -85,7 +83,7 @@ class ProfileCase(SynchronousTestCase):
             if sent:
                 save(records, INDEX, content.message_id, MessageIndex(to, seq, 0))
             else:
-                save(records, INBOUND, ROWS, UnreadRow(to, int(Kind.TEXT)), seq)
+                save_unread(records, to, int(Kind.TEXT), seq)
             return content.message_id
 
     def run_command(self, *arguments: str, status: int = 0) -> Done:
