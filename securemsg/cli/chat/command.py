@@ -17,7 +17,8 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
-from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, ChatOptions, finish
+from securemsg.cli.chat.conversation import Chat, ChatOptions
+from securemsg.cli.chat.ending import ENDING_TIME, LEAVING_TIME, finish
 from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
@@ -178,9 +179,9 @@ class _Piped:
 
     async def _all_accepted(self) -> None:
         """Wait until the server has answered for every line, however long that takes."""
-        conversation = self._conversation
-        while conversation.pending and conversation.held_up is None:
-            await self._connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
+        conversation, unanswered = self._conversation, self._conversation.unanswered
+        while unanswered.pending and unanswered.held_up is None:
+            await self._connection.until(lambda: True if conversation.has_news() or unanswered.held_up else None, None)
             await conversation.show_new()
 
     def _something(self) -> bool | None:

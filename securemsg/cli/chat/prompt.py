@@ -25,7 +25,8 @@ from twisted.internet.defer import Deferred
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, ChatOptions, finish
+from securemsg.cli.chat.conversation import Chat, ChatOptions
+from securemsg.cli.chat.ending import LEAVING_TIME, finish
 from securemsg.cli.chat.screen import Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import always_continue, columns

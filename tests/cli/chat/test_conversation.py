@@ -12,7 +12,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.chat.conversation import Chat, finish
+from securemsg.cli.chat.conversation import Chat
+from securemsg.cli.chat.ending import finish
 from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
@@ -84,7 +85,7 @@ class ConversationTests(ChatCase):
         """A line goes to the other side, and is accepted."""
         self.assertTrue(self.take("hello"))
         self.show()
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["hello"])
 
     def test_in_order(self) -> None:
@@ -94,7 +95,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(self.notes, ["-- no contacts yet; write to somebody"])
         self.show()
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["one", "two", "three"])
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_together(self) -> None:
         """Lines that are entered together are committed together."""
@@ -105,7 +106,7 @@ class ConversationTests(ChatCase):
         self.successResultOf(Deferred.fromCoroutine(self.chat.enter(*(f"{number}" for number in range(50)))))
         store.before_commit = None
         self.assertLess(len(commits), 5)
-        self.assertEqual(self.chat.pending, 50)
+        self.assertEqual(self.chat.unanswered.pending, 50)
 
     def test_refused_among_others(self) -> None:
         """A line that cannot be sent is said so, and those around it are sent; what follows the end is not."""
@@ -154,7 +155,7 @@ class ConversationTests(ChatCase):
         disappearing.sweep(self.ada.context.store, int(self.place.now()) + 60)
         self.assertEqual(messages.history(self.ada.context.store, "ben"), [])
         self.show()
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_for_programs(self) -> None:
         """Output for a program is one object per line."""
@@ -205,7 +206,7 @@ class ConversationTests(ChatCase):
         """A command that does not exist, and a line that is too long, send nothing and are counted."""
         for line in ("/dance", "x" * 50_000, "/to ada"):
             self.take(line)
-        self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.pending), (2, 3, 0))
+        self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.unanswered.pending), (2, 3, 0))
 
     def test_shown_on_request(self) -> None:
         """Help, history, contacts and state are data: they go where messages go."""
