@@ -18,6 +18,7 @@ from securemsg.cli.output import json_line, report_note, report_waiting, report_
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
+from securemsg.cli.suspending import suspend_when_asked
 from securemsg.client.state.profile import Profile
 from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
@@ -102,6 +103,7 @@ class CommandContext:
             )
             # Runs however we end: done, failed or interrupted.
             reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
+            suspend_when_asked(reactor, connection)
             connection.start()
             if show_wire and not connection.is_owner:
                 report_note("through-another-process", ELSEWHERE, as_json)

@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.chat import slash
+from securemsg.cli.chat.bindings import bindings
 from securemsg.cli.chat.conversation import Chat, ChatOptions
 from securemsg.cli.chat.ending import LEAVING_TIME, finish
 from securemsg.cli.chat.screen import Screen
@@ -178,7 +179,7 @@ async def _talk(
         bottom_toolbar=conversation.toolbar,
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
-        enable_suspend=True,
+        key_bindings=bindings(connection, terminal, above.screen.forget),
         # What was typed is shown again with how far it has come.
         erase_when_done=True,
     )

@@ -1,0 +1,21 @@
+"""The guards of a chat."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "account/connection.py",
+        "tests/account/test_connection.py",
+        (" or self._is_paused:", ":", "OwnerTests::test_paused"),
+        ("        if self._agent is None:\n            # We have hung up", "        if False:\n            # We have hung up",
+         "OwnerTests::test_paused"),
+    ),
+    *guards(
+        "cli/suspending.py",
+        "tests/cli/test_suspending.py",
+        ("    await connection.pause()\n", "", "SuspendTests::test_left_to_others"),
+        ("        connection.resume()\n", "        pass\n", "SuspendTests::test_wakes_up"),
+    ),
+)
