@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
@@ -218,7 +218,7 @@ class _Piped:
         self._connection.changed()
 
     def _write(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[None]:
         return write_later(self._reactor, *lines, written=written)
 

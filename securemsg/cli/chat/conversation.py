@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -90,13 +90,13 @@ class Write(Protocol):
     """Puts out lines of data."""
 
     def __call__(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[Any]:
         """
         Put out lines; done once they are out.
 
         @param written: see L{securemsg.cli.output.write_later}.
-        @param own: the id of the message of ours that this is.
+        @param own: for each line the id of the message of ours that it is, or empty; none: no line is one.
         """
 
 
@@ -383,7 +383,7 @@ class Chat:
 
     def _scrollback_of(self, name: str) -> Scrollback:
         """What was said with somebody."""
-        return Scrollback(self._context, name, self._options.screen, self._write, self._notify, self._columns)
+        return Scrollback(self._context, name, self._sent_lines, self._options.screen, self._write, self._notify, self._columns)
 
     @property
     def is_changing(self) -> bool:

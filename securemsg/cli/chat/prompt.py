@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -71,19 +71,19 @@ class Above:
     screen: Screen
 
     def show(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[None]:
         """
         Show lines.
 
         @param written: see L{securemsg.cli.output.write_later}.
-        @param own: the id of the message of ours that this is.
+        @param own: see L{securemsg.cli.chat.conversation.Write}.
         """
 
         def write() -> None:
             for number, line in enumerate(lines):
                 _put(line + "\n")
-                self.screen.shown(line, own)
+                self.screen.shown(line, own[number] if own else b"")
                 if not written(number):
                     break
 

@@ -114,19 +114,17 @@ class Screen:
         self._shown.clear()
 
     def change(self, message_id: bytes, state: str) -> str:
-        """What changes the mark of a message where it stands; empty: it is not on the screen any more."""
+        """What changes the mark of a message wherever it stands; empty: it is not on the screen any more."""
         if not self.moves or self._size_then != self.size() or self.size()[0] < MIN_COLUMNS:
             return ""
-        rows = 0
+        mark, moves, rows = (MARKS if self.is_unicode else ASCII_MARKS)[state], "", 0
         for each in reversed(self._shown):
             rows += each.rows
-            if each.message_id == message_id:
+            if rows > self.size()[1] - OF_THE_PROMPT:
                 break
-        else:
-            return ""
-        if rows > self.size()[1] - OF_THE_PROMPT:
-            return ""
-        return f"\x1b[{rows}A\r{(MARKS if self.is_unicode else ASCII_MARKS)[state]}\x1b[{rows}B\r"
+            if each.message_id == message_id:
+                moves += f"\x1b[{rows}A\r{mark}\x1b[{rows}B\r"
+        return moves
 
     def _time(self, at: float) -> str:
         return f"{_local(at):%H:%M}"

@@ -8,11 +8,12 @@ from typing import Any
 from securemsg.account.names import aliases
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.screen import Screen
+from securemsg.cli.chat.sentlines import SentLines
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import json_line
 from securemsg.cli.rendering import amount, line_record, line_text, screen_text
 from securemsg.client import histories, messages
-from securemsg.client.messages import Line
+from securemsg.client.messages import Line, Sent
 from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 
 # Lines that are looked at beyond half the screen: those that are unread are not shown.
@@ -28,6 +29,7 @@ class Scrollback:
         self,
         context: CommandContext,
         name: str,
+        sent_lines: SentLines,
         screen: Screen | None,
         write: Callable[..., Awaitable[Any]],
         notify: Callable[[str], Awaitable[Any]],
@@ -39,6 +41,7 @@ class Scrollback:
         """
         self._context = context
         self._name = name
+        self._sent_lines = sent_lines
         self._screen = screen
         self._write = write
         self._notify = notify
@@ -102,7 +105,8 @@ class Scrollback:
                 rows.append(screen_text(self._screen, line, own, known))
             else:
                 rows.append(line_text(line, own, self._columns(), aliases=known))
-        await self._write("\n".join(rows))
+        await self._write(*rows, own=[line.id if isinstance(line, Sent) else b"" for line in found])
+        self._sent_lines.showed(found)
 
     @property
     def _place(self) -> str:

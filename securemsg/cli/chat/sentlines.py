@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from securemsg.account.errors import error_for
@@ -12,7 +12,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import screen_text, state_of
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.messages import ROOM_CHANGED
+from securemsg.client.messages import ROOM_CHANGED, Line, Sent
 
 # Messages that are followed: the last. What has come so far comes no further.
 MAX_FOLLOWED = 50
@@ -57,13 +57,27 @@ class SentLines:
         if screen is None:
             return
         for message_id in ids:
-            self._shown[message_id] = WAITING
-            while len(self._shown) > MAX_FOLLOWED:
-                self._held.discard(gone := next(iter(self._shown)))
-                del self._shown[gone]
+            self._follow(message_id, WAITING)
             sent = messages.sent(self._context.store, message_id)
             if sent is not None and screen.moves:
-                await self._show(screen_text(screen, sent, self._context.profile.name, {}), own=message_id)
+                await self._show(screen_text(screen, sent, self._context.profile.name, {}), own=[message_id])
+
+    def showed(self, lines: Iterable[Line]) -> None:
+        """Follow what stands on the screen, too, from before. Why it waits is not said again for each of them."""
+        for line in lines:
+            if self._screen is None or not isinstance(line, Sent) or state_of(line) in FINAL:
+                continue
+            self._follow(line.id, state_of(line))
+            if held_up_by(self._context.store, line):
+                self._held.add(line.id)
+
+    def _follow(self, message_id: bytes, state: str) -> None:
+        # The last to be shown is the last to be forgotten.
+        self._shown.pop(message_id, None)
+        self._shown[message_id] = state
+        while len(self._shown) > MAX_FOLLOWED:
+            self._held.discard(gone := next(iter(self._shown)))
+            del self._shown[gone]
 
     @property
     def has_news(self) -> bool:

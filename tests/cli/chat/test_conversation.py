@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from attrs import evolve
@@ -48,7 +48,9 @@ class ChatCase(PlaceCase):
             patience=patience,
         )
 
-    def write_data(self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b"") -> Deferred[None]:
+    def write_data(
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
+    ) -> Deferred[None]:
         """Record lines of data."""
         for number, line in enumerate(lines):
             self.put(self.data, line)
