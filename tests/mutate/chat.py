@@ -23,4 +23,9 @@ GUARDS: tuple[Guard, ...] = (
         "tests/cli/chat/test_sentlines.py",
         ("        self._sent_lines.showed(found)\n", "", "FollowTests::test_earlier"),
     ),
+    *guards(
+        "cli/rendering.py",
+        "tests/cli/chat/test_sentlines.py",
+        (', "withdrawn": WITHDRAWN}', "}", "FollowTests::test_withdrawn"),
+    ),
 )

@@ -18,9 +18,9 @@ from securemsg.client.escape import escape
 from securemsg.client.messages import Line
 
 # How far a message of ours has come, in two columns before its time; the second for terminals that know no more than ASCII.
-WAITING, ACCEPTED, DELIVERED, READ, FAILED = "waiting", "accepted", "delivered", "read", "failed"
-MARKS = {WAITING: "· ", ACCEPTED: "✓ ", DELIVERED: "✓✓", READ: "✓r", FAILED: "✗ "}
-ASCII_MARKS = {WAITING: ". ", ACCEPTED: "+ ", DELIVERED: "++", READ: "+r", FAILED: "x "}
+WAITING, ACCEPTED, DELIVERED, READ, FAILED, WITHDRAWN = "waiting", "accepted", "delivered", "read", "failed", "withdrawn"
+MARKS = {WAITING: "· ", ACCEPTED: "✓ ", DELIVERED: "✓✓", READ: "✓r", FAILED: "✗ ", WITHDRAWN: "– "}
+ASCII_MARKS = {WAITING: ". ", ACCEPTED: "+ ", DELIVERED: "++", READ: "+r", FAILED: "x ", WITHDRAWN: "- "}
 NO_MARK = "  "
 # Of names: without black, white and the colours that terminals show too dark or too bright.
 COLOURS = (31, 32, 33, 34, 35, 36)

@@ -7,7 +7,7 @@ from typing import Any
 
 from securemsg.account.errors import error_for
 from securemsg.account.tracking import BLOCKING, held_up_by
-from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, Screen
+from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import screen_text, state_of
 from securemsg.client import messages
@@ -16,7 +16,7 @@ from securemsg.client.messages import ROOM_CHANGED, Line, Sent
 
 # Messages that are followed: the last. What has come so far comes no further.
 MAX_FOLLOWED = 50
-FINAL = (READ, FAILED)
+FINAL = (READ, FAILED, WITHDRAWN)
 # Characters of a message that say which it is.
 SHOWN = 40
 # What to do about a message that is held back, with the commands of the chat.
@@ -97,7 +97,7 @@ class SentLines:
             move = screen.change(message_id, state) if has_changed else ""
             if move:
                 await self._move(move)
-            elif has_changed and not screen.moves and state in (DELIVERED, READ):
+            elif has_changed and not screen.moves and state in (DELIVERED, READ, WITHDRAWN):
                 await self._notify(f"-- {state}: {escape(sent.text)[:SHOWN]}")
             code = held_up_by(self._context.store, sent)
             if code and message_id not in self._held:

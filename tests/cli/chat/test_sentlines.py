@@ -63,3 +63,13 @@ class FollowTests(SentLinesCase):
         for mark, row in (("✓ ", 2), ("✓ ", 1)):
             self.assertIn(f"\x1b[{row}A\r{mark}\x1b[{row}B\r", self.moves)
         self.assertEqual(self.notes, [])
+
+    def test_withdrawn(self) -> None:
+        """A message that was withdrawn has not failed."""
+        [message_id] = self.wait("one")
+        self.open()
+        messages.withdraw(self.ada.context.store, message_id)
+        self.successResultOf(Deferred.fromCoroutine(self.chat.show_new()))
+        self.assertEqual(self.moves, ["\x1b[1A\r– \x1b[1B\r"])
+        self.open()
+        self.assertRegex(self.data[-1], r"^–  \d\d:\d\d ada \(withdrawn\): one$")
