@@ -19,6 +19,12 @@ GUARDS: tuple[Guard, ...] = (
         ("        connection.resume()\n", "        pass\n", "SuspendTests::test_wakes_up"),
     ),
     *guards(
+        "cli/chat/bindings.py",
+        "tests/cli/chat/test_bindings.py",
+        ("        event.current_buffer.reset()\n", "        event.app.exit(exception=EOFError)\n", "KeyTests::test_clear"),
+        (" & Condition(lambda: bool(get_app().current_buffer.text))", "", "KeyTests::test_leave"),
+    ),
+    *guards(
         "cli/chat/scrollback.py",
         "tests/cli/chat/test_sentlines.py",
         ("        self._sent_lines.showed(found)\n", "", "FollowTests::test_earlier"),

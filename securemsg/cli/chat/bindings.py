@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import get_app, in_terminal
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from twisted.internet.defer import Deferred
@@ -16,7 +18,8 @@ from securemsg.cli.suspending import WHOLE_JOB, stop_process, suspend
 
 def bindings(connection: AccountConnection, terminal: Input, forget: Callable[[], object]) -> KeyBindings:
     """
-    Ctrl-Z suspends the chat, and leaves the connection to other processes.
+    Ctrl-C clears what was typed, and leaves the chat only where there is nothing. Ctrl-Z suspends the chat, and leaves the
+    connection to other processes.
 
     @param terminal: where the chat is.
     @param forget: called when others have written there.
@@ -30,6 +33,10 @@ def bindings(connection: AccountConnection, terminal: Input, forget: Callable[[]
                 suspended = Deferred.fromCoroutine(suspend(connection, lambda: stop_process(WHOLE_JOB)))
                 await suspended.asFuture(asyncio.get_running_loop())
             forget()
+
+    @keys.add("c-c", filter=has_focus(DEFAULT_BUFFER) & Condition(lambda: bool(get_app().current_buffer.text)))
+    def _clear(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()
 
     @keys.add("c-z")
     def _suspend(event: KeyPressEvent) -> None:
