@@ -25,6 +25,11 @@ GUARDS: tuple[Guard, ...] = (
         (" & Condition(lambda: bool(get_app().current_buffer.text))", "", "KeyTests::test_leave"),
     ),
     *guards(
+        "cli/chat/conversation.py",
+        "tests/cli/chat/test_conversation.py",
+        ("HINTS.get(sent.code, problem.hint)", "problem.hint", "ConversationTests::test_refused"),
+    ),
+    *guards(
         "cli/chat/scrollback.py",
         "tests/cli/chat/test_sentlines.py",
         ("        self._sent_lines.showed(found)\n", "", "FollowTests::test_earlier"),

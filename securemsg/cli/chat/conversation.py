@@ -20,7 +20,7 @@ from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.room import RoomChat
 from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.scrollback import Scrollback
-from securemsg.cli.chat.sentlines import SentLines
+from securemsg.cli.chat.sentlines import HINTS, SHOWN, SentLines
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     ChooseKeep,
@@ -478,8 +478,9 @@ class Chat:
                 if sent.status == "failed":
                     self.answers.refused(sent.id)
                     self.refused = self.refused or sent
-                    what = "not relayed" if sent.needs_relay else "not sent"
-                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+                    what, problem = "not relayed" if sent.needs_relay else "not sent", error_for(sent.code, sent.to)
+                    why = "; ".join(part for part in (problem.text, HINTS.get(sent.code, problem.hint)) if part)
+                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:SHOWN]} ({why})")
 
     async def _show(self, ours: list[Received]) -> None:
         """Show messages that are locked for us, note each, and mark as read what was shown."""

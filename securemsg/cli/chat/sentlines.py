@@ -19,8 +19,9 @@ MAX_FOLLOWED = 50
 FINAL = (READ, FAILED, WITHDRAWN)
 # Characters of a message that say which it is.
 SHOWN = 40
-# What to do about a message that is held back, with the commands of the chat.
+# What to do about a message that is held back or was refused, with the commands of the chat.
 HINTS = {
+    "no-such-account": "check the name; /who lists those you know",
     BLOCKING: "compare numbers: /verify; if they are the same: /accept",
     ROOM_CHANGED: "send it to the new members, too: /release; or withdraw it: /release drop",
 }

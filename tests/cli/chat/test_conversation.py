@@ -200,7 +200,8 @@ class ConversationTests(ChatCase):
         self.take("anyone?")
         self.show()
         self.show()
-        self.assertEqual(self.notes, ["-- not sent [no-such-account]: anyone?"])
+        why = "(no such account: nobody; check the name; /who lists those you know)"
+        self.assertEqual(self.notes, [f"-- not sent [no-such-account]: anyone? {why}"])
         assert self.chat.refused is not None
         self.assertEqual(self.chat.refused.to, "nobody")
 

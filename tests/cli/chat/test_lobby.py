@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from securemsg.account.compose import commit
-from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import wait_until_in
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.timeouts import IdleTimeout, Timeout
@@ -314,7 +314,9 @@ class EndTests(LobbyChatCase):
         self.assertEqual((problem.code, problem.status), ("lobby-busy", Exit.REFUSED))
         said = [line for line in messages.history(self.ada.context.store, LOBBY_NAME) if isinstance(line, Sent) and line.text]
         self.assertEqual({line.status for line in said}, {"delivered", "failed"})
-        failed = [f"-- not relayed [lobby-busy]: {line.text}" for line in said if line.status == "failed"]
+        problem = error_for("lobby-busy", LOBBY_NAME)
+        why = f"{problem.text}; {problem.hint}"
+        failed = [f"-- not relayed [lobby-busy]: {line.text} ({why})" for line in said if line.status == "failed"]
         self.assertEqual([note for note in self.notes if "not relayed" in note], failed)
 
     def test_not_answered(self) -> None:
@@ -331,7 +333,7 @@ class EndTests(LobbyChatCase):
         for line in ("hello", "/to nobody", "anyone?"):
             self.take(line)
         self.show()
-        self.assertEqual(self.notes[-1], "-- not sent [no-such-account]: anyone?")
+        self.assertIn("-- not sent [no-such-account]: anyone? (no such account: ", self.notes[-1])
         self.assertEqual((self.chat.unanswered.pending, self.chat.unanswered.unrelayed), (0, 1))
 
 
