@@ -30,6 +30,11 @@ GUARDS: tuple[Guard, ...] = (
         ("HINTS.get(sent.code, problem.hint)", "problem.hint", "ConversationTests::test_refused"),
     ),
     *guards(
+        "cli/chat/ending.py",
+        "tests/cli/chat/test_conversation.py",
+        ("    if waiting:\n", "    if False:\n", "FinishTests::test_still_waiting"),
+    ),
+    *guards(
         "cli/chat/scrollback.py",
         "tests/cli/chat/test_sentlines.py",
         ("        self._sent_lines.showed(found)\n", "", "FollowTests::test_earlier"),

@@ -11,6 +11,8 @@ from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.cli.chat.conversation import Chat
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import report_note
+from securemsg.cli.rendering import amount
+from securemsg.client import unsent
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 
 # Seconds to wait after the last line of a pipe, until everything is accepted and, by the contact `server`, answered.
@@ -85,4 +87,8 @@ async def finish(
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.answers.lost:
         raise error_for("not-answered", text="the connection was lost before every message was answered", hint="ask again")
+    waiting = 0 if context.folder is None else unsent.count(context.store)
+    if waiting:
+        still = f"{amount(waiting, 'message')} from before {'waits' if waiting == 1 else 'wait'} in the outbox"
+        report_note("waiting", f"{still}; see: securemsg outbox", context.settings.as_json)
     return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -333,6 +333,18 @@ class FinishTests(ChatCase):
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
         self.assertEqual(outbox_rows(self.ada.context.store), 1)
 
+    def test_still_waiting(self) -> None:
+        """Without a server, what waits from before is said, and changes nothing else."""
+        self.place.server.stop()
+        self.place.settle()
+        for text in ("one", "two"):
+            messages.compose(self.ada.context.store, "ben", text, now=self.place.now())
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            self.assertEqual(self.successResultOf(self.finish(2)), Exit.DONE)
+        expected = "securemsg: 2 messages from before wait in the outbox; see: securemsg outbox [waiting]\n"
+        self.assertEqual(err.getvalue(), expected)
+
     def test_identity_changed(self) -> None:
         """A contact with changed keys ends it with 4, without waiting."""
         self.take("hello")
