@@ -562,6 +562,11 @@ class Chat:
         with self._context.store.reading() as records:
             return get_contact(records, self.name)
 
+    @property
+    def shown_name(self) -> str:
+        """Whom lines go to, as the user calls them."""
+        return shown_name(self.name, aliases(self._context.store))
+
     def title(self) -> str:
         """The name, with marks: unverified, keys changed, key file or suite; of a room: how many are there."""
         if self._room is not None:
@@ -575,8 +580,7 @@ class Chat:
             return f"{self.name} ({suite_mark(choice)})"
         mark = mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, suite_mark(choice)) if part)
-        name = shown_name(self.name, aliases(self._context.store))
-        return f"{name} ({marks})" if marks else name
+        return f"{self.shown_name} ({marks})" if marks else self.shown_name
 
     def title_in_line(self) -> str:
         """The title as part of a sentence: C{with bob (unverified)}, C{in #team (3)}."""

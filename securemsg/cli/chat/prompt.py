@@ -227,7 +227,7 @@ async def _talk(
 
 
 def _prompt(context: CommandContext, conversation: Chat) -> str:
-    return f"{context.profile.name} -> {conversation.name}> "
+    return f"{context.profile.name} -> {conversation.shown_name}> "
 
 
 def _history(context: CommandContext, name: str) -> InMemoryHistory:

@@ -18,8 +18,8 @@ from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.state import disappearing
-from securemsg.client.state.contacts import devices, get_contact, put_contact
+from securemsg.client.state import disappearing, preferences
+from securemsg.client.state.contacts import devices, get_contact, new_contact, put_contact
 from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
 from tests.client.rig import outbox_rows
@@ -173,6 +173,14 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(rows[4]["safety_number"].split()), 12)
         self.assertEqual(rows[5]["connection"], "connected")
         self.assertEqual(len(rows), 7)
+
+    def test_alias(self) -> None:
+        """The user's name for somebody stands in the prompt, as in the line at the bottom."""
+        with self.ada.context.store.writing() as records:
+            put_contact(records, new_contact("ben", self.ben.context.profile.identity.public, "", 0))
+            preferences.set_alias(records, self.ada.context.profile, "ben", "benny")
+        self.assertEqual(self.chat.shown_name, "benny (ben)")
+        self.assertIn("benny (ben)", self.chat.toolbar())
 
     def test_others(self) -> None:
         """Messages from others are counted but not shown until the chat switches to them."""
