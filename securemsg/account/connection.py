@@ -150,6 +150,7 @@ class AccountConnection:
     _running_jobs: set[int] = field(factory=set, init=False)
     _condition: Condition = field(init=False)
     _was_waiting: bool = field(default=False, init=False)
+    _is_paused: bool = field(default=False, init=False)
     _is_notify_due: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -199,6 +200,20 @@ class AccountConnection:
         # Nothing is left to wait for.
         self.changed()
         return done
+
+    def pause(self) -> Deferred[None]:
+        """
+        End the connection, if it is ours, and leave it to other processes until L{resume}.
+
+        @return: fires when everything is closed and the lock is free, within bounded time.
+        """
+        self._is_paused = True
+        return self._hang_up()
+
+    def resume(self) -> None:
+        """Whoever waits connects again, unless another process has the connection now."""
+        self._is_paused = False
+        self.changed()
 
     def changed(self) -> None:
         """The store or the connection has changed: wake everybody who waits, to check again."""
@@ -329,7 +344,7 @@ class AccountConnection:
 
     def _take_lock(self) -> None:
         """Connect, if nobody else has the lock."""
-        if self.is_owner or self.is_stopped:
+        if self.is_owner or self.is_stopped or self._is_paused:
             return
         try:
             if not self._lock.take():
@@ -356,7 +371,9 @@ class AccountConnection:
 
     def _hang_up(self) -> Deferred[None]:
         """Stop everything that L{_take_lock} started."""
-        self.is_ready = False
+        self.is_ready = self.is_drained = False
+        self.last_failure = ""
+        self._running_jobs.clear()
         dialer, self._dialer, self._agent = self._dialer, None, None
         if self._timer is not None and self._timer.running:
             self._timer.stop()
@@ -389,6 +406,9 @@ class AccountConnection:
             return
 
     def _notified(self, event: Event) -> None:
+        if self._agent is None:
+            # We have hung up: that the connection has ended is no failure.
+            return
         match event:
             case Ready(link):
                 self.is_ready = self.was_ready = True

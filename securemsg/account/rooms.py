@@ -21,6 +21,8 @@ from securemsg.protocol.rooms import Member
 
 # Messages among which that one is looked for which says who was left out last.
 RECENT = 20
+# Digits of a room's id, where we have no name for it; never fewer than are understood.
+SHOWN_ID = 8
 
 
 @frozen
@@ -94,7 +96,7 @@ def _row(records: IRecords, profile: Profile, room: Room, member: Member, missed
 
 def not_in_room(room: Room, own: str) -> SecuremsgError:
     """The error where we are not in a room, or not so that we could change it."""
-    name = room.name if room.alias else room.id.hex()[: store.SHORTEST_ID]
+    name = room.name if room.alias else room.id.hex()[:SHOWN_ID]
     match room.state:
         case RoomState.ASKED if room.inviter == own:
             text, hint = f"the server has not made {name} so far", "wait until it is there: securemsg room list"
@@ -121,7 +123,7 @@ def join_command(room: Room) -> str:
 
 def command_for(room_id: bytes, title: str) -> str:
     """The command that accepts an invitation to a room of this title, which other rooms may have, too."""
-    command = f"securemsg room join {room_id.hex()[:8]}"
+    command = f"securemsg room join {room_id.hex()[:SHOWN_ID]}"
     return command if store.suggested_alias(title) else f"{command} --as NAME"
 
 

@@ -15,6 +15,7 @@ from securemsg.account.flush import flush
 from securemsg.cli.output import json_line, report_elsewhere, report_waiting, report_warning
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.settings import Settings
+from securemsg.cli.suspending import suspend_when_asked
 from securemsg.client.state.profile import Profile
 from securemsg.client.wiredump import dump_wire
 from securemsg.interfaces import IProfileStore
@@ -61,6 +62,7 @@ class Connected:
         )
         # Runs however we end: done, failed or interrupted.
         reactor.addSystemEventTrigger("before", "shutdown", connection.stop)
+        suspend_when_asked(reactor, connection)
         connection.start()
         if show_wire and not connection.is_owner:
             report_elsewhere(as_json)

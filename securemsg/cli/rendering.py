@@ -9,7 +9,7 @@ from attrs import frozen
 from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
-from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, Screen
+from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
 from securemsg.cli.times import duration_text
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
@@ -269,6 +269,8 @@ def screen_text(
         marks = ", ".join([mark, *kept] if mark else kept)
         return screen.line(line.sent_at, shown_name(line.sender, aliases), line.text, mark=marks)
     notes = [*kept, line.code] if line.code and line.status == "failed" else kept
+    if line.status == "withdrawn":
+        notes.append("withdrawn")
     if line.missed:
         notes.append(f"not to {', '.join(each.account for each in line.missed)}")
     return screen.line(line.sent_at, own, line.text, mark=", ".join(notes), own=state_of(line))
@@ -278,7 +280,8 @@ def state_of(sent: Sent) -> str:
     """How far a message of ours has come, as a screen shows it."""
     if sent.read_at:
         return READ
-    return {"queued": WAITING, "accepted": ACCEPTED, "delivered": DELIVERED}.get(sent.status, FAILED)
+    states = {"queued": WAITING, "accepted": ACCEPTED, "delivered": DELIVERED, "withdrawn": WITHDRAWN}
+    return states.get(sent.status, FAILED)
 
 
 def keep_text(name: str, keep: int) -> str:

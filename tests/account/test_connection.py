@@ -215,6 +215,27 @@ class OwnerTests(ConnectionCase):
             self.clock.advance(1)
         self.assertIsNone(self.successResultOf(waiting))
 
+    def test_paused(self) -> None:
+        """A pause hangs up and frees the lock, which is no failure, and whoever waits takes it again once that is over."""
+        connection = self.connection()
+        waiting = self.wait(connection, lambda: None, None)
+        agent = self.lines[0].peer
+        assert isinstance(agent, Agent)
+        agent.opened(SlowChannel())
+        self.successResultOf(connection.pause())
+        agent.closed("lost")
+        self.clock.advance(OWNER_POLL)
+        self.assertNoResult(waiting)
+        self.assertEqual((len(self.lines), self.lines[0].stops, connection.last_failure), (1, 1, ""))
+        lock = self.other()
+        connection.resume()
+        self.assertFalse(connection.is_owner)
+        lock.free()
+        self.clock.advance(WAITING_POLL)
+        self.assertTrue(connection.is_owner)
+        waiting.cancel()
+        self.failureResultOf(waiting)
+
     def test_no_patience(self) -> None:
         """Without any time there is one look."""
         self.assertEqual(self.successResultOf(self.wait(self.connection(), lambda: "it", 0)), "it")

@@ -196,6 +196,8 @@ class JoiningTests(RoomsCase):
         self.assertEqual(unnamed.code, "illegal-name")
         self.assertIn("--as NAME", unnamed.hint)
         self.assertEqual(rooms.join_command(self.room(self.ben, digits)), f"securemsg room join {digits} --as NAME")
+        invited = rooms.not_in_room(self.room(self.ben, digits), "ben")
+        self.assertEqual(invited.text, f"you are invited to {digits}, and have not joined")
         self.assertEqual(self.do(self.rooms(self.ben).join(digits, "questions")).name, "#questions")
 
     def test_link(self) -> None:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import follow
-from securemsg.cli.chat.conversation import finish
+from securemsg.cli.chat.ending import finish
 from securemsg.cli.guest import DEFAULT_PORT, GuestContext, context_for, guest_context
 from securemsg.cli.settings import Settings
 from securemsg.client import messages

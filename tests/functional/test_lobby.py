@@ -77,7 +77,7 @@ class ChangeTests(PlaceCase):
         self.assertEqual({(row["status"], row["code"]) for row in own}, {("delivered", ""), ("failed", "lobby-busy")})
         refused = [row["text"] for row in own if row["status"] == "failed"]
         said = [line for line in ended.err.splitlines() if "not relayed [lobby-busy]" in line]
-        self.assertEqual([line.rpartition(" ")[2] for line in said], refused)
+        self.assertEqual([line.partition("]: ")[2].partition(" (")[0] for line in said], refused)
         self.daemon.stop()
         self.daemon.options = ()
         self.daemon.start()

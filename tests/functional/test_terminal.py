@@ -195,10 +195,14 @@ class PromptTests(TerminalCase):
         self.assertEqual(seat.end(), 0)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends it with 130, and the terminal is as it was."""
+        """Ctrl-C clears what was typed; the next one ends it with 130, and the terminal is as it was."""
         seat = self.sit_down(self.person("hal"), "chat", "server")
         seat.expect("-> server>")
         seat.type("half")
+        seat.type(INTERRUPT)
+        seat.type("whole\r")
+        seat.expect("Message received at 2")
+        self.assertNotIn("halfwhole", seat.shown)
         seat.type(INTERRUPT)
         self.assertEqual(seat.end(), 130)
         self.assertTrue(seat.is_restored)

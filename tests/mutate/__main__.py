@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.mutate import (
+    chat,
     client,
     clientrooms,
     commands,
@@ -51,6 +52,7 @@ GUARDS: tuple[Guard, ...] = (
     *crypto.GUARDS,
     *protocol.GUARDS,
     *client.GUARDS,
+    *chat.GUARDS,
     *commands.GUARDS,
     *state.GUARDS,
     *sessions.GUARDS,

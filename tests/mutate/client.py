@@ -436,7 +436,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/chat/screen.py",
         "tests/cli/chat/test_screen.py",
-        ("if rows > self.size()[1] - OF_THE_PROMPT:", "if False:", "ChangeTests::test_scrolled_out"),
+        ("            if rows > self.size()[1] - OF_THE_PROMPT:", "            if False:", "ChangeTests::test_scrolled_out"),
         ("not self.moves or ", "", "ChangeTests::test_no_cursor"),
         ("self._size_then != self.size() or self.size()[0] < MIN_COLUMNS", "self.size()[0] < MIN_COLUMNS",
          "ChangeTests::test_unknown_place"),

@@ -166,11 +166,19 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/chat/conversation.py",
         "tests/cli/chat/test_lobby.py",
-        ("conversation.pending or conversation.unrelayed or", "conversation.pending or", "EndTests::test_relayed"),
-        ("if sent.needs_relay and sent.status not in _RELAYED)", "if False)", "EndTests::test_refused"),
-        (" or self._has_come(self._unrelayed, _RELAYED)", "", "EndTests::test_relayed"),
         ("        if self._patience:\n", "        if False:\n", "LobbyChatTests::test_members_awaited"),
         ("else True, self._patience)", "else True, None)", "LobbyChatTests::test_members_awaited_in_vain"),
+    ),
+    *guards(
+        "cli/chat/ending.py",
+        "tests/cli/chat/test_lobby.py",
+        ("unanswered.pending or unanswered.unrelayed or", "unanswered.pending or", "EndTests::test_relayed"),
+    ),
+    *guards(
+        "cli/chat/unanswered.py",
+        "tests/cli/chat/test_lobby.py",
+        ("if sent.needs_relay and sent.status not in _RELAYED)", "if False)", "EndTests::test_refused"),
+        (" or self._has_come(self._unrelayed, _RELAYED)", "", "EndTests::test_relayed"),
     ),
     *guards(
         "account/compose.py",

@@ -70,9 +70,13 @@ GUARDS: tuple[Guard, ...] = (
         ("if self._said != (room.state, room.code):", "if True:", "TroubleTests::test_forked"),
     ),
     *guards(
-        "cli/chat/conversation.py",
+        "cli/chat/ending.py",
         "tests/cli/chat/test_room.py",
         ("conversation.is_entering or conversation.is_changing", "conversation.is_entering", "CommandTests::test_awaited"),
+    ),
+    *guards(
+        "cli/chat/conversation.py",
+        "tests/cli/chat/test_room.py",
         ("and message.event is None and not message.verified:", "and message.event is None:", "LineTests::test_talk"),
     ),
     *guards(

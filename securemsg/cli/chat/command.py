@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,8 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import full_name
 from securemsg.cli.chat.console import Console, blocking_restored
-from securemsg.cli.chat.conversation import ENDING_TIME, LEAVING_TIME, Chat, ChatOptions, finish
+from securemsg.cli.chat.conversation import Chat, ChatOptions
+from securemsg.cli.chat.ending import ENDING_TIME, LEAVING_TIME, finish
 from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.slash import LEAVING_WORD
 from securemsg.cli.context import CommandContext
@@ -182,9 +183,9 @@ class _Piped:
 
     async def _all_accepted(self) -> None:
         """Wait until the server has answered for every line, however long that takes."""
-        conversation = self._conversation
-        while conversation.pending and conversation.held_up is None:
-            await self._connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, None)
+        conversation, unanswered = self._conversation, self._conversation.unanswered
+        while unanswered.pending and unanswered.held_up is None:
+            await self._connection.until(lambda: True if conversation.has_news() or unanswered.held_up else None, None)
             await conversation.show_new()
 
     def _something(self) -> bool | None:
@@ -221,7 +222,7 @@ class _Piped:
         self._connection.changed()
 
     def _write(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[None]:
         return write_later(self._reactor, *lines, written=written)
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol
 
 from attrs import frozen
 
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
-from securemsg.account.lobby import not_relayed
+from securemsg.account.errors import SecuremsgError, error_for, explain
 from securemsg.account.names import aliases, full_name, shown_name
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.rooms import find, is_room
 from securemsg.account.rooms import members as members_of
-from securemsg.account.timeouts import IdleTimeout, Timeout
-from securemsg.account.tracking import held_up_by
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.lobby import Lobby
 from securemsg.cli.chat.pending import PendingAnswers
 from securemsg.cli.chat.room import RoomChat
 from securemsg.cli.chat.screen import Screen
-from securemsg.cli.chat.sentlines import SentLines
+from securemsg.cli.chat.scrollback import Scrollback
+from securemsg.cli.chat.sentlines import HINTS, SHOWN, SentLines
 from securemsg.cli.chat.slash import (
     AcceptKeys,
     ChooseKeep,
@@ -47,20 +43,19 @@ from securemsg.cli.chat.slash import (
     ShowState,
     SwitchTo,
 )
+from securemsg.cli.chat.unanswered import Unanswered
 from securemsg.cli.commands.contacts import accept_keys
 from securemsg.cli.commands.verify import confirm_shown, new_devices, remember_shown
 from securemsg.cli.context import CommandContext
 from securemsg.cli.guest import GuestContext
 from securemsg.cli.lobby import announce_lobby
-from securemsg.cli.output import always_continue, json_line, report_note
+from securemsg.cli.output import always_continue, json_line
 from securemsg.cli.rendering import (
     amount,
     contact_record,
     contact_text,
     fact_lines,
     keep_text,
-    line_record,
-    line_text,
     mark_of,
     received_record,
     received_text,
@@ -76,7 +71,7 @@ from securemsg.cli.suites import caution, pinned_suite
 from securemsg.client import histories, messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
-from securemsg.client.messages import Draft, Line, Received, Sent
+from securemsg.client.messages import Draft, Received, Sent
 from securemsg.client.rooms import store
 from securemsg.client.state import disappearing, preferences
 from securemsg.client.state.contacts import Contact, all_contacts, get_contact
@@ -85,34 +80,23 @@ from securemsg.client.state.verification import safety
 from securemsg.errors import Refusal
 from securemsg.protocol.devices import LOBBY_NAME, ROOM_MARK, SERVER_NAME
 
-# Seconds to wait after the last line of a pipe, until everything is accepted and, by the contact `server`, answered.
-ENDING_TIME = 30
-# At a terminal the user wants to leave; what is not accepted by then stays in the outbox.
-LEAVING_TIME = 2
-# If an answer takes longer than this, a note says that we wait, seconds.
-SILENT_TIME = 1
 # Shown in one go before the store is looked at again.
 PAGE = 64
-# Older lines are counted so far.
-MAX_COUNTED = 10_000
 # Messages that wait are counted so far whenever the prompt is drawn.
 MAX_WAITING = 1000
-# The server has answered for a message; what was said in a room is relayed, or not, after that.
-_SETTLED = ("accepted", "delivered", "failed", "withdrawn")
-_RELAYED = ("delivered", "failed", "withdrawn")
 
 
 class Write(Protocol):
     """Puts out lines of data."""
 
     def __call__(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[Any]:
         """
         Put out lines; done once they are out.
 
         @param written: see L{securemsg.cli.output.write_later}.
-        @param own: the id of the message of ours that this is.
+        @param own: for each line the id of the message of ours that it is, or empty; none: no line is one.
         """
 
 
@@ -137,6 +121,7 @@ DEFAULTS = ChatOptions()
 class Chat:
     """
     @ivar name: of the contact that lines go to.
+    @ivar unanswered: what was written here and waits for an answer of the server.
     @ivar answers: that are still expected from the contact C{server}.
     @ivar refused: the first message of this run that was refused, if one was.
     @ivar mistakes: lines that were not understood.
@@ -171,17 +156,16 @@ class Chat:
         self._understand = slash.understand if commands else slash.text_of
         self._patience = patience
         self._read_locks = ReadLocks(context.folder, context.store)
-        self._pending: deque[bytes] = deque()
-        self._unrelayed: deque[bytes] = deque()
         self.name = name
         self.answers = PendingAnswers(context, connection)
         self.refused: Sent | None = None
         self.mistakes = 0
         self._options = options
-        self._oldest = messages.LAST_SEQ
         self._sent_lines = SentLines(context, options.screen, write, move or notify, notify)
         self._lobby = Lobby(context, notify, connection.nudge)
         self._room = self._room_of(name)
+        self._scrollback = self._scrollback_of(name)
+        self.unanswered = Unanswered(context.store)
 
     # --- what is typed ----------------------------------------------------------------------------------------------
 
@@ -211,11 +195,11 @@ class Chat:
                 lines = slash.help_lines()
                 await self._write(self._shown({"commands": lines}, "\n".join(lines)))
             case ShowLast(lines):
-                await self._show_lines(messages.history(self._context.store, self.name, lines))
+                await self._scrollback.show_last(lines)
             case ShowMore():
-                await self._show_more()
+                await self._scrollback.show_more()
             case Search(words):
-                await self._search(words)
+                await self._scrollback.search(words)
             case ShowContacts():
                 await self._show_contacts()
             case ShowSafety():
@@ -255,7 +239,7 @@ class Chat:
             if isinstance(written, Refusal):
                 refusals.append(written)
                 continue
-            self._pending.append(written)
+            self.unanswered.wrote(written)
             if self.name == SERVER_NAME:
                 self.answers.asked(written)
         await self._sent_lines.wrote([each for each in written_all if not isinstance(each, Refusal)])
@@ -263,56 +247,6 @@ class Chat:
         for refusal in refusals:
             self.mistakes += 1
             await self._notify(f"-- not sent: {explain(refusal, self.name).text}")
-
-    async def _show_lines(self, found: Sequence[Line], otherwise: str = "") -> None:
-        """
-        Show lines of this conversation.
-
-        @param otherwise: what to say where there are none.
-        """
-        own, known = self._context.profile.name, aliases(self._context.store)
-        if found:
-            self._oldest = min(line.seq for line in found)
-        rows = []
-        for line in found:
-            text = self._options.screen and screen_text(self._options.screen, line, own, known)
-            rows.append(self._shown(line_record(line, own), text or line_text(line, own, self._columns(), aliases=known)))
-        await self._write_rows(rows, otherwise or f"-- no messages {self._place()} yet")
-
-    async def _show_more(self) -> None:
-        """Show the page before the oldest line that was shown."""
-        before = self._oldest
-        found = messages.history(self._context.store, self.name, slash.LAST_LINES, before)
-        await self._show_lines(found, f"-- nothing was said {self._place()} before that")
-
-    async def _search(self, words: Sequence[str]) -> None:
-        """Show the newest messages in which all words occur."""
-        store = self._context.store
-        found = histories.search(store, [histories.conversation_of(store, self.name)], words, slash.LAST_LINES)
-        oldest = self._oldest
-        await self._show_lines(found.lines, "-- nothing was found here; elsewhere: securemsg search WORDS")
-        self._oldest = oldest
-        if found.has_more:
-            await self._notify(f"-- these are the newest; all of them: securemsg search WORDS --with {self.name}")
-
-    async def _show_earlier(self) -> None:
-        """Show what was said last, as far as it fits half the screen, and how much is older."""
-        screen = self._options.screen
-        if screen is None or self.name == SERVER_NAME:
-            return
-        store, half = self._context.store, max(screen.size()[1] // 2, 1)
-        lines = messages.history(store, self.name, half + PAGE)
-        unread = messages.unread_of(store, [line.seq for line in lines])
-        lines = [line for line in lines if line.seq not in unread]
-        while len(lines) > 1 and sum(map(screen.rows_of, lines)) > half:
-            del lines[0]
-        if not lines:
-            return
-        self._oldest = lines[0].seq
-        older = len(messages.history(store, self.name, MAX_COUNTED, self._oldest))
-        if older:
-            await self._notify(f"-- {amount(older, 'line') if older < MAX_COUNTED else 'many lines'} before that: /more")
-        await self._show_lines(lines)
 
     async def _write_rows(self, rows: list[str], otherwise: str) -> None:
         """Write rows, or say that there are none."""
@@ -426,7 +360,7 @@ class Chat:
         except SecuremsgError as problem:
             await self._notify(f"-- {problem.text}; {problem.hint}")
             return
-        self.name, self._room = name, self._room_of(name)
+        self.name, self._room, self._scrollback = name, self._room_of(name), self._scrollback_of(name)
         await self._notify(f"-- chatting {self.title_in_line()}")
         await self.open()
         self._connection.changed()
@@ -441,9 +375,9 @@ class Chat:
         """The room of several members that lines go to; C{None}: they go elsewhere."""
         return RoomChat(self._context, self._connection, name, self._notify) if is_room(name) else None
 
-    @property
-    def _first_pending(self) -> bytes | None:
-        return self._pending[0] if self._pending else None
+    def _scrollback_of(self, name: str) -> Scrollback:
+        """What was said with somebody."""
+        return Scrollback(self._context, name, self._sent_lines, self._options.screen, self._write, self._notify, self._columns)
 
     @property
     def is_changing(self) -> bool:
@@ -479,9 +413,9 @@ class Chat:
 
     async def open(self) -> None:
         """Show what was said last. Enter the lobby, if lines go there; of a room say what is wrong with it."""
-        await self._show_earlier()
+        await self._scrollback.show_earlier()
         if self._room is not None:
-            await self._room.look(self._first_pending)
+            await self._room.look(self.unanswered.first_pending)
         if self._is_in_lobby:
             if self._context.settings.as_json:
                 announce_lobby(self._context, self.name)
@@ -525,19 +459,20 @@ class Chat:
             if self._is_in_lobby:
                 await self._lobby.look()
             if self._room is not None:
-                await self._room.look(self._first_pending)
+                await self._room.look(self.unanswered.first_pending)
             if not self.has_news():
                 return
             await self._sent_lines.refresh(self.name)
             await self._show(self._read_locks.take_all(messages.unread(self._context.store, self.name, PAGE)))
-            for sent in self._settled():
+            for sent in self.unanswered.settled():
                 if sent.status in ("accepted", "delivered"):
                     self.answers.accepted(sent.id)
                 if sent.status == "failed":
                     self.answers.refused(sent.id)
                     self.refused = self.refused or sent
-                    what = "not relayed" if sent.needs_relay else "not sent"
-                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:60]}")
+                    what, problem = "not relayed" if sent.needs_relay else "not sent", error_for(sent.code, sent.to)
+                    why = "; ".join(part for part in (problem.text, HINTS.get(sent.code, problem.hint)) if part)
+                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:SHOWN]} ({why})")
 
     async def _show(self, ours: list[Received]) -> None:
         """Show messages that are locked for us, note each, and mark as read what was shown."""
@@ -593,55 +528,11 @@ class Chat:
         """Whether there is something to show."""
         if self._sent_lines.has_news or self.answers.has_news or (self._is_in_lobby and self._lobby.has_news):
             return True
-        if self._room is not None and self._room.has_news(self._first_pending):
+        if self._room is not None and self._room.has_news(self.unanswered.first_pending):
             return True
         if self._read_locks.free_of(messages.unread(self._context.store, self.name, 1)):
             return True
-        return self._has_come(self._pending, _SETTLED) or self._has_come(self._unrelayed, _RELAYED)
-
-    @property
-    def pending(self) -> int:
-        """How many messages of this run the server has not answered for."""
-        return len(self._pending)
-
-    @property
-    def unrelayed(self) -> int:
-        """How many more it has accepted for a room, which has not answered for them."""
-        return len(self._unrelayed)
-
-    @property
-    def held_up(self) -> SecuremsgError | None:
-        """
-        Why messages of this run wait, if all that are left wait for the user to compare numbers, or for the contact to make an
-        RSA key.
-        """
-        found: SecuremsgError | None = None
-        for number in self._pending:
-            sent = messages.sent(self._context.store, number)
-            if sent is None or sent.status in _SETTLED:
-                continue
-            code = held_up_by(self._context.store, sent)
-            if not code:
-                return None
-            found = found or error_for(code, sent.to if sent.conversation.is_room else sent.conversation.account)
-        return found
-
-    def _settled(self) -> list[Sent]:
-        """Our messages that were answered for, in order, up to the first that was not; then what the room answered."""
-        found = self._pop(self._pending, _SETTLED)
-        self._unrelayed.extend(sent.id for sent in found if sent.needs_relay and sent.status not in _RELAYED)
-        return found + self._pop(self._unrelayed, _RELAYED)
-
-    def _pop(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> list[Sent]:
-        """Take out the messages that have come so far, in order, up to the first that has not."""
-        found = messages.first_with_status(self._context.store, islice(waiting, PAGE), statuses)
-        for _ in found:
-            waiting.popleft()
-        return [sent for sent in found if sent is not None]
-
-    def _has_come(self, waiting: deque[bytes], statuses: tuple[str, ...]) -> bool:
-        """Whether the first of these messages has come so far."""
-        return bool(waiting and messages.first_with_status(self._context.store, islice(waiting, 1), statuses))
+        return self.unanswered.has_news
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -663,6 +554,11 @@ class Chat:
         with self._context.store.reading() as records:
             return get_contact(records, self.name)
 
+    @property
+    def shown_name(self) -> str:
+        """Whom lines go to, as the user calls them."""
+        return shown_name(self.name, aliases(self._context.store))
+
     def title(self) -> str:
         """The name, with marks: unverified, keys changed, key file or suite; of a room: how many are there."""
         if self._room is not None:
@@ -676,8 +572,7 @@ class Chat:
             return f"{self.name} ({suite_mark(choice)})"
         mark = mark_of(contact) if contact else "unknown"
         marks = ", ".join(part for part in (mark, suite_mark(choice)) if part)
-        name = shown_name(self.name, aliases(self._context.store))
-        return f"{name} ({marks})" if marks else name
+        return f"{self.shown_name} ({marks})" if marks else self.shown_name
 
     def title_in_line(self) -> str:
         """The title as part of a sentence: C{with bob (unverified)}, C{in #team (3)}."""
@@ -725,68 +620,3 @@ class Chat:
             return "connecting"
         reason = "" if connection.last_failure in ("not-connected", "lost") else f" ({error_for(connection.last_failure).text})"
         return f"offline, trying again{reason}"
-
-
-async def finish(
-    context: CommandContext, connection: AccountConnection, conversation: Chat, reactor: Any, timeout: float
-) -> int:
-    """
-    Wait until everything is accepted and, by the contact C{server}, answered; what was said in a room, relayed.
-
-    @return: 0, or 2 where a line was not understood.
-    @raise SecuremsgError: it was not in time, or a message was refused.
-    """
-    if context.settings.timeout is not None:
-        timeout = context.settings.timeout
-    since = reactor.seconds()
-    # Two seconds at the end of a terminal are not worth a line.
-    is_silent = timeout > LEAVING_TIME
-    limit: Timeout = IdleTimeout(timeout) if is_silent and context.settings.timeout is None else timeout
-    accepted_at: float | None = None
-
-    def is_done() -> bool:
-        # Answers are awaited only while the chat is with `server`.
-        is_asking = conversation.name == SERVER_NAME and len(conversation.answers) > 0
-        is_busy = conversation.is_entering or conversation.is_changing
-        return not (conversation.pending or conversation.unrelayed or is_busy or is_asking)
-
-    while True:
-        await conversation.show_new()
-        left = connection.time_left(since, limit) or 0
-        if is_done() or conversation.held_up or left <= 0:
-            break
-        if is_silent and not conversation.pending:
-            accepted_at = reactor.seconds() if accepted_at is None else accepted_at
-            silent = accepted_at + SILENT_TIME - reactor.seconds()
-            if silent <= 0:
-                is_silent = False
-                whom = LOBBY_NAME if conversation.unrelayed else conversation.name
-                text = f"waiting up to {timeout:.0f} s for an answer from {whom}; --timeout changes that"
-                report_note("waiting", text, context.settings.as_json)
-            else:
-                left = min(left, silent)
-        await connection.until(lambda: True if conversation.has_news() or conversation.held_up else None, left)
-    held_up = conversation.held_up
-    if held_up is not None:
-        raise held_up
-    if conversation.pending:
-        count = conversation.pending
-        what = "1 message was" if count == 1 else f"{count} messages were"
-        failure = connection.last_failure
-        reason = error_for(failure, connection.where).text + ": " if failure else ""
-        is_kept = context.folder is not None
-        kept = "what is in the outbox is sent with the next connection; to list it: securemsg outbox"
-        fate = kept if is_kept else "it is not kept; send it again"
-        raise error_for("not-accepted", text=f"{reason}{what} not accepted", hint=fate)
-    if conversation.refused is not None:
-        raise error_for(conversation.refused.code, conversation.refused.to)
-    if conversation.kept_out:
-        raise error_for(conversation.kept_out)
-    if conversation.unrelayed:
-        count = conversation.unrelayed
-        raise not_relayed("1 message was" if count == 1 else f"{count} messages were")
-    if not is_done():
-        raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
-    if conversation.answers.lost:
-        raise error_for("not-answered", text="the connection was lost before every message was answered", hint="ask again")
-    return Exit.USAGE if conversation.mistakes else Exit.DONE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -25,7 +25,9 @@ from twisted.internet.defer import Deferred
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.conversation import LEAVING_TIME, Chat, ChatOptions, finish
+from securemsg.cli.chat.bindings import bindings
+from securemsg.cli.chat.conversation import Chat, ChatOptions
+from securemsg.cli.chat.ending import LEAVING_TIME, finish
 from securemsg.cli.chat.screen import Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import always_continue, columns
@@ -69,19 +71,19 @@ class Above:
     screen: Screen
 
     def show(
-        self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b""
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
     ) -> Awaitable[None]:
         """
         Show lines.
 
         @param written: see L{securemsg.cli.output.write_later}.
-        @param own: the id of the message of ours that this is.
+        @param own: see L{securemsg.cli.chat.conversation.Write}.
         """
 
         def write() -> None:
             for number, line in enumerate(lines):
                 _put(line + "\n")
-                self.screen.shown(line, own)
+                self.screen.shown(line, own[number] if own else b"")
                 if not written(number):
                     break
 
@@ -177,7 +179,7 @@ async def _talk(
         bottom_toolbar=conversation.toolbar,
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
-        enable_suspend=True,
+        key_bindings=bindings(connection, terminal, above.screen.forget),
         # What was typed is shown again with how far it has come.
         erase_when_done=True,
     )
@@ -225,7 +227,7 @@ async def _talk(
 
 
 def _prompt(context: CommandContext, conversation: Chat) -> str:
-    return f"{context.profile.name} -> {conversation.name}> "
+    return f"{context.profile.name} -> {conversation.shown_name}> "
 
 
 def _history(context: CommandContext, name: str) -> InMemoryHistory:

@@ -18,9 +18,9 @@ from securemsg.client.escape import escape
 from securemsg.client.messages import Line
 
 # How far a message of ours has come, in two columns before its time; the second for terminals that know no more than ASCII.
-WAITING, ACCEPTED, DELIVERED, READ, FAILED = "waiting", "accepted", "delivered", "read", "failed"
-MARKS = {WAITING: "· ", ACCEPTED: "✓ ", DELIVERED: "✓✓", READ: "✓r", FAILED: "✗ "}
-ASCII_MARKS = {WAITING: ". ", ACCEPTED: "+ ", DELIVERED: "++", READ: "+r", FAILED: "x "}
+WAITING, ACCEPTED, DELIVERED, READ, FAILED, WITHDRAWN = "waiting", "accepted", "delivered", "read", "failed", "withdrawn"
+MARKS = {WAITING: "· ", ACCEPTED: "✓ ", DELIVERED: "✓✓", READ: "✓r", FAILED: "✗ ", WITHDRAWN: "– "}
+ASCII_MARKS = {WAITING: ". ", ACCEPTED: "+ ", DELIVERED: "++", READ: "+r", FAILED: "x ", WITHDRAWN: "- "}
 NO_MARK = "  "
 # Of names: without black, white and the colours that terminals show too dark or too bright.
 COLOURS = (31, 32, 33, 34, 35, 36)
@@ -114,19 +114,17 @@ class Screen:
         self._shown.clear()
 
     def change(self, message_id: bytes, state: str) -> str:
-        """What changes the mark of a message where it stands; empty: it is not on the screen any more."""
+        """What changes the mark of a message wherever it stands; empty: it is not on the screen any more."""
         if not self.moves or self._size_then != self.size() or self.size()[0] < MIN_COLUMNS:
             return ""
-        rows = 0
+        mark, moves, rows = (MARKS if self.is_unicode else ASCII_MARKS)[state], "", 0
         for each in reversed(self._shown):
             rows += each.rows
-            if each.message_id == message_id:
+            if rows > self.size()[1] - OF_THE_PROMPT:
                 break
-        else:
-            return ""
-        if rows > self.size()[1] - OF_THE_PROMPT:
-            return ""
-        return f"\x1b[{rows}A\r{(MARKS if self.is_unicode else ASCII_MARKS)[state]}\x1b[{rows}B\r"
+            if each.message_id == message_id:
+                moves += f"\x1b[{rows}A\r{mark}\x1b[{rows}B\r"
+        return moves
 
     def _time(self, at: float) -> str:
         return f"{_local(at):%H:%M}"

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from securemsg.account.errors import error_for
 from securemsg.account.tracking import BLOCKING, held_up_by
-from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, Screen
+from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import screen_text, state_of
 from securemsg.client import messages
 from securemsg.client.escape import escape
-from securemsg.client.messages import ROOM_CHANGED
+from securemsg.client.messages import ROOM_CHANGED, Line, Sent
 
 # Messages that are followed: the last. What has come so far comes no further.
 MAX_FOLLOWED = 50
-FINAL = (READ, FAILED)
+FINAL = (READ, FAILED, WITHDRAWN)
 # Characters of a message that say which it is.
 SHOWN = 40
-# What to do about a message that is held back, with the commands of the chat.
+# What to do about a message that is held back or was refused, with the commands of the chat.
 HINTS = {
+    "no-such-account": "check the name; /who lists those you know",
     BLOCKING: "compare numbers: /verify; if they are the same: /accept",
     ROOM_CHANGED: "send it to the new members, too: /release; or withdraw it: /release drop",
 }
@@ -57,13 +58,27 @@ class SentLines:
         if screen is None:
             return
         for message_id in ids:
-            self._shown[message_id] = WAITING
-            while len(self._shown) > MAX_FOLLOWED:
-                self._held.discard(gone := next(iter(self._shown)))
-                del self._shown[gone]
+            self._follow(message_id, WAITING)
             sent = messages.sent(self._context.store, message_id)
             if sent is not None and screen.moves:
-                await self._show(screen_text(screen, sent, self._context.profile.name, {}), own=message_id)
+                await self._show(screen_text(screen, sent, self._context.profile.name, {}), own=[message_id])
+
+    def showed(self, lines: Iterable[Line]) -> None:
+        """Follow what stands on the screen, too, from before. Why it waits is not said again for each of them."""
+        for line in lines:
+            if self._screen is None or not isinstance(line, Sent) or state_of(line) in FINAL:
+                continue
+            self._follow(line.id, state_of(line))
+            if held_up_by(self._context.store, line):
+                self._held.add(line.id)
+
+    def _follow(self, message_id: bytes, state: str) -> None:
+        # The last to be shown is the last to be forgotten.
+        self._shown.pop(message_id, None)
+        self._shown[message_id] = state
+        while len(self._shown) > MAX_FOLLOWED:
+            self._held.discard(gone := next(iter(self._shown)))
+            del self._shown[gone]
 
     @property
     def has_news(self) -> bool:
@@ -83,7 +98,7 @@ class SentLines:
             move = screen.change(message_id, state) if has_changed else ""
             if move:
                 await self._move(move)
-            elif has_changed and not screen.moves and state in (DELIVERED, READ):
+            elif has_changed and not screen.moves and state in (DELIVERED, READ, WITHDRAWN):
                 await self._notify(f"-- {state}: {escape(sent.text)[:SHOWN]}")
             code = held_up_by(self._context.store, sent)
             if code and message_id not in self._held:

@@ -238,7 +238,8 @@ def _switch(words: list[str]) -> Intention:
     name = words[0].strip("'\"") if len(words) == 1 else ""
     # The names of rooms, without their mark, are like those of accounts.
     if not NAME_PATTERN.fullmatch(name.removeprefix(ROOM_MARK)):
-        return Misunderstood(f"usage: /to NAME, or /to {LOBBY_NAME}")
+        what = f"invalid name: {escape(name)} (a-z, 0-9, . _ - only); " if name else ""
+        return Misunderstood(f"{what}usage: /to NAME, or /to {LOBBY_NAME}")
     return SwitchTo(name)
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.chat.conversation import Chat, finish
+from securemsg.cli.chat.conversation import Chat
+from securemsg.cli.chat.ending import finish
 from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.state import disappearing
-from securemsg.client.state.contacts import devices, get_contact, put_contact
+from securemsg.client.state import disappearing, preferences
+from securemsg.client.state.contacts import devices, get_contact, new_contact, put_contact
 from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
 from tests.client.rig import outbox_rows
@@ -47,7 +48,9 @@ class ChatCase(PlaceCase):
             patience=patience,
         )
 
-    def write_data(self, *lines: str, written: Callable[[int], bool] = always_continue, own: bytes = b"") -> Deferred[None]:
+    def write_data(
+        self, *lines: str, written: Callable[[int], bool] = always_continue, own: Sequence[bytes] = ()
+    ) -> Deferred[None]:
         """Record lines of data."""
         for number, line in enumerate(lines):
             self.put(self.data, line)
@@ -84,7 +87,7 @@ class ConversationTests(ChatCase):
         """A line goes to the other side, and is accepted."""
         self.assertTrue(self.take("hello"))
         self.show()
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["hello"])
 
     def test_in_order(self) -> None:
@@ -94,7 +97,7 @@ class ConversationTests(ChatCase):
         self.assertEqual(self.notes, ["-- no contacts yet; write to somebody"])
         self.show()
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["one", "two", "three"])
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_together(self) -> None:
         """Lines that are entered together are committed together."""
@@ -105,7 +108,7 @@ class ConversationTests(ChatCase):
         self.successResultOf(Deferred.fromCoroutine(self.chat.enter(*(f"{number}" for number in range(50)))))
         store.before_commit = None
         self.assertLess(len(commits), 5)
-        self.assertEqual(self.chat.pending, 50)
+        self.assertEqual(self.chat.unanswered.pending, 50)
 
     def test_refused_among_others(self) -> None:
         """A line that cannot be sent is said so, and those around it are sent; what follows the end is not."""
@@ -154,7 +157,7 @@ class ConversationTests(ChatCase):
         disappearing.sweep(self.ada.context.store, int(self.place.now()) + 60)
         self.assertEqual(messages.history(self.ada.context.store, "ben"), [])
         self.show()
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_for_programs(self) -> None:
         """Output for a program is one object per line."""
@@ -170,6 +173,14 @@ class ConversationTests(ChatCase):
         self.assertEqual(len(rows[4]["safety_number"].split()), 12)
         self.assertEqual(rows[5]["connection"], "connected")
         self.assertEqual(len(rows), 7)
+
+    def test_alias(self) -> None:
+        """The user's name for somebody stands in the prompt, as in the line at the bottom."""
+        with self.ada.context.store.writing() as records:
+            put_contact(records, new_contact("ben", self.ben.context.profile.identity.public, "", 0))
+            preferences.set_alias(records, self.ada.context.profile, "ben", "benny")
+        self.assertEqual(self.chat.shown_name, "benny (ben)")
+        self.assertIn("benny (ben)", self.chat.toolbar())
 
     def test_others(self) -> None:
         """Messages from others are counted but not shown until the chat switches to them."""
@@ -197,7 +208,8 @@ class ConversationTests(ChatCase):
         self.take("anyone?")
         self.show()
         self.show()
-        self.assertEqual(self.notes, ["-- not sent [no-such-account]: anyone?"])
+        why = "(no such account: nobody; check the name; /who lists those you know)"
+        self.assertEqual(self.notes, [f"-- not sent [no-such-account]: anyone? {why}"])
         assert self.chat.refused is not None
         self.assertEqual(self.chat.refused.to, "nobody")
 
@@ -205,7 +217,7 @@ class ConversationTests(ChatCase):
         """A command that does not exist, and a line that is too long, send nothing and are counted."""
         for line in ("/dance", "x" * 50_000, "/to ada"):
             self.take(line)
-        self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.pending), (2, 3, 0))
+        self.assertEqual((self.chat.mistakes, len(self.notes), self.chat.unanswered.pending), (2, 3, 0))
 
     def test_shown_on_request(self) -> None:
         """Help, history, contacts and state are data: they go where messages go."""
@@ -328,6 +340,18 @@ class FinishTests(ChatCase):
         problem = self.failureResultOf(ended, SecuremsgError).value
         self.assertEqual(problem.status, Exit.NOT_CONNECTED)
         self.assertEqual(outbox_rows(self.ada.context.store), 1)
+
+    def test_still_waiting(self) -> None:
+        """Without a server, what waits from before is said, and changes nothing else."""
+        self.place.server.stop()
+        self.place.settle()
+        for text in ("one", "two"):
+            messages.compose(self.ada.context.store, "ben", text, now=self.place.now())
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            self.assertEqual(self.successResultOf(self.finish(2)), Exit.DONE)
+        expected = "securemsg: 2 messages from before wait in the outbox; see: securemsg outbox [waiting]\n"
+        self.assertEqual(err.getvalue(), expected)
 
     def test_identity_changed(self) -> None:
         """A contact with changed keys ends it with 4, without waiting."""

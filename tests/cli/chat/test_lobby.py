@@ -11,13 +11,13 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from securemsg.account.compose import commit
-from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.lobby import wait_until_in
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import ACCEPTED, DELIVERED, follow
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.conversation import finish
+from securemsg.cli.chat.ending import finish
 from securemsg.cli.chat.slash import LeaveRoom, Misunderstood, ShowMembers, SwitchTo
 from securemsg.cli.commands.lobby import _refresh
 from securemsg.cli.rendering import line_record, line_text
@@ -96,7 +96,7 @@ class LobbyChatTests(LobbyChatCase):
         self.take("and to you")
         self.relay()
         self.show()
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
         own = messages.history(self.ada.context.store, LOBBY_NAME)[-1]
         self.assertTrue(line_text(own, "ada").endswith("Z] #lobby ada (delivered): and to you"), line_text(own, "ada"))
         self.assertEqual([message.text for message in messages.unread(self.ben.context.store)], ["and to you"])
@@ -293,7 +293,7 @@ class EndTests(LobbyChatCase):
         self.take("hello")
         self.show()
         self.take("/to ben")
-        self.assertEqual((self.chat.pending, self.chat.unrelayed), (0, 1))
+        self.assertEqual((self.chat.unanswered.pending, self.chat.unanswered.unrelayed), (0, 1))
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             ended = self.finish()
@@ -314,7 +314,9 @@ class EndTests(LobbyChatCase):
         self.assertEqual((problem.code, problem.status), ("lobby-busy", Exit.REFUSED))
         said = [line for line in messages.history(self.ada.context.store, LOBBY_NAME) if isinstance(line, Sent) and line.text]
         self.assertEqual({line.status for line in said}, {"delivered", "failed"})
-        failed = [f"-- not relayed [lobby-busy]: {line.text}" for line in said if line.status == "failed"]
+        problem = error_for("lobby-busy", LOBBY_NAME)
+        why = f"{problem.text}; {problem.hint}"
+        failed = [f"-- not relayed [lobby-busy]: {line.text} ({why})" for line in said if line.status == "failed"]
         self.assertEqual([note for note in self.notes if "not relayed" in note], failed)
 
     def test_not_answered(self) -> None:
@@ -331,8 +333,8 @@ class EndTests(LobbyChatCase):
         for line in ("hello", "/to nobody", "anyone?"):
             self.take(line)
         self.show()
-        self.assertEqual(self.notes[-1], "-- not sent [no-such-account]: anyone?")
-        self.assertEqual((self.chat.pending, self.chat.unrelayed), (0, 1))
+        self.assertIn("-- not sent [no-such-account]: anyone? (no such account: ", self.notes[-1])
+        self.assertEqual((self.chat.unanswered.pending, self.chat.unanswered.unrelayed), (0, 1))
 
 
 class SentTests(LobbyChatCase):

@@ -14,7 +14,8 @@ from securemsg.account import rooms
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.roomchanges import RoomChanges
 from securemsg.cli.chat import slash
-from securemsg.cli.chat.conversation import Chat, ChatOptions, finish
+from securemsg.cli.chat.conversation import Chat, ChatOptions
+from securemsg.cli.chat.ending import finish
 from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, RenameRoom, SwitchTo, complete, mentions
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
@@ -82,7 +83,7 @@ class LineTests(RoomChatCase):
         self.show()
         self.assertTrue(self.data[-2].endswith("Z] #team ben (unverified): hello ada"), self.data)
         self.assertTrue(self.data[-1].endswith("Z] #team ben: verified now"), self.data)
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_mentions(self) -> None:
         """A line with our name after an C{@} is marked, and rings, once for what shows together."""
@@ -280,7 +281,7 @@ class TroubleTests(RoomChatCase):
         self.show()
         self.assertEqual(self.notes[-1], "-- what waited was sent")
         self.assertEqual([line.text for line in messages.unread(self.cleo.context.store, TEAM)][1:], ["an older one", "to two"])
-        self.assertEqual(self.chat.pending, 0)
+        self.assertEqual(self.chat.unanswered.pending, 0)
 
     def test_not_joined(self) -> None:
         """Where we are not in it, opening it says why."""

@@ -80,6 +80,12 @@ class ChangeTests(ScreenCase):
         self.assertEqual(self.screen.change(TWO, DELIVERED), "\x1b[4A\r✓✓\x1b[4B\r")
         self.assertEqual(self.screen.change(ONE, FAILED), "\x1b[5A\r✗ \x1b[5B\r")
 
+    def test_twice(self) -> None:
+        """What was shown again changes in both places."""
+        self.say("first", ONE, WAITING)
+        self.say("first", ONE, WAITING)
+        self.assertEqual(self.screen.change(ONE, ACCEPTED), "\x1b[1A\r✓ \x1b[1B\r\x1b[2A\r✓ \x1b[2B\r")
+
     def test_scrolled_out(self) -> None:
         """Not where it is above the screen."""
         self.say("first", ONE, WAITING)

@@ -78,6 +78,12 @@ class UnderstandTests(SynchronousTestCase):
         for line in (*unknown, "/verify bob", "/verify 12345", "/accept bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(slash.understand(line), Misunderstood, line)
 
+    def test_why(self) -> None:
+        """A name that cannot be one is said to be none; without a name there is only the usage."""
+        usage = "usage: /to NAME, or /to #lobby"
+        self.assertEqual(slash.understand("/to Bob"), Misunderstood(f"invalid name: Bob (a-z, 0-9, . _ - only); {usage}"))
+        self.assertEqual(slash.understand("/to"), Misunderstood(usage))
+
     def test_slash(self) -> None:
         """Two slashes begin a text with one."""
         self.assertEqual(slash.understand("//usr/bin"), Say("/usr/bin"))
