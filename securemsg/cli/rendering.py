@@ -115,7 +115,7 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
     """A message, or what happened in a room, for people."""
     event = _event_of(line, own)
     if event:
-        return slash.event_line(iso(line.sent_at), line.room, event, mark)
+        return slash.event_line(iso(line.sent_at), line.room, event, columns, mark)
     marks = ", ".join(each for each in (mark, _kept(line)) if each)
     return slash.line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
 

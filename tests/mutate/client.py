@@ -75,8 +75,10 @@ GUARDS: tuple[Guard, ...] = (
         "cli/wrapping.py",
         "tests/cli/test_wrapping.py",
         ("_wrap(prefix if number == 0 else INDENT,", '_wrap(prefix if number == 0 else "",', "BlockTests::test_no_fake_line"),
-        ("indent = INDENT if begin else \"\"", 'indent = ""', "BlockTests::test_faked_with_emoji"),
-        ("return 2 if width and unit.endswith(EMOJI_STYLE) else width", "return width", "BlockTests::test_emoji"),
+        ("before = indent if begin else \"\"", 'before = ""', "BlockTests::test_faked_with_emoji"),
+        ("total += 2 if width and part.endswith(EMOJI_STYLE) else width", "total += width", "BlockTests::test_emoji"),
+        ("[shown] if width_of(shown) <= _MAX_TOGETHER else", "[shown] if True else", "BlockTests::test_joined_without_end"),
+        ("[shown] if width_of(shown) <= _MAX_TOGETHER else", "[shown] if False else", "BlockTests::test_joined"),
     ),
     *guards(
         "client/login.py",
@@ -445,7 +447,8 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/wrapping.py",
         "tests/cli/test_wrapping.py",
-        (' if space > word and units[number] != " " else number', " if space > begin else number", "BlockTests::test_fold"),
+        ("_fits(units, widths, space + 1, columns_next))", "True)", "BlockTests::test_fold"),
+        ("_fits(units, widths, space + 1, columns_next))", "False)", "BlockTests::test_first_word"),
     ),
     *guards(
         "cli/invites.py",

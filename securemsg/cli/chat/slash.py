@@ -352,10 +352,10 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "",
     return block(f"[{time}] {where}{escape(whom)}: ", text, columns)
 
 
-def event_line(time: str, room: str, event: str, mark: str = "") -> str:
+def event_line(time: str, room: str, event: str, columns: int = 0, mark: str = "") -> str:
     """What happened, in a room or with one: C{[time] #room -- event}."""
     where = f"{room} " if room else ""
-    return f"[{time}] {where}-- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
+    return block(f"[{time}] {where}-- ", f"{event} ({mark})" if mark else event, columns)
 
 
 def gap_line(sender: str, missing: int) -> str:
