@@ -14,7 +14,7 @@ from securemsg.account.address import ServerAddress, address_of
 from securemsg.account.connection import AccountConnection, Retry, make_connection
 from securemsg.account.flush import flush
 from securemsg.account.wake import wake
-from securemsg.cli.output import json_line, report_note, report_waiting, report_warning, say
+from securemsg.cli.output import report_note, report_waiting, report_warning, say, say_json
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.run import run
 from securemsg.cli.settings import Settings
@@ -114,4 +114,7 @@ class CommandContext:
     def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
         dump = dump_wire(message)
         if dump is not None:
-            show(json_line(wire_record(dump)) if self.settings.as_json else wire_text(dump))
+            if self.settings.as_json:
+                say_json(wire_record(dump))
+            else:
+                show(wire_text(dump))

@@ -17,12 +17,15 @@ from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
 from securemsg.cli.completion import COMPLETION
 from securemsg.cli.config import read_config, use_table
+from securemsg.cli.helptext import Formatter
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import NamedPath, json_option, shared
 from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
+# Of all commands.
+click.Context.formatter_class = Formatter
 # The argument that takes a text for people, wherever there is one.
 TEXT = "text"
 # What a command may have open at once, with some to spare.
