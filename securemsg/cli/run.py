@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLo
 from twisted.python.failure import Failure
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.output import report
+from securemsg.cli.output import report, say
 from securemsg.net.clock import use_monotonic_clock
 
 # After an internal error.
@@ -98,6 +98,9 @@ class _Run:
         """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, _die)
+        if number == signal.SIGINT and sys.stderr.isatty():
+            # After the ^C that the terminal has shown.
+            say("")
         self._reactor.callFromThread(self._interrupt)
 
     def _interrupt(self) -> None:

@@ -19,6 +19,9 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import Input, create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.patch_stdout import patch_stdout
 from twisted.internet.defer import Deferred
 
@@ -178,6 +181,7 @@ async def _talk(
         refresh_interval=REFRESH,
         interrupt_exception=Interrupted,
         enable_suspend=True,
+        key_bindings=paste_keys(),
         # What was typed is shown again with how far it has come.
         erase_when_done=True,
     )
@@ -222,6 +226,22 @@ async def _talk(
             if not typing.cancelled():
                 typing.exception()
     return False
+
+
+def paste_keys() -> KeyBindings:
+    """A paste without its last line end, which would be sent, and be an empty row."""
+    keys = KeyBindings()
+
+    @keys.add(Keys.BracketedPaste)
+    def paste(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text(pasted_text(event.data))
+
+    return keys
+
+
+def pasted_text(data: str) -> str:
+    """What a paste is, as text: terminals end its lines in any way."""
+    return data.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
 
 
 def _prompt(context: CommandContext, conversation: Chat) -> str:
