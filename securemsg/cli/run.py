@@ -98,13 +98,13 @@ class _Run:
         """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, _die)
-        if number == signal.SIGINT and sys.stderr.isatty():
-            # After the ^C that the terminal has shown.
-            say("")
-        self._reactor.callFromThread(self._interrupt)
+        self._reactor.callFromThread(self._interrupt, number)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
         """Cancel the work, so that it cleans up and ends the reactor."""
+        if number == signal.SIGINT and sys.stderr.isatty():
+            # Ends the row in which the terminal shows ^C.
+            say("")
         self._is_interrupted = True
         if self._done is not None:
             self._done.cancel()
