@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import resource
 import sys
@@ -166,6 +167,7 @@ def main() -> None:
     """Run the command line, and end the process."""
     forbid_core_dumps()
     ensure_descriptors()
+    spell_out()
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MIN_FILES:
         # Wherever the next one is opened, the error would be about something else.
         problem = error_for("too-many-files")
@@ -261,6 +263,12 @@ def _next_step(error: click.ClickException) -> str:
 def _see_help(error: click.ClickException) -> str:
     name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
     return f"see: {name} --help"
+
+
+def spell_out() -> None:
+    """Have characters spelled out that the terminal's encoding lacks, such as a check mark: none of them ends a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def ensure_descriptors() -> None:

@@ -488,6 +488,11 @@ GUARDS: tuple[Guard, ...] = (
         ("if number == signal.SIGINT and sys.stderr.isatty():", "if False:", "InterruptTests::test_row_ends"),
     ),
     *guards(
+        "cli/main.py",
+        "tests/cli/test_run.py",
+        ('        sys.stdout.reconfigure(errors="backslashreplace")\n', "        pass\n", "EncodingTests::test_spelled_out"),
+    ),
+    *guards(
         "cli/helptext.py",
         "tests/cli/test_helptext.py",
         ('(text.replace("-", _NO_BREAK))', "(text)", "FormatterTests::test_options"),
