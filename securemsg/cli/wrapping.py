@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-
-from wcwidth import iter_graphemes, wcwidth
+from functools import lru_cache
 
 from securemsg.client.escape import EMOJI_STYLE, escape
 
@@ -20,6 +19,8 @@ INDENT = "    | "
 HANGING = "   "
 # Ends a line that is cut.
 DOTS = "..."
+# Characters whose width is remembered: more than most scripts have.
+WIDTHS_KEPT = 4096
 # What shares its columns: a character and the style after it.
 _PART = re.compile(f".{EMOJI_STYLE}?", re.DOTALL)
 # Characters that show as one are kept together if they fit any row; a peer can make them as long as they like.
@@ -136,6 +137,9 @@ def _units(line: str) -> list[str]:
     """What stays in one row."""
     if line.isascii():
         return list(line)
+    # Only what is shown at a terminal, and is not ASCII, needs it.
+    from wcwidth import iter_graphemes
+
     units: list[str] = []
     for shown in iter_graphemes(line):
         units += [shown] if width_of(shown) <= _MAX_TOGETHER else _PART.findall(shown)
@@ -156,8 +160,11 @@ def width_of(line: str) -> int:
     return total
 
 
+@lru_cache(WIDTHS_KEPT)
 def _width(character: str) -> int:
     """The most columns that a terminal takes for a character; to wcwidth no spacing mark has any."""
+    from wcwidth import wcwidth
+
     if character in _WIDE:
         return 2
     return max(wcwidth(character), 1 if unicodedata.category(character) == "Mc" else 0)
