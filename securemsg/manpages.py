@@ -166,7 +166,8 @@ def _marked(line: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
+    """Text for troff, in ASCII: it reads no other encoding unless it is told to."""
+    return "".join(each if each.isascii() else f"\\[u{ord(each):04X}]" for each in text.translate(_ESCAPES))
 
 
 if __name__ == "__main__":

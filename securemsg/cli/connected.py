@@ -12,7 +12,7 @@ from attrs import frozen
 from securemsg.account.address import ServerAddress
 from securemsg.account.connection import AccountConnection, Retry, make_connection
 from securemsg.account.flush import flush
-from securemsg.cli.output import json_line, report_elsewhere, report_waiting, report_warning
+from securemsg.cli.output import report_elsewhere, report_waiting, report_warning, say_json
 from securemsg.cli.rendering import wire_record, wire_text
 from securemsg.cli.settings import Settings
 from securemsg.cli.suspending import suspend_when_asked
@@ -73,4 +73,7 @@ class Connected:
     def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:
         dump = dump_wire(message)
         if dump is not None:
-            show(json_line(wire_record(dump)) if self._settings.as_json else wire_text(dump))
+            if self._settings.as_json:
+                say_json(wire_record(dump))
+            else:
+                show(wire_text(dump))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import resource
 import sys
@@ -17,12 +18,15 @@ from securemsg import __version__
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, table
 from securemsg.cli.completion import COMPLETION
 from securemsg.cli.config import read_config, use_table
+from securemsg.cli.helptext import Formatter
 from securemsg.cli.output import OutputClosed, report, say, silence
 from securemsg.cli.settings import NamedPath, json_option, shared
 from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
 
 PROGRAM = "securemsg"
+# Of all commands.
+click.Context.formatter_class = Formatter
 # The argument that takes a text for people, wherever there is one.
 TEXT = "text"
 # What a command may have open at once, with some to spare.
@@ -163,6 +167,7 @@ def main() -> None:
     """Run the command line, and end the process."""
     forbid_core_dumps()
     ensure_descriptors()
+    spell_out()
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MIN_FILES:
         # Wherever the next one is opened, the error would be about something else.
         problem = error_for("too-many-files")
@@ -258,6 +263,12 @@ def _next_step(error: click.ClickException) -> str:
 def _see_help(error: click.ClickException) -> str:
     name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
     return f"see: {name} --help"
+
+
+def spell_out() -> None:
+    """Have characters spelled out that the terminal's encoding lacks, such as a check mark: none of them ends a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def ensure_descriptors() -> None:

@@ -16,11 +16,12 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from securemsg.account.errors import WORDS, SecuremsgError, error_for
+from securemsg.cli.wrapping import fill_all
 from securemsg.client.escape import escape
 
 if TYPE_CHECKING:
@@ -45,7 +46,16 @@ class OutputMissing(SecuremsgError):
 
 
 def say(text: str) -> None:
-    """Write a line for people to standard error."""
+    """Write a line for people to standard error, wrapped at a terminal."""
+    _echo(fill_all(text, columns_of(sys.stderr)))
+
+
+def say_json(record: dict[str, object]) -> None:
+    """Write a record for a program to standard error."""
+    _echo(json_line(record))
+
+
+def _echo(text: str) -> None:
     # Standard error may be closed.
     with contextlib.suppress(OSError, ValueError):
         click.echo(text, err=True)
@@ -68,14 +78,15 @@ def write_line(text: str) -> None:
         _write_line(text)
 
 
-def write_record(record: dict[str, object], as_json: bool, text: str) -> None:
+def write_record(record: dict[str, object], as_json: bool, text: str, *, verbatim: bool = False) -> None:
     """
-    Write a record for a program or for people.
+    Write a record for a program, or for people, wrapped at a terminal.
 
+    @param verbatim: the text is there to be copied, and is not wrapped.
     @raise OutputClosed: nobody reads it.
     @raise SecuremsgError: it cannot be written.
     """
-    write_line(json_line(record) if as_json else text)
+    write_line(json_line(record) if as_json else fill_all(text, 0 if verbatim else columns()))
 
 
 def always_continue(number: int) -> bool:
@@ -123,6 +134,14 @@ def columns() -> int:
     return shutil.get_terminal_size().columns if os.isatty(STDOUT) else 0
 
 
+def columns_of(stream: TextIO) -> int:
+    """The width of the terminal that a stream goes to; 0 where it goes elsewhere."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
 def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str = "") -> None:
     """
     Write a note to standard error: one line.
@@ -132,7 +151,7 @@ def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str =
     """
     if as_json:
         hint = hint or (error_for(code, name).hint if code in WORDS else "")
-        say(json_line({"warning": text, "code": code, "name": name, "hint": hint}))
+        say_json({"warning": text, "code": code, "name": name, "hint": hint})
     else:
         say(f"securemsg: {escape(text)} [{escape(code)}]")
 
@@ -164,7 +183,7 @@ def report_waiting(code: str, where: str, as_json: bool) -> None:
 def report(problem: SecuremsgError, as_json: bool) -> None:
     """Write an error to standard error: one line."""
     if as_json:
-        say(json_line({"error": problem.text, "code": problem.code, "hint": problem.hint}))
+        say_json({"error": problem.text, "code": problem.code, "hint": problem.hint})
     else:
         between = " " if problem.text.endswith((".", "?", "!", ":")) else "; "
         hint = between + problem.hint if problem.hint else ""

@@ -15,8 +15,9 @@ from pathlib import Path
 import click
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.cli.output import say
+from securemsg.cli.output import columns_of, say
 from securemsg.cli.settings import Settings
+from securemsg.cli.wrapping import fill
 from securemsg.storage.files import FileExposed, check_private
 
 # A longer file is probably not a passphrase file.
@@ -102,7 +103,7 @@ def ask_passphrase(what: str) -> bytes:
 
     @raise SecuremsgError: the terminal has ended.
     """
-    return _enter(f"Passphrase for {what}: ", error_for("passphrase-needed"))
+    return _enter(f"Passphrase for {what}:", error_for("passphrase-needed"))
 
 
 def ask_new_passphrase(what: str) -> bytes:
@@ -114,8 +115,8 @@ def ask_new_passphrase(what: str) -> bytes:
     """
     ended = error_for("new-passphrase-needed", text="no passphrase was entered", hint="nothing was changed; run it again")
     for _ in range(ATTEMPTS):
-        passphrase = _enter(f"New passphrase for {what}: ", ended)
-        if not passphrase or _enter("The same again: ", ended) == passphrase:
+        passphrase = _enter(f"New passphrase for {what}:", ended)
+        if not passphrase or _enter("The same again:", ended) == passphrase:
             return passphrase
         say("These two differ; enter both again.")
     raise error_for("passphrases-differ")
@@ -127,8 +128,9 @@ def _enter(prompt: str, ended: SecuremsgError) -> bytes:
 
     @raise SecuremsgError: C{ended}: the terminal has ended.
     """
+    shown = fill(prompt, columns_of(sys.stderr) - 1) + " "
     try:
-        return getpass.getpass(prompt, stream=sys.stderr).encode("utf-8", "surrogateescape")
+        return getpass.getpass(shown, stream=sys.stderr).encode("utf-8", "surrogateescape")
     except EOFError:
         raise ended from None
 

@@ -123,10 +123,10 @@ def line_of(time: str, sender: str, text: str, columns: int = 0, mark: str = "",
     return block(f"[{time}] {where}{escape(whom)}: ", text, columns)
 
 
-def event_line(time: str, room: str, event: str, mark: str = "") -> str:
+def event_line(time: str, room: str, event: str, columns: int = 0, mark: str = "") -> str:
     """What happened, in a room or with one: C{[time] #room -- event}."""
     where = f"{room} " if room else ""
-    return f"[{time}] {where}-- {escape(event)}" + (f" ({escape(mark)})" if mark else "")
+    return block(f"[{time}] {where}-- ", f"{event} ({mark})" if mark else event, columns)
 
 
 def gap_line(sender: str, missing: int) -> str:
@@ -139,7 +139,7 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
     """A message, or what happened in a room, for people."""
     event = _event_of(line, own)
     if event:
-        return event_line(iso(line.sent_at), line.room, event, mark)
+        return event_line(iso(line.sent_at), line.room, event, columns, mark)
     marks = ", ".join(each for each in (mark, _kept(line)) if each)
     return line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.interrupts import INTERRUPTS, die
-from securemsg.cli.output import report
+from securemsg.cli.output import report, say
 from securemsg.net.clock import use_monotonic_clock
 
 # After an internal error.
@@ -96,10 +96,13 @@ class _Run:
         """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, die)
-        self._reactor.callFromThread(self._interrupt)
+        self._reactor.callFromThread(self._interrupt, number)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
         """Cancel the work, so that it cleans up and ends the reactor."""
+        if number == signal.SIGINT and sys.stderr.isatty():
+            # Ends the row in which the terminal shows ^C.
+            say("")
         self._is_interrupted = True
         if self._done is not None:
             self._done.cancel()

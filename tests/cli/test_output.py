@@ -6,13 +6,14 @@ import contextlib
 import io
 import json
 import os
+import termios
 from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli import output
-from securemsg.cli.output import OutputClosed, json_line, report, report_waiting, report_warning, write_line
+from securemsg.cli.output import OutputClosed, json_line, report, report_waiting, report_warning, write_line, write_record
 from securemsg.client.events import Warned
 
 
@@ -120,6 +121,50 @@ class JsonTests(SynchronousTestCase):
         line = json_line({"text": text})
         self.assertTrue(line.isascii() and line.isprintable())
         self.assertEqual(json.loads(line), {"text": text})
+
+
+class WrappedTests(SynchronousTestCase):
+    """What people read at a terminal."""
+
+    def setUp(self) -> None:
+        """A terminal of 40 columns."""
+        self.screen, self.terminal = os.openpty()
+        termios.tcsetwinsize(self.terminal, (24, 40))
+        self.addCleanup(os.close, self.screen)
+        self.addCleanup(os.close, self.terminal)
+
+    def shown(self) -> list[str]:
+        """The rows that were written."""
+        return os.read(self.screen, 4096).decode().split("\r\n")[:-1]
+
+    def reported(self, as_json: bool) -> list[str]:
+        """The rows of an error."""
+        with contextlib.redirect_stderr(open(os.dup(self.terminal), "w")) as stream:
+            report(SecuremsgError(Exit.USAGE, "usage", "cannot change the suite", "use --set-suite psk"), as_json)
+            stream.close()
+        return self.shown()
+
+    def test_error(self) -> None:
+        """An error ends its rows between words, and never within an option."""
+        rows = ["securemsg: cannot change the suite; use", "   --set-suite psk [usage]"]
+        self.assertEqual(self.reported(False), rows)
+
+    def test_error_for_programs(self) -> None:
+        """A record stays one line, however narrow the terminal is."""
+        self.assertEqual(len(self.reported(True)), 1)
+
+    def record(self, as_json: bool = False, verbatim: bool = False) -> list[str]:
+        """The rows of a record on standard output."""
+        self.patch(os, "environ", {**os.environ, "COLUMNS": "40"})
+        with stdout_to(self.terminal):
+            write_record({"link": "x" * 50}, as_json, "y " * 19 + "link " + "x" * 30, verbatim=verbatim)
+        return self.shown()
+
+    def test_record(self) -> None:
+        """Data is wrapped for people, unless it is there to be copied, or for a program."""
+        self.assertEqual(self.record(), ["y " * 18 + "y", "   link " + "x" * 30])
+        self.assertEqual(len(self.record(verbatim=True)), 1)
+        self.assertEqual(len(self.record(as_json=True)), 1)
 
 
 class ReportTests(SynchronousTestCase):

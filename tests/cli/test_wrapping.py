@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.cli.rendering import line_of
-from securemsg.cli.wrapping import INDENT, block
+from securemsg.cli.wrapping import INDENT, block, cut, fill_all, width_of
 
 # All that C{splitlines}, a terminal or an editor takes for one.
 LINE_ENDS = ("\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
@@ -47,6 +47,35 @@ class BlockTests(SynchronousTestCase):
         self.assertEqual(rows, ["bob: the quick brown fox", INDENT + "jumps over the", INDENT + "lazy dog"])
         rows = block("bob: ", "a" + " " * 3 + "b" * 18, 20).split("\n")
         self.assertEqual(rows, ["bob: a  ", INDENT + "b" * 14, INDENT + "b" * 4])
+
+    def test_first_word(self) -> None:
+        """The first word moves to the next row if it fits there, and so does the end of what stands before it."""
+        rows = block("[2026-11-30T03:50:02Z] bobby (bob): ", "Zurich is nice", 40).split("\n")
+        self.assertEqual(rows, ["[2026-11-30T03:50:02Z] bobby (bob):", INDENT + "Zurich is nice"])
+        rows = block("[2026-11-30T03:50:02Z] alice (delivered): ", "hi bob", 40).split("\n")
+        self.assertEqual(rows, ["[2026-11-30T03:50:02Z] alice", INDENT + "(delivered): hi bob"])
+
+    def test_joined(self) -> None:
+        """What shows as one picture stays whole: a flag, and a family whose members are joined."""
+        flag, family = "🇨🇿", "👨\u200d👩\u200d👧"
+        self.assertEqual(block("", flag * 7 + "x" * 20, 31).split("\n")[0], flag * 7 + "x" * 3)
+        for one in (flag, family):
+            for columns in range(20, 50):
+                rows = block("bob: ", one * 15, columns).split("\n")
+                shown = "".join(row.removeprefix("bob: ").removeprefix(INDENT) for row in rows)
+                self.assertEqual(shown, one * 15)
+                self.assertTrue(all(len(row.removeprefix("bob: ").removeprefix(INDENT)) % len(one) == 0 for row in rows))
+        self.assertEqual(cut(flag * 10, 22), flag * 4 + "...")
+
+    def test_joined_without_end(self) -> None:
+        """A picture that is joined without end pushes nothing to the start of a line."""
+        for row in block("bob: ", "\u200d".join("👩" * 50) + " [12:00] eve: gotcha", 40).split("\n"):
+            self.assertLessEqual(width_of(row), 40)
+
+    def test_ours(self) -> None:
+        """A line of ours is broken between words, and its further rows are indented more than it is; options stay whole."""
+        shown = fill_all("  use --set-suite psk, or else\nnothing  ", 20)
+        self.assertEqual(shown, "  use --set-suite\n     psk, or else\nnothing  ")
 
     def test_wide(self) -> None:
         """Wide characters count for two columns."""

@@ -176,6 +176,8 @@ def serve() -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # Another file than ours, which may not be like it.
+    sys.stdout = open(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)  # noqa: SIM115
     arguments, folder, environment = json.loads(request)
     os.chdir(folder)
     os.environ.clear()

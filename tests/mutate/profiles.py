@@ -16,7 +16,7 @@ GUARDS: tuple[Guard, ...] = (
             "if not passphrase:",
             "SourceTests::test_bad_descriptor",
         ),
-        ('_enter("The same again: ", ended) == passphrase', "True", "JoinTests::test_differ"),
+        ('_enter("The same again:", ended) == passphrase', "True", "JoinTests::test_differ"),
         ("if not sys.stderr.isatty():\n        return False", "return True", "SourceTests::test_nobody_to_ask"),
     ),
     *guards(

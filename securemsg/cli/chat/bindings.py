@@ -10,6 +10,7 @@ from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from twisted.internet.defer import Deferred
 
 from securemsg.account.connection import AccountConnection
@@ -42,4 +43,13 @@ def bindings(connection: AccountConnection, terminal: Input, forget: Callable[[]
     def _suspend(event: KeyPressEvent) -> None:
         event.app.create_background_task(leave_terminal())
 
+    @keys.add(Keys.BracketedPaste)
+    def _paste(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text(pasted_text(event.data))
+
     return keys
+
+
+def pasted_text(data: str) -> str:
+    """What a paste is, as text without its last line end, which would be an empty row: terminals end its lines in any way."""
+    return data.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")

@@ -54,8 +54,10 @@ def chat(ctx: click.Context, name: str, show_wire: bool, commands: bool, bell: b
     """
     Chat with NAME: interactive on a terminal, line by line on a pipe.
 
-    At a terminal, `exit`, /quit or Ctrl-D leaves and /help lists the commands. Piped lines are sent as text, unless --commands
-    is given.
+    At a terminal, `exit`, /quit or Ctrl-D leaves and /help lists the commands. Before your own lines stands how far they have
+    come: · waiting, ✓ accepted by the server, ✓✓ delivered, ✓r read, ✗ not sent, – withdrawn.
+
+    Piped lines are sent as text, unless --commands is given.
 
     In a room such as '#team' you talk with all its members; see securemsg room. A line with @NAME is marked for NAME.
 

@@ -68,6 +68,7 @@ from securemsg.cli.rendering import (
 )
 from securemsg.cli.rooms import described, head_text, member_record, member_text
 from securemsg.cli.suites import caution, pinned_suite
+from securemsg.cli.wrapping import cut, fill_all
 from securemsg.client import histories, messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.lobby import READABLE
@@ -161,7 +162,9 @@ class Chat:
         self.refused: Sent | None = None
         self.mistakes = 0
         self._options = options
-        self._sent_lines = SentLines(context, options.screen, write, move or notify, notify)
+        self._sent_lines = SentLines(
+            context, options.screen, write, move or notify, notify, lambda: connection.is_ready or not connection.is_owner
+        )
         self._lobby = Lobby(context, notify, connection.nudge)
         self._room = self._room_of(name)
         self._scrollback = self._scrollback_of(name)
@@ -193,7 +196,7 @@ class Chat:
         match intention:
             case Explain():
                 lines = slash.help_lines()
-                await self._write(self._shown({"commands": lines}, "\n".join(lines)))
+                await self._write(self._wrapped({"commands": lines}, "\n".join(lines)))
             case ShowLast(lines):
                 await self._scrollback.show_last(lines)
             case ShowMore():
@@ -220,7 +223,7 @@ class Chat:
                 await self._change_room(intention)
             case ShowState():
                 facts = self.facts()
-                await self._write(self._shown(facts, fact_lines(facts)))
+                await self._write(self._wrapped(facts, fact_lines(facts)))
             case Misunderstood(reason):
                 self.mistakes += 1
                 await self._notify(f"-- {reason}")
@@ -258,6 +261,10 @@ class Chat:
     def _shown(self, record: dict[str, object], text: str) -> str:
         return json_line(record) if self._context.settings.as_json else text
 
+    def _wrapped(self, record: dict[str, object], text: str) -> str:
+        """The same of what is no message: wrapped at a terminal."""
+        return self._shown(record, fill_all(text, self._columns()))
+
     async def _show_contacts(self) -> None:
         unread = messages.unread_counts(self._context.store)
         rows = []
@@ -267,11 +274,11 @@ class Chat:
         for contact in self.contacts():
             choice, wanted = pinned_suite(self._context, contact.name), chosen.get(contact.name, preferences.NONE)
             known = contact, unread.get(contact.name, 0), choice, wanted, keeps.get(contact.name, 0)
-            rows.append(self._shown(contact_record(*known), contact_text(*known)))
+            rows.append(self._wrapped(contact_record(*known), contact_text(*known)))
         with self._context.store.reading() as records:
             rooms = store.all_rooms(records)
         for room in rooms:
-            rows.append(self._shown(*described(self._context, room, unread.get(room.name, 0))))
+            rows.append(self._wrapped(*described(self._context, room, unread.get(room.name, 0))))
         await self._write_rows(rows, "-- no contacts yet; write to somebody")
 
     async def _show_safety(self) -> None:
@@ -285,7 +292,7 @@ class Chat:
         number = safety(self._context.profile, contact)
         choice = pinned_suite(self._context, contact.name)
         record = safety_record(contact, number, choice)
-        await self._write(self._shown(record, safety_text(contact, number)))
+        await self._write(self._wrapped(record, safety_text(contact, number)))
         remember_shown(self._context.store, contact)
         if caution(choice):
             await self._notify(f"-- {caution(choice)}")
@@ -432,7 +439,7 @@ class Chat:
             return
         if self._patience:
             await self._connection.until(lambda: None if self._lobby.is_entering else True, self._patience)
-        rows = [self._shown({"room": self.name, "name": name}, escape(name)) for name in self._lobby.members]
+        rows = [self._wrapped({"room": self.name, "name": name}, escape(name)) for name in self._lobby.members]
         await self._write_rows(rows, f"-- who is in {self.name} is not known yet")
 
     async def _show_room(self) -> None:
@@ -443,9 +450,9 @@ class Chat:
         except SecuremsgError as problem:
             await self._notify(f"-- {problem.text}; {problem.hint}")
             return
-        rows = [self._shown(member_record(room, n, digits, row), member_text(room, row, own)) for row in members]
+        rows = [self._wrapped(member_record(room, n, digits, row), member_text(room, row, own)) for row in members]
         if not self._context.settings.as_json:
-            rows.insert(0, head_text(room, n, digits))
+            rows.insert(0, fill_all(head_text(room, n, digits), self._columns()))
         await self._write_rows(rows, "")
 
     # --- what comes -------------------------------------------------------------------------------------------------
@@ -590,7 +597,8 @@ class Chat:
             f"{waiting}{'+' * (waiting == MAX_WAITING)} to be sent" if waiting else "",
             slash.unread_text(self._unread_elsewhere()),
         ]
-        return "  |  ".join(part for part in parts if part)
+        text = "  |  ".join(part for part in parts if part)
+        return cut(text, self._columns()) if self._columns() else text
 
     def _unread_elsewhere(self) -> dict[str, int]:
         """How much is unread from others, but who is muted."""

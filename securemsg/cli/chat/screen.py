@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from attrs import define, field, frozen
 
-from securemsg.cli.wrapping import MIN_COLUMNS, block, fill, width_of
+from securemsg.cli.wrapping import MIN_COLUMNS, block, fill_all, width_of
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line
 
@@ -83,7 +83,7 @@ class Screen:
 
     def note(self, text: str) -> str:
         """A line of ours, broken between words."""
-        return "\n".join(fill(row, self.size()[0], rest="   ") for row in text.split("\n"))
+        return fill_all(text, self.size()[0])
 
     def shown(self, text: str, message_id: bytes = b"") -> None:
         """

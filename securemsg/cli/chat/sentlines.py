@@ -7,9 +7,10 @@ from typing import Any
 
 from securemsg.account.errors import error_for
 from securemsg.account.tracking import BLOCKING, held_up_by
-from securemsg.cli.chat.screen import DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
+from securemsg.cli.chat.screen import FAILED, READ, WAITING, WITHDRAWN, Screen
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import screen_text, state_of
+from securemsg.cli.wrapping import cut
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import ROOM_CHANGED, Line, Sent
@@ -37,6 +38,7 @@ class SentLines:
         show: Callable[..., Awaitable[Any]],
         move: Callable[[str], Awaitable[Any]],
         notify: Callable[[str], Awaitable[Any]],
+        is_connected: Callable[[], bool],
     ) -> None:
         """
         @param screen: C{None}: nobody looks, and nothing is followed.
@@ -48,6 +50,7 @@ class SentLines:
         self._show = show
         self._move = move
         self._notify = notify
+        self._is_connected = is_connected
         # How far the screen says that they have come; and those of which it was said why they wait.
         self._shown: dict[bytes, str] = {}
         self._held: set[bytes] = set()
@@ -62,6 +65,8 @@ class SentLines:
             sent = messages.sent(self._context.store, message_id)
             if sent is not None and screen.moves:
                 await self._show(screen_text(screen, sent, self._context.profile.name, {}), own=[message_id])
+            elif sent is not None and not self._is_connected():
+                await self._notify(f"-- waits for the connection: {cut(escape(sent.text), SHOWN)}")
 
     def showed(self, lines: Iterable[Line]) -> None:
         """Follow what stands on the screen, too, from before. Why it waits is not said again for each of them."""
@@ -98,8 +103,8 @@ class SentLines:
             move = screen.change(message_id, state) if has_changed else ""
             if move:
                 await self._move(move)
-            elif has_changed and not screen.moves and state in (DELIVERED, READ, WITHDRAWN):
-                await self._notify(f"-- {state}: {escape(sent.text)[:SHOWN]}")
+            elif has_changed and not screen.moves and state != FAILED:
+                await self._notify(f"-- {state}: {cut(escape(sent.text), SHOWN)}")
             code = held_up_by(self._context.store, sent)
             if code and message_id not in self._held:
                 self._held.add(message_id)

@@ -22,6 +22,11 @@ from securemsg.protocol.messages import MAX_TEXT
 # Lines of /last and /more where no number is given, and the most that may be asked for.
 LAST_LINES = 20
 MAX_LAST_LINES = 1000
+# What stands before our own lines at a terminal, in words.
+MARKS_MEAN = (
+    "Before your own lines: · waiting, ✓ accepted by the server, ✓✓ delivered, ✓r read, ✗ not sent, – withdrawn",
+    "(where the terminal is not set to UTF-8: . + ++ +r x -).",
+)
 # Leaves the chat as well, on a line of its own; from the first clients.
 LEAVING_WORD = "exit"
 
@@ -202,9 +207,9 @@ def _alone(intention: Intention) -> Callable[[list[str]], Intention]:
 def _last(words: list[str]) -> Intention:
     if not words:
         return ShowLast(LAST_LINES)
-    if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4:
+    if len(words) > 1 or not (words[0].isascii() and words[0].isdigit()) or len(words[0]) > 4 or int(words[0]) < 1:
         return Misunderstood("usage: /last [LINES]")
-    return ShowLast(max(1, min(int(words[0]), MAX_LAST_LINES)))
+    return ShowLast(min(int(words[0]), MAX_LAST_LINES))
 
 
 def _search(words: list[str]) -> Intention:
@@ -337,7 +342,7 @@ def help_lines() -> list[str]:
     """The list of commands."""
     titles = {name: f"{name} {command.arguments}".rstrip() for name, command in COMMANDS.items()}
     width = max(map(len, titles.values()))
-    return [f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return [*(f"{titles[name]:<{width}}  {command.summary}" for name, command in COMMANDS.items()), *MARKS_MEAN]
 
 
 def unread_text(unread: dict[str, int]) -> str:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import given_text
+from securemsg.cli.helptext import Group
 from securemsg.cli.output import json_line, say, write_line, write_record
 from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
@@ -40,7 +41,7 @@ T = TypeVar("T", bound=m.Message)
 Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 
 
-@click.group()
+@click.group(cls=Group)
 @state_option
 @json_option("Print JSON.")
 @shared
@@ -83,7 +84,7 @@ def invite(ctx: click.Context, uses: int, expires: int) -> int:
             address.host, address.port, address.pin, invited.token, address.contact, udp_port=address.udp_port
         )
         record: dict[str, object] = {"invite": str(link), "uses": uses, "expires_at": iso(invited.expires_at)}
-        write_record(record, settings_of(ctx).as_json, str(link))
+        write_record(record, settings_of(ctx).as_json, str(link), verbatim=True)
 
     return _operate(ctx, work)
 
@@ -105,7 +106,7 @@ def address(ctx: click.Context) -> int:
             "udp_port": found.udp_port,
             "address": str(InviteLink(found.host, found.port, found.pin, b"", found.contact, udp_port=found.udp_port)),
         }
-        write_record(record, settings_of(ctx).as_json, str(record["address"]))
+        write_record(record, settings_of(ctx).as_json, str(record["address"]), verbatim=True)
 
     return _operate(ctx, work)
 

@@ -22,5 +22,5 @@ def completion(ctx: click.Context, shell: str) -> int:
     Its first lines say which file it goes into. Names are completed from profiles that have no passphrase.
     """
     text = script(shell, ctx.find_root().command)
-    write_record({"shell": shell, "script": text}, settings_of(ctx).as_json, text)
+    write_record({"shell": shell, "script": text}, settings_of(ctx).as_json, text, verbatim=True)
     return Exit.DONE

@@ -78,7 +78,7 @@ def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
                 udp_port=context.address.udp_port,
             )
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
-            write_record(record, context.settings.as_json, str(link))
+            write_record(record, context.settings.as_json, str(link), verbatim=True)
             if not context.settings.as_json and sys.stdout.isatty():
                 explain(str(link), iso(expires_at))
                 if not no_words:

@@ -13,6 +13,7 @@ from attrs import frozen
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.tracking import BLOCKING, HELD_UP, NO_KEY, held_up_in
 from securemsg.cli.context import CommandContext
+from securemsg.cli.helptext import Group
 from securemsg.cli.output import columns, json_line, report_note, say, write_line, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.progress import progress
@@ -87,7 +88,7 @@ class Reason:
 BEHIND = Reason(WAITING, "", "behind a message that waits", "")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_row
 @shared
 @click.pass_context

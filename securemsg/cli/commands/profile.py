@@ -14,6 +14,7 @@ from securemsg.account.backup import check_vacant, restore_backup, write_backup
 from securemsg.account.check import MAX_FAULTS, check_permissions, check_records, fault_of
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.folder import check_whole
+from securemsg.cli.helptext import Group
 from securemsg.cli.output import STDOUT, json_line, say, write_line, write_record
 from securemsg.cli.passphrases import ask_new_passphrase, ask_passphrase, can_ask, chosen_passphrase, given_passphrase
 from securemsg.cli.profiles import open_vault
@@ -36,7 +37,7 @@ RESTORED = (
 )
 
 
-@click.group()
+@click.group(cls=Group)
 @json_option("Print JSON, one object per line.")
 @shared
 def profile() -> None:
@@ -55,7 +56,7 @@ def path(ctx: click.Context) -> int:
     """Print the folder of the profile, whether there is one or not."""
     settings = settings_of(ctx)
     folder = str(settings.folder.absolute())
-    write_record({"profile": folder}, settings.as_json, folder)
+    write_record({"profile": folder}, settings.as_json, folder, verbatim=True)
     return Exit.DONE
 
 

@@ -13,6 +13,7 @@ from securemsg.account.names import full_name
 from securemsg.account.roomchanges import RoomChanges
 from securemsg.account.rooms import find
 from securemsg.cli.context import CommandContext
+from securemsg.cli.helptext import Group
 from securemsg.cli.output import say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import amount, keep_text
@@ -36,7 +37,7 @@ room_argument = click.argument("room", type=ROOM, metavar="ROOM")
 json_row = json_option("Print JSON, one object per line.")
 
 
-@click.group()
+@click.group(cls=Group)
 @json_row
 @shared
 def room() -> None:
@@ -328,5 +329,5 @@ def _done(context: CommandContext, changed: Room, text: str) -> int:
 
 
 def _show_link(context: CommandContext, of: Room, text: str) -> int:
-    write_record({"room": label(of), "link": text}, context.settings.as_json, text)
+    write_record({"room": label(of), "link": text}, context.settings.as_json, text, verbatim=True)
     return Exit.DONE

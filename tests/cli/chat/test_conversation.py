@@ -12,10 +12,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.chat.conversation import Chat
+from securemsg.cli.chat.conversation import Chat, ChatOptions
 from securemsg.cli.chat.ending import finish
+from securemsg.cli.chat.screen import MARKS, Screen
 from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
+from securemsg.cli.wrapping import width_of
 from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.state import disappearing, preferences
@@ -78,6 +80,52 @@ class ChatCase(PlaceCase):
         """Send from the other side."""
         messages.compose(person.context.store, to, text, now=self.place.now())
         self.place.settle(1.5)
+
+
+class NarrowTests(ChatCase):
+    """At a terminal of 40 columns."""
+
+    def talk(self, person: Person, name: str, patience: float = 0) -> Chat:
+        """Open a chat in which the cursor cannot be moved."""
+        return Chat(
+            person.context,
+            person.connection,
+            name,
+            write=self.write_data,
+            notify=lambda text: self.put(self.notes, text),
+            columns=lambda: 40,
+            options=ChatOptions(screen=Screen(lambda: (40, 24), False, True, False)),
+        )
+
+    def test_help(self) -> None:
+        """The commands are wrapped, and the marks are explained."""
+        self.take("/help")
+        self.assertTrue(all(width_of(row) <= 40 for row in self.data[0].split("\n")))
+        for mark in MARKS.values():
+            self.assertIn(f"{mark.strip()} ", self.data[0])
+
+    def test_toolbar(self) -> None:
+        """The bar is cut with dots."""
+        self.place.is_up = False
+        for _ in range(3):
+            self.take("x")
+        self.chat.name = "a-name-that-is-rather-long"
+        self.assertEqual((len(self.chat.toolbar()), self.chat.toolbar()[-3:]), (40, "..."))
+
+    def test_states(self) -> None:
+        """Where no mark can change, each state is said, with the beginning of the text."""
+        self.take("hello " * 20)
+        self.successResultOf(Deferred.fromCoroutine(self.chat.show_new()))
+        self.assertEqual(self.notes, [f"-- accepted: {('hello ' * 20)[:37]}..."])
+
+    def test_waits(self) -> None:
+        """Without a connection it is said that a line waits."""
+        self.place.is_up = False
+        assert self.ada.dialer is not None and self.ada.dialer.stream is not None, "there was a connection"
+        self.ada.dialer.stream.close()
+        self.place.settle(0.5)
+        self.take("hello")
+        self.assertEqual(self.notes, ["-- waits for the connection: hello"])
 
 
 class ConversationTests(ChatCase):

@@ -58,7 +58,6 @@ class UnderstandTests(SynchronousTestCase):
             "/status": ShowState(),
             "/last": ShowLast(slash.LAST_LINES),
             "/last 5": ShowLast(5),
-            "/last 0": ShowLast(1),
             "/last 9999": ShowLast(slash.MAX_LAST_LINES),
             "/verify": ShowSafety(),
             "/verify confirm": Confirm(""),
@@ -74,7 +73,7 @@ class UnderstandTests(SynchronousTestCase):
 
     def test_misunderstood(self) -> None:
         """A command that does not exist, or with wrong words, does nothing and says so."""
-        unknown = ("/", "/nope", "/quit now", "/last many", "/last 1 2", "/keep 1s", "/keep 1d 2d", "/keep long")
+        unknown = ("/", "/nope", "/quit now", "/last many", "/last 0", "/last 1 2", "/keep 1s", "/keep 1d 2d", "/keep long")
         for line in (*unknown, "/verify bob", "/verify 12345", "/accept bob", "/to", "/to Bob!", "/to a b"):
             self.assertIsInstance(slash.understand(line), Misunderstood, line)
 
