@@ -54,8 +54,8 @@ def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
     Print an invite for one person, if the server lets users invite. It verifies both ways: the new user has you as a verified
     contact, and the new user becomes verified for you once `join` has proved possession of the invite.
 
-    At a terminal it shows a short invite as well, a number and six words that can be told on the telephone. They work once,
-    for 10 minutes, while the command stays open.
+    At a terminal it also shows the invite as a QR code, and a short invite: a number and six words that can be told on the
+    telephone. These work once, for 10 minutes, while the command stays open.
     """
     with opened(settings_of(ctx)) as context:
 

@@ -112,7 +112,7 @@ def send(
     To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it. Unless --wait is
     none, send waits there until the server has relayed the message, or refused it.
 
-    With --keep 1d it is deleted a day after the server has accepted it here, and there a day after NAME has read it. NAME's
+    With --keep 1d it disappears: here a day after the server has accepted it, and there a day after NAME has read it. NAME's
     program does that; it cannot be made to, and whoever has read it may remember it. contacts keep NAME 1d chooses it for all.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
