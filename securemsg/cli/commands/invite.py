@@ -16,7 +16,7 @@ from securemsg.cli.invites import qr_code
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import Duration
+from securemsg.cli.times import Duration, shown_time
 from securemsg.cli.words import make_words
 from securemsg.client.shortinvites import GUESSED, OVER, REPLACED
 from securemsg.client.state.invites import make_secret
@@ -78,7 +78,7 @@ def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link))
             if not context.settings.as_json and sys.stdout.isatty():
-                explain(str(link), iso(expires_at))
+                explain(str(link), shown_time(expires_at, columns()))
                 if not no_words:
                     await offer_words(connection, link, context.settings.time_limit)
             return Exit.DONE

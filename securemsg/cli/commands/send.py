@@ -21,10 +21,9 @@ from securemsg.cli.output import json_line, report_note, say, write_line
 from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration, KeepTime
+from securemsg.cli.times import Duration, KeepTime, short_time
 from securemsg.client import messages
 from securemsg.client.state.records import Status
-from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
@@ -283,5 +282,5 @@ def _finish(context: CommandContext, number: bytes, wait: str) -> int:
             # What was waited for, also where more has happened since.
             is_delivered = wait == DELIVERED or not sent.accepted_at
             status, moment = (sent.status, sent.delivered_at) if is_delivered else (ACCEPTED, sent.accepted_at)
-            say(f"{status} {iso(moment)}" if moment else status)
+            say(f"{status} {short_time(moment, context.now())}" if moment else status)
     return Exit.DONE
