@@ -14,6 +14,7 @@ from securemsg.account.errors import MEANINGS
 from securemsg.account.readlocks import READ_LOCK, RECV_LOCK
 from securemsg.account.wake import WAKE
 from securemsg.cli.main import COMMANDS, group, load
+from securemsg.client.rooms.store import suggested_alias
 from securemsg.client.state.vault import KEY_FILE
 from securemsg.client.warnings import WARNINGS
 from securemsg.daemon.certificate import TLS_CERTIFICATE, TLS_KEY
@@ -105,6 +106,13 @@ class ReferenceTests(SynchronousTestCase):
         in_profile = {KEY_FILE, PROFILE_FILE, LOCK, RECV_LOCK, READ_LOCK, WAKE}
         in_state = {SERVER_KEY, TLS_KEY, TLS_CERTIFICATE, DATABASE, CONTACT, SOCKET, FIRST_INVITE, LOCK_FILE}
         self.assertLessEqual(in_profile | in_state, told)
+
+    def test_room(self) -> None:
+        """In the examples of rooms, who is invited joins by a name that the title makes."""
+        for text in (section(REFERENCE, "Rooms"), section(README, "Rooms")):
+            [(name, title)] = re.findall(r"securemsg room create (\S+)(?: --title \"(.*?)\")?", text)
+            [joined] = re.findall(r"securemsg room join '#(\S+)'", text)
+            self.assertEqual(joined, suggested_alias(title or name))
 
     def test_daemon_options(self) -> None:
         """Every option of the daemon is named."""

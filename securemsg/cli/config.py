@@ -56,8 +56,8 @@ class Config:
         @param place: what stands before each key in errors.
         @raise SecuremsgError: a key is unknown, or a value is not one of its option.
         """
-        options = {name.removeprefix("--"): each for each in command.params for name in each.opts if name[:2] == "--"}
-        options = {name: each for name, each in options.items() if name not in NOT_HERE}
+        given = {name.removeprefix("--"): each for each in command.params for name in each.opts if name[:2] == "--"}
+        options = {name: each for name, each in given.items() if name not in NOT_HERE}
         inner = command.commands if isinstance(command, click.Group) else {}
         found: dict[str, Any] = {}
         for key, value in values.items():
@@ -67,6 +67,8 @@ class Config:
                 option = options[key]
                 assert option.name is not None, "options have names"
                 found[option.name] = self._value(option, value, f"{place}{key}")
+            elif key in given:
+                raise self.problem(f"{place}{key}", "cannot be set here", f"give --{key} on the command line")
             else:
                 raise self.unknown(f"{place}{key}", [*options, *inner])
         return found
@@ -75,8 +77,10 @@ class Config:
         """The error for a key that nothing has."""
         from difflib import get_close_matches
 
-        near = get_close_matches(key.rpartition(".")[2], known)
-        return self.problem(key, "unknown key", f"did you mean {near[0]}?" if near else "see: securemsg --help")
+        place, _, name = key.rpartition(".")
+        near = get_close_matches(name, known)
+        help_of = " ".join([APPLICATION, *place.split(".")]).rstrip()
+        return self.problem(key, "unknown key", f"did you mean {near[0]}?" if near else f"see: {help_of} --help")
 
     def _value(self, option: click.Parameter, value: object, key: str) -> object:
         """

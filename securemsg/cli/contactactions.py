@@ -19,9 +19,11 @@ Action = Callable[[IRecords, CommandContext, str, str], str]
 
 
 def _alias(records: IRecords, context: CommandContext, name: str, alias: str) -> str:
-    alias = "" if alias == name else alias
+    alias, before = "" if alias == name else alias, preferences.get(records, name).alias
     preferences.set_alias(records, context.profile, name, alias)
-    return f"you call {name} {alias}" if alias else f"{name} has no alias"
+    if alias:
+        return f"you call {name} {alias}"
+    return f"you no longer call {name} {before}" if before else f"{name} has no alias"
 
 
 def _block(records: IRecords, context: CommandContext, name: str, _: str) -> str:
@@ -33,10 +35,10 @@ def _block(records: IRecords, context: CommandContext, name: str, _: str) -> str
 
 
 def _unblock(records: IRecords, context: CommandContext, name: str, _: str) -> str:
-    dropped = preferences.get(records, name).dropped
+    before = preferences.get(records, name)
     preferences.block(records, name, is_blocked=False)
-    gone = f"; {amount(dropped, 'message')} from them dropped meanwhile" if dropped else ""
-    return f"{name} is not blocked{gone}"
+    gone = f"; {amount(before.dropped, 'message')} from them dropped meanwhile" if before.dropped else ""
+    return f"{_not(before.is_blocked, name)} blocked{gone}"
 
 
 def _mute(records: IRecords, context: CommandContext, name: str, _: str) -> str:
@@ -45,8 +47,14 @@ def _mute(records: IRecords, context: CommandContext, name: str, _: str) -> str:
 
 
 def _unmute(records: IRecords, context: CommandContext, name: str, _: str) -> str:
-    preferences.put(records, name, replace(preferences.get(records, name), is_muted=False))
-    return f"{name} is not muted"
+    before = preferences.get(records, name)
+    preferences.put(records, name, replace(before, is_muted=False))
+    return f"{_not(before.is_muted, name)} muted"
+
+
+def _not(was: bool, name: str) -> str:
+    """Whether something has ended, or there was nothing to end."""
+    return f"{name} is no longer" if was else f"{name} was not"
 
 
 def _keep(records: IRecords, context: CommandContext, name: str, seconds: str) -> str:

@@ -10,7 +10,7 @@ from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
 from securemsg.account.rooms import command_for
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
-from securemsg.cli.times import duration_text
+from securemsg.cli.times import duration_text, shown_time
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -139,9 +139,9 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
     """A message, or what happened in a room, for people."""
     event = _event_of(line, own)
     if event:
-        return event_line(iso(line.sent_at), line.room, event, columns, mark)
+        return event_line(shown_time(line.sent_at, columns), line.room, event, columns, mark)
     marks = ", ".join(each for each in (mark, _kept(line)) if each)
-    return line_of(iso(line.sent_at), sender, line.text, columns, marks, line.room)
+    return line_of(shown_time(line.sent_at, columns), sender, line.text, columns, marks, line.room)
 
 
 def _kept(line: Line) -> str:
@@ -388,9 +388,9 @@ def device_record(name: str, row: DeviceRow) -> dict[str, object]:
     }
 
 
-def device_text(row: DeviceRow) -> str:
+def device_text(row: DeviceRow, columns: int = 0) -> str:
     """A device, for people."""
-    since = iso(min(row.since, messages.LAST_SECOND))
+    since = shown_time(row.since, columns)
     text = f"{row.device.id.hex()}  {fingerprint(row.device.signing_key)}  since {since}  {_DEVICE_STATES[row.state]}"
     return text.rstrip()
 

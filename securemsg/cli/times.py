@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 
 import click
 
+from securemsg.client.times import iso
 from securemsg.protocol.envelope import MAX_KEEP, MIN_KEEP
 
 OFF = "off"
+# A day before the last second that the calendar can show: a sender's clock may say anything, and local time be ahead of UTC.
+_LAST = 253_402_300_799 - 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdwy]?)", re.ASCII)
 
@@ -103,10 +106,25 @@ class Since(click.ParamType[int]):
             self.fail(f"{value!r} is not a date such as 2026-11-30, a time such as 2026-11-30T14:05, or 7d", param, ctx)
 
 
+def local(seconds: float) -> datetime:
+    """A time in local time; the last one that the calendar can show in every zone, if it is later."""
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC).astimezone()
+
+
 def short_time(seconds: float, now: float) -> str:
     """A time for people, in local time: the time of day, or the date if that is not today."""
-    moment, today = (datetime.fromtimestamp(each, UTC).astimezone() for each in (seconds, now))
+    moment, today = local(seconds), local(now)
     return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d}"
+
+
+def shown_time(seconds: float, columns: int) -> str:
+    """
+    A time in text output: local and to the minute for people at a terminal, as C{--since} takes it; in UTC elsewhere, for
+    programs.
+
+    @param columns: of the terminal; 0: it is none.
+    """
+    return f"{local(seconds):%Y-%m-%d %H:%M}" if columns else iso(seconds)
 
 
 since_option = click.option(

@@ -9,6 +9,7 @@ and nothing in it says where a file goes. Source of the headers: POSIX.1-2017 C{
 from __future__ import annotations
 
 import tarfile
+from io import BufferedReader
 from typing import IO
 
 from securemsg.interfaces import Step
@@ -49,6 +50,12 @@ def write_member(archive: IO[bytes], name: str, file: IO[bytes], size: int, step
 def end_archive(archive: IO[bytes]) -> None:
     """End an archive, so that one that was cut off is told from a whole one."""
     archive.write(ENDING)
+
+
+def begins_with(archive: BufferedReader, name: str) -> bool:
+    """Whether a file may be an archive of which the first file is called so; nothing is taken out of it."""
+    start = name.encode() + b"\0"
+    return archive.peek(len(start))[: len(start)] == start
 
 
 def read_member(archive: IO[bytes], name: str, limit: int, target: IO[bytes], step: Step) -> None:

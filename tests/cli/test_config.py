@@ -151,10 +151,12 @@ class BadTests(ConfigCase):
             ("[chta]\nbell = true", ("chta: unknown key",)),
             ("[serve]\nport = 1", ("serve.port: unknown key",)),
             # How a single call answers is for its command line alone.
-            ("json = true", ("json: unknown key",)),
-            ("[chat]\njson = true", ("chat.json: unknown key",)),
-            ("debug = true", ("debug: unknown key",)),
-            ("config = 'x'", ("config: unknown key",)),
+            ("json = true", ("json: cannot be set here; give --json on the command line",)),
+            ("[chat]\njson = true", ("chat.json: cannot be set here",)),
+            ("[chat]\nxyzzy = true", ("chat.xyzzy: unknown key; see: securemsg chat --help",)),
+            ("xyzzy = true", ("xyzzy: unknown key; see: securemsg --help",)),
+            ("debug = true", ("debug: cannot be set here",)),
+            ("config = 'x'", ("config: cannot be set here",)),
         ):
             self.write(text)
             self.assert_refused(*parts, arguments=("serve",) if "serve" in text else ("chat",))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.times import Duration, Since, duration_text, parse_duration, parse_since, short_time
+from securemsg.cli.times import Duration, Since, duration_text, parse_duration, parse_since, short_time, shown_time
 
 
 class DurationTests(SynchronousTestCase):
@@ -95,3 +95,15 @@ class SinceTests(SynchronousTestCase):
         """People see the local time of today, and the date of other days."""
         self.assertEqual(short_time(self.NOW, self.NOW), "09:00")
         self.assertEqual(short_time(self.NOW - 9 * 3600 - 1, self.NOW), "2027-01-14")
+
+    def test_at_a_terminal(self) -> None:
+        """At a terminal times are local, as --since takes them; elsewhere they are in UTC."""
+        self.assertEqual(shown_time(self.NOW, 80), "2027-01-15 09:00")
+        self.assertEqual(parse_since(shown_time(self.NOW, 80), self.NOW), self.NOW)
+        self.assertEqual(shown_time(self.NOW, 0), "2027-01-15T08:00:00Z")
+
+    def test_last_second(self) -> None:
+        """A sender's clock may say anything, also where local time is ahead of UTC, and the calendar ends a day too early."""
+        for seconds in (253_402_300_799, 2**63 - 1):
+            self.assertEqual(shown_time(seconds, 80), "9999-12-31 00:59")
+            self.assertEqual(short_time(seconds, self.NOW), "9999-12-31")

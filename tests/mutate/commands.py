@@ -46,6 +46,7 @@ GUARDS: tuple[Guard, ...] = (
         ("elif found.st_mode & WRITABLE_BY_OTHERS:", "elif False:", "BadTests::test_exposed"),
         ("    if len(content) > MAX_SIZE:\n", "    if False:\n", "BadTests::test_long"),
         ("if name not in NOT_HERE}", "}", "BadTests::test_unknown"),
+        ("            elif key in given:\n", "            elif False:\n", "BadTests::test_unknown"),
         ("        option.type_cast_value(", "        (lambda *_: None)(", "BadTests::test_values"),
     ),
     *guards(

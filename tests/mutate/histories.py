@@ -90,6 +90,12 @@ GUARDS: tuple[Guard, ...] = (
         ("else line_text(line, own))", "else line.text)", "SearchTests::test_harmless"),
     ),
     *guards(
+        "cli/times.py",
+        "tests/cli/commands/test_history.py",
+        (' if columns else iso(seconds)', "", "LocalTests::test_local"),
+        ("min(seconds, _LAST)", "seconds", "tests/cli/test_times.py::SinceTests::test_last_second"),
+    ),
+    *guards(
         "cli/pager.py",
         "tests/cli/test_pager.py",
         ("os.isatty(STDOUT) and sys.stdin.isatty()", "os.isatty(STDOUT)", "PagerTests::test_terminal"),

@@ -94,5 +94,6 @@ GUARDS: tuple[Guard, ...] = (
         ("    if not passphrase:\n", "    if False:\n", "BackupTests::test_asked_for"),
         ("    check_vacant(folder)\n", "", "BackupTests::test_existing_profile"),
         ("    check_whole(settings.folder)\n", "", "BackupTests::test_of_half_a_profile"),
+        ("            if not begins_with(archive, KEY_FILE):\n", "            if False:\n", "BackupTests::test_no_backup"),
     ),
 )

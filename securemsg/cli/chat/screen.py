@@ -9,10 +9,11 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 
 from attrs import define, field, frozen
 
+from securemsg.cli.times import local
 from securemsg.cli.wrapping import MIN_COLUMNS, block, fill_all, width_of
 from securemsg.client.escape import escape
 from securemsg.client.messages import Line
@@ -127,19 +128,15 @@ class Screen:
         return moves
 
     def _time(self, at: float) -> str:
-        return f"{_local(at):%H:%M}"
+        return f"{local(at):%H:%M}"
 
     def _dated(self, at: float, line: str) -> str:
         """A line with the date above it, if that is another than before."""
-        today = _local(at).date()
+        today = local(at).date()
         if self._day == today:
             return line
         self._day = today
         return f"-- {_day(today)}\n{line}"
-
-
-def _local(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC).astimezone()
 
 
 def _day(day: date) -> str:

@@ -16,10 +16,10 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import given_text
 from securemsg.cli.helptext import Group
-from securemsg.cli.output import json_line, say, write_line, write_record
+from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, NAME, json_option, settings_of, shared, state_option
-from securemsg.cli.times import Duration
+from securemsg.cli.times import Duration, shown_time
 from securemsg.client.escape import escape
 from securemsg.client.state.conversations import is_guest
 from securemsg.client.times import iso
@@ -120,9 +120,9 @@ def accounts(ctx: click.Context) -> int:
     """List the accounts, and how much is waiting for each."""
 
     async def work(operator: AdminClient) -> None:
-        after, more = "", True
+        after, more, width = "", True, columns()
         if not settings_of(ctx).as_json:
-            write_line(f"{'name':<32}  {'since':<20}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
+            write_line(f"{'name':<32}  {'since':<{len(shown_time(0, width))}}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
         while more:
             page = await _ask(operator, m.ListAccounts(0, after), m.Accounts)
             for row in page.rows:
@@ -133,7 +133,8 @@ def accounts(ctx: click.Context) -> int:
                     "messages": row.messages,
                     "bytes": row.size,
                 }
-                text = f"{escape(row.name):<32}  {iso(row.created_at)}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
+                since = shown_time(row.created_at, width)
+                text = f"{escape(row.name):<32}  {since}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
                 write_record(record, settings_of(ctx).as_json, text)
             more = page.more and bool(page.rows)
             after = page.rows[-1].name if page.rows else after

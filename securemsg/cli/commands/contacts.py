@@ -76,10 +76,10 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
     accept NAME accepts the new keys of a contact whose keys have changed; messages flow again, and the contact is unverified.
     Compare numbers first: securemsg verify NAME. A contact whose keys have not changed counts as known from then on.
 
-    alias NAME ALIAS calls NAME something else, here and in commands; it is shown as ALIAS (NAME). alias NAME NAME ends that.
+    alias NAME ALIAS gives NAME a nickname, here and in commands; it is shown as ALIAS (NAME). alias NAME NAME ends that.
 
-    keep NAME 1d has what you write to NAME from now on deleted at both ends: here a day after the server has accepted it, there
-    a day after NAME has read it. keep NAME off ends that. What NAME writes is NAME's to choose.
+    keep NAME 1d has what you write to NAME from now on disappear at both ends: here a day after the server has accepted it,
+    there a day after NAME has read it. keep NAME off ends that. What NAME writes is NAME's to choose.
 
     block NAME drops what NAME sends, and tells NAME nothing; unblock NAME ends that, and what was dropped is gone. mute NAME
     only keeps NAME from ringing, and from counting as unread; unmute NAME ends that. forget NAME forgets NAME's keys and alias.

@@ -9,7 +9,7 @@ import click
 from securemsg.account.errors import Exit, error_for
 from securemsg.account.names import find_contact, full_name
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import write_record
+from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import DeviceRow, device_record, device_text
 from securemsg.cli.settings import NAME, json_option, name_or_action, settings_of, shared
@@ -56,7 +56,7 @@ def devices(ctx: click.Context, words: tuple[str, str]) -> int:
             name = full_name(context.store, argument)
             rows = devices_of(context.store, name)
         for row in rows:
-            write_record(device_record(name, row), context.settings.as_json, device_text(row))
+            write_record(device_record(name, row), context.settings.as_json, device_text(row, columns()))
     return Exit.DONE
 
 

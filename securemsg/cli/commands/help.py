@@ -31,18 +31,11 @@ def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 def help(ctx: click.Context, words: tuple[str, ...]) -> int:  # noqa: A001 - what users type
     """
     Print the help of COMMAND, such as `send` or `room invite`; for any other WORD, list the commands whose help has it.
-
-    @raise click.NoSuchCommand: no help has all the words.
     """
     root = ctx.find_root()
     if _show(root, words):
         return Exit.DONE
-    wanted = [word.lower() for word in words]
-    found = [(path, command) for path, command in commands_below(root) if all(word in _text(command) for word in wanted)]
-    if not found:
-        known = [" ".join(path) for path, _ in commands_below(root)]
-        raise click.NoSuchCommand(" ".join(words), f"no command and no help has {' '.join(words)!r}.", known, root)
-    rows = [(" ".join(path), command.get_short_help_str(SUMMARY)) for path, command in found]
+    rows = [(" ".join(path), command.get_short_help_str(SUMMARY)) for path, command in _search(root, words)]
     if settings_of(ctx).as_json:
         for name, summary in rows:
             write_line(json_line({"command": name, "help": summary}))
@@ -80,6 +73,20 @@ def _show(root: click.Context, words: Sequence[str]) -> bool:
             context.command.invoke(serving)
     write_line(context.get_help())
     return True
+
+
+def _search(root: click.Context, words: Sequence[str]) -> list[tuple[Sequence[str], click.Command]]:
+    """
+    The commands whose help has all the words.
+
+    @raise click.NoSuchCommand: there is none.
+    """
+    wanted = [word.lower() for word in words]
+    found = [(path, command) for path, command in commands_below(root) if all(word in _text(command) for word in wanted)]
+    if not found:
+        known = [" ".join(path) for path, _ in commands_below(root)]
+        raise click.NoSuchCommand(" ".join(words), f"no command and no help has {' '.join(words)!r}.", known, root)
+    return found
 
 
 def _text(command: click.Command) -> str:

@@ -15,7 +15,7 @@ from securemsg.cli.invites import qr_code
 from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import Duration
+from securemsg.cli.times import Duration, shown_time
 from securemsg.cli.words import make_words
 from securemsg.client.shortinvites import GUESSED, OVER, REPLACED
 from securemsg.client.state.invites import make_secret
@@ -56,8 +56,8 @@ def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
     Print an invite for one person, if the server lets users invite. It verifies both ways: the new user has you as a verified
     contact, and the new user becomes verified for you once `join` has proved possession of the invite.
 
-    At a terminal it shows a short invite as well, a number and six words that can be told on the telephone. They work once,
-    for 10 minutes, while the command stays open.
+    At a terminal it also shows the invite as a QR code, and a short invite: a number and six words that can be told on the
+    telephone. These work once, for 10 minutes, while the command stays open.
     """
     with opened(settings_of(ctx)) as context:
 
@@ -80,7 +80,7 @@ def invite(ctx: click.Context, expires: int, no_words: bool) -> int:
             record: dict[str, object] = {"invite": str(link), "uses": 1, "expires_at": iso(expires_at)}
             write_record(record, context.settings.as_json, str(link), verbatim=True)
             if not context.settings.as_json and sys.stdout.isatty():
-                explain(str(link), iso(expires_at))
+                explain(str(link), shown_time(expires_at, columns()))
                 if not no_words:
                     await offer_words(connection, link, context.settings.time_limit)
             return Exit.DONE

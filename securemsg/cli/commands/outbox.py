@@ -40,6 +40,8 @@ RECENT = 30 * 86400
 SHOWN_ID = 8
 # What is shown of a text where the output is no terminal, columns.
 WIDTH = 120
+# What has become of messages that do not wait.
+ENDED: dict[str, str] = {Status.FAILED: "has failed", Status.WITHDRAWN: "was withdrawn"}
 # Before the reason that stands below a message.
 INDENT = "    "
 # The states of what is listed.
@@ -250,7 +252,7 @@ def _find(context: CommandContext, prefix: str, wanted: tuple[str, ...]) -> Sent
         raise error_for("no-such-message", prefix)
     if found[0].status in (Status.ACCEPTED, Status.DELIVERED):
         raise error_for("already-accepted", _short(found[0]))
-    raise error_for("not-waiting", _short(found[0]), text=f"message {{name}} does not wait: it is {found[0].status}")
+    raise error_for("not-waiting", _short(found[0]), text=f"message {{name}} does not wait: it {ENDED[found[0].status]}")
 
 
 class Attempt:
@@ -304,5 +306,5 @@ def report_attempt(context: CommandContext, ids: list[bytes]) -> int:
     first, code = left[0]
     problem = error_for(code or "not-accepted", first.to)
     done = f"{len(ids) - len(left)} of {len(ids)} messages were accepted; " if len(ids) > 1 else ""
-    text = f"{done}message {_short(first)} to {first.to} was not: {problem.text}"
+    text = f"{done}message {_short(first)} to {first.to} was not accepted: {problem.text}"
     raise SecuremsgError(problem.status, problem.code, text, problem.hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +22,9 @@ from securemsg.cli.profiles import open_vault
 from securemsg.cli.progress import progress
 from securemsg.cli.settings import DESCRIPTOR, NamedPath, json_option, settings_of, shared
 from securemsg.client.escape import escape
-from securemsg.client.state.vault import VaultDamaged, VaultExposed
+from securemsg.client.state.vault import KEY_FILE, VaultDamaged, VaultExposed
 from securemsg.protocol.hosts import host_port
+from securemsg.storage.backupfile import begins_with
 from securemsg.storage.files import draft_private_file
 from securemsg.storage.profile import open_profile
 
@@ -160,6 +162,8 @@ def restore(ctx: click.Context, file: Path) -> int:
     check_vacant(folder)
     try:
         with _source(file) as archive:
+            if not begins_with(archive, KEY_FILE):
+                raise error_for("backup-damaged", text=f"{file} is not a backup of a profile", hint="give another FILE")
             passphrase = given_passphrase(settings)
             if passphrase is None:
                 if not can_ask():
@@ -183,7 +187,7 @@ def _target(file: Path, force: bool) -> AbstractContextManager[IO[bytes]]:
     return open(STDOUT, "wb", closefd=False) if file == PIPE else draft_private_file(file, replace=force)
 
 
-def _source(file: Path) -> IO[bytes]:
+def _source(file: Path) -> BufferedReader:
     """
     The backup.
 

@@ -43,7 +43,7 @@ PAGE = 64
 @click.option("--follow", is_flag=True, help="Keep running, and reconnect when necessary.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Wait for N messages, then end.")
 @click.option("--from", "sender", type=PEER, metavar="NAME", help="Only messages from NAME, or in a room; others stay.")
-@click.option("--notify", is_flag=True, help="With --follow: show each message on the desktop, by notify-send.")
+@click.option("--notify", is_flag=True, help="With --follow: a desktop notification for each message, by notify-send.")
 @json_option("Print JSON, one object per line.")
 @shared
 @click.pass_context

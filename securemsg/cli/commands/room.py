@@ -107,7 +107,7 @@ def members(ctx: click.Context, room: str) -> int:
 @click.pass_context
 def keep(ctx: click.Context, room: str, time: int) -> int:
     """
-    Have what you write to ROOM from now on deleted at all ends: here TIME (such as 1d) after the server has accepted it, at
+    Have what you write to ROOM from now on disappear at all ends: here TIME (such as 1d) after the server has accepted it, at
     each member TIME after that member has read it. What others write is theirs to choose.
     """
     with opened(settings_of(ctx)) as context:
@@ -212,7 +212,7 @@ def admin(ctx: click.Context, room: str, who: str, off: bool) -> int:
 @shared
 @click.pass_context
 def title(ctx: click.Context, room: str, text: str) -> int:
-    """Change the title of ROOM, which all members see."""
+    """Rename ROOM: change its title, which all members see. What you alone call it stays."""
     return _change(ctx, room, ChangeKind.TITLE, "changed the title of {room}", text=text)
 
 

@@ -23,10 +23,9 @@ from securemsg.cli.output import json_line, report_elsewhere, report_note, say, 
 from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration, KeepTime
+from securemsg.cli.times import Duration, KeepTime, short_time
 from securemsg.client import messages
 from securemsg.client.state.records import Status
-from securemsg.client.times import iso
 from securemsg.crypto.keys import ID_SIZE, random_id
 from securemsg.net.clock import monotonic_seconds
 from securemsg.protocol.devices import LOBBY_NAME
@@ -118,7 +117,7 @@ def send(
     To '#lobby' it goes to everybody there, through the server, whose operator can read it; sending enters it. Unless --wait is
     none, send waits there until the server has relayed the message, or refused it.
 
-    With --keep 1d it is deleted a day after the server has accepted it here, and there a day after NAME has read it. NAME's
+    With --keep 1d it disappears: here a day after the server has accepted it, and there a day after NAME has read it. NAME's
     program does that; it cannot be made to, and whoever has read it may remember it. contacts keep NAME 1d chooses it for all.
 
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
@@ -308,5 +307,5 @@ def _finish(context: CommandContext, number: bytes, wait: str) -> int:
             # What was waited for, also where more has happened since.
             is_delivered = wait == DELIVERED or not sent.accepted_at
             status, moment = (sent.status, sent.delivered_at) if is_delivered else (ACCEPTED, sent.accepted_at)
-            say(f"{status} {iso(moment)}" if moment else status)
+            say(f"{status} {short_time(moment, context.now())}" if moment else status)
     return Exit.DONE

@@ -27,6 +27,11 @@ class _PassThrough(click.Command):
 @click.command(cls=_PassThrough)
 @click.pass_context
 def serve(ctx: click.Context) -> None:
+    """Run the daemon in the foreground, in the place of this process; `securemsg serve --help` lists its options."""
+    _replace(ctx)
+
+
+def _replace(ctx: click.Context) -> None:
     """
     Replace this process with C{twistd}: process id, signals, exit status and standard streams are then the daemon's.
 

@@ -124,8 +124,8 @@ def settings(ctx: click.Context, name: str | None, value: str | None) -> int:
 
     bell: on or off: whether a chat rings the terminal's bell for messages to you.
 
-    notify: a command that `chat` and `recv --follow` run for each message that comes, or off. It finds SECUREMSG_FROM,
-    SECUREMSG_CONVERSATION and SECUREMSG_ID in its environment; with notify-text on, also SECUREMSG_TEXT.
+    notify: a command for notifications, which `chat` and `recv --follow` run for each message that comes, or off. It finds
+    SECUREMSG_FROM, SECUREMSG_CONVERSATION and SECUREMSG_ID in its environment; with notify-text on, also SECUREMSG_TEXT.
     """
     with opened(settings_of(ctx)) as context:
         if name is not None and value is not None:

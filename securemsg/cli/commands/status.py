@@ -8,10 +8,11 @@ import click
 
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import write_record
+from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines, lack_words, suite_facts
 from securemsg.cli.settings import json_option, settings_of, shared
+from securemsg.cli.times import shown_time
 from securemsg.client import messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
@@ -56,12 +57,13 @@ def status(ctx: click.Context) -> int:
         except SecuremsgError as error:
             problem = error
         facts.update(queue_facts(context))
-        warnings = [notice_record(notice) for notice in messages.notices(context.store)[-SHOWN_NOTICES:]]
+        noted = messages.notices(context.store)[-SHOWN_NOTICES:]
+        warnings = [notice_record(notice) for notice in noted]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
         shown = {**facts, "key_files": named, "suites": _suites_text(context), "held_back": held_back(context)}
         # Facts that need a connection are marked as unknown; zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
-        text = [fact_lines(shown), *(notice_text(notice) for notice in warnings)]
+        text = [fact_lines(shown), *(notice_text(notice, columns()) for notice in noted)]
         write_record({**facts, "warnings": warnings}, context.settings.as_json, "\n".join(text))
         if problem is not None:
             raise problem
@@ -73,10 +75,10 @@ def notice_record(notice: Notice) -> dict[str, object]:
     return {"at": iso(notice.at), "code": notice.code, "name": notice.name, "text": notice.text}
 
 
-def notice_text(record: dict[str, object]) -> str:
+def notice_text(notice: Notice, width: int) -> str:
     """The same, for people."""
-    about = f" ({escape(str(record['name']))})" if record["name"] else ""
-    return f"[{record['at']}] warning{about}: {escape(str(record['text']))} [{escape(str(record['code']))}]"
+    about = f" ({escape(notice.name)})" if notice.name else ""
+    return f"[{shown_time(notice.at, width)}] warning{about}: {escape(notice.text)} [{escape(notice.code)}]"
 
 
 def local_facts(context: CommandContext) -> dict[str, object]:

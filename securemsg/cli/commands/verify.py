@@ -12,7 +12,7 @@ from securemsg.cli.commands.contacts import ask_about
 from securemsg.cli.commands.devices import devices_of
 from securemsg.cli.context import CommandContext
 from securemsg.cli.invites import qr_code
-from securemsg.cli.output import say, write_record
+from securemsg.cli.output import columns, say, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
@@ -96,7 +96,7 @@ def new_devices(store: IProfileStore, contact: Contact) -> list[str]:
     """A line for each device that the contact has to know as well."""
     if contact.has_changed:
         return []
-    return [device_text(row) for row in devices_of(store, contact.name) if row.state == "new"]
+    return [device_text(row, columns()) for row in devices_of(store, contact.name) if row.state == "new"]
 
 
 def _advise(store: IProfileStore, contact: Contact, number: str) -> None:

@@ -111,9 +111,15 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual((row["name"], row["alias"], row["blocked"], row["muted"]), ("alice", "boss", True, True))
         self.assertEqual(self.send("boss"), Exit.REFUSED)
         self.assertIn("securemsg contacts unblock alice", self.said.getvalue())
-        for action in ("unblock", "unmute"):
-            self.assertEqual(self.run_command(action, "alice"), Exit.DONE)
-        self.assertEqual(self.run_command("alias", "alice", "alice"), Exit.DONE)
+        # What ends something says whether there was anything to end.
+        for words, ended, nothing in (
+            (("unblock", "alice"), "alice is no longer blocked", "alice was not blocked"),
+            (("unmute", "alice"), "alice is no longer muted", "alice was not muted"),
+            (("alias", "alice", "alice"), "you no longer call alice boss", "alice has no alias"),
+        ):
+            for text in (ended, nothing):
+                self.assertEqual(self.run_command(*words), Exit.DONE)
+                self.assertEqual(self.said.getvalue(), f"{text}\n")
         self.run_command()
         self.assertRegex(self.shown.getvalue(), "^alice +verified ")
 

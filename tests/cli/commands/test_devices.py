@@ -56,6 +56,7 @@ class ListTests(PlaceCase):
         expected = {"account": "ben", "id": "07" * 16, "since": "2027-01-15T08:00:00Z", "state": "new"}
         self.assertEqual({**device_record("ben", row), **expected}, device_record("ben", row))
         self.assertRegex(device_text(row), r"\A(07){16}  ([0-9a-f]{4} ){3}[0-9a-f]{4}  since 2027-01-15T08:00:00Z  NEW\Z")
+        self.assertRegex(device_text(row, 80), r"  since 2027-01-1[45] \d\d:00  NEW\Z")
 
     def test_changed_by_the_owner(self) -> None:
         """The process that has the connection publishes the list; it is asked by the device's id."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import click
+
 from securemsg.account.errors import Exit
+from securemsg.cli.commands.help import commands_below
+from securemsg.cli.main import group
 from tests.cli.test_main import CommandLineCase
 
 
@@ -26,6 +30,27 @@ class HelpCommandTests(CommandLineCase):
         rows = [json.loads(line) for line in out.splitlines()]
         self.assertIn("room admin", [row["command"] for row in rows])
         self.assertNotIn("send", [row["command"] for row in rows])
+
+    def test_what_people_type(self) -> None:
+        """The words that people look for find the command that does it."""
+        for word, command in (
+            ("rename", "room title"),
+            ("nickname", "contacts"),
+            ("disappear", "contacts"),
+            ("disappear", "room keep"),
+            ("disappear", "send"),
+            ("notification", "settings"),
+            ("notification", "recv"),
+            ("qr", "invite"),
+            ("group", "room"),
+        ):
+            rows = self.run_whole("help", word, "--json")[1].splitlines()
+            self.assertIn(command, [json.loads(row)["command"] for row in rows], word)
+
+    def test_for_people(self) -> None:
+        """No help has what only programmers read."""
+        for path, command in commands_below(click.Context(group)):
+            self.assertNotRegex(command.help or "", r"@[a-z]+ |\b[CLI]\{", path)
 
     def test_nothing_found(self) -> None:
         """A word that no help has is wrong usage, with the nearest commands."""

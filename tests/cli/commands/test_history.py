@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from securemsg.cli.commands import search
+import os
+import time
+
+from securemsg.cli.chat.screen import Screen
+from securemsg.cli.commands import history, search
+from securemsg.cli.commands.status import notice_text
 from securemsg.client import messages
 from securemsg.client.state.conversations import direct, room
-from securemsg.client.state.records import Status
+from securemsg.client.state.records import Notice, Status
 from tests.cli.commands.rig import NOW, ProfileCase
 
 BEN, CIA = direct("ben"), direct("cia")
@@ -47,6 +52,50 @@ class HistoryTests(ProfileCase):
     def test_nobody(self) -> None:
         """There is no history with somebody who is not known."""
         self.assertIn("[no-such-account]", self.run_command("history", "zoe", status=3).err)
+
+
+class LocalTests(ProfileCase):
+    """Times, where somebody reads them in Tokyo."""
+
+    def setUp(self) -> None:
+        """A message, and a terminal."""
+        super().setUp()
+        self.add(BEN, "red fish")
+        before = os.environ.get("TZ")
+        os.environ["TZ"] = "JST-9"
+        time.tzset()
+        self.addCleanup(self.come_home, before)
+
+    def come_home(self, before: str | None) -> None:
+        """Be in the zone from before."""
+        del os.environ["TZ"]
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+    def test_local(self) -> None:
+        """At a terminal times are local; on a pipe they are in UTC, and in JSON and an export everywhere."""
+        utc, local = "[2027-01-15T08:00:00Z] ben: red fish\n", "[2027-01-15 17:00] ben: red fish\n"
+        commands = (("history", "ben"), ("search", "fish"))
+        for words in commands:
+            self.assertEqual(self.run_command(*words).out, utc)
+        for module in (history, search):
+            self.patch(module, "columns", lambda: 80)
+        for words in commands:
+            self.assertEqual(self.run_command(*words).out, local)
+            self.assertEqual(self.run_command(*words, "--json").rows[0]["sent_at"], "2027-01-15T08:00:00Z")
+        self.assertIn(utc, self.run_command("export", "--format", "text").out)
+
+    def test_last_second(self) -> None:
+        """A chat shows a message whose sender's clock is at the end of time."""
+        shown = Screen(lambda: (80, 24), has_colour=False).line(messages.LAST_SECOND, "ben", "hi")
+        self.assertEqual(shown, "-- Friday, 31 December 9999\n   08:59 ben: hi")
+
+    def test_warnings(self) -> None:
+        """So it is with the warnings of C{status}."""
+        notice = Notice(NOW, "state-lost", "ben", "gone")
+        self.assertEqual(notice_text(notice, 80), "[2027-01-15 17:00] warning (ben): gone [state-lost]")
+        self.assertEqual(notice_text(notice, 0), "[2027-01-15T08:00:00Z] warning (ben): gone [state-lost]")
 
 
 class SearchTests(ProfileCase):

@@ -217,7 +217,9 @@ class CancelTests(OutboxCase):
         self.mark(number, Status.ACCEPTED)
         self.assertIn("[already-accepted]", self.run_command("outbox", "cancel", "aa01", status=5).err)
         self.mark(number, Status.FAILED, "expired")
-        self.assertIn("[not-waiting]", self.run_command("outbox", "cancel", "aa01", status=5).err)
+        self.assertIn("it has failed; ", self.run_command("outbox", "cancel", "aa01", status=5).err)
+        self.mark(number, Status.WITHDRAWN)
+        self.assertIn("it was withdrawn; ", self.run_command("outbox", "cancel", "aa01", status=5).err)
         waiting = self.compose("2", first="aa01bb")
         self.run_command("outbox", "cancel", "aa01")
         self.assertEqual(self.status_of(waiting), "withdrawn")
@@ -364,7 +366,9 @@ class AttemptTests(PlaceCase):
         """What fails is an error."""
         ids = [self.compose("nobody", "one")]
         self.assertEqual(self.attempt(self.ada, ids), [0])
-        self.assertEqual(self.assertRaises(SecuremsgError, self.report, ids).code, "no-such-account")
+        problem = self.assertRaises(SecuremsgError, self.report, ids)
+        self.assertEqual(problem.code, "no-such-account")
+        self.assertIn("to nobody was not accepted: ", problem.text)
 
     def test_through_owner(self) -> None:
         """Another process that has the connection sends it."""

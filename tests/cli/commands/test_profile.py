@@ -256,6 +256,19 @@ class BackupTests(ProfileCase):
         self.assertEqual((self.profile / KEY_FILE).read_bytes(), before)
         self.assertEqual(self.asked, [])
 
+    def test_no_backup(self) -> None:
+        """For a file that is no backup nobody is asked for a passphrase, wherever it comes from; nothing is made for it."""
+        self.profile = self.other
+        for content in (b"#!/bin/sh\n", b"x" * 100_000, b"store.key", b""):
+            self.backup.write_bytes(content)
+            self.sit_down()
+            said = self.assert_fails("backup-damaged", Exit.PROFILE, "profile", "restore", str(self.backup))
+            self.assertIn("is not a backup of a profile", said)
+            with self.backup.open() as stdin:
+                self.patch(sys, "stdin", stdin)
+                self.assert_fails("backup-damaged", Exit.PROFILE, "profile", "restore", "-")
+        self.assertEqual((self.asked, self.other.exists()), ([], False))
+
     def test_of_half_a_profile(self) -> None:
         """A key without its database is not backed up as if it were a profile."""
         self.make()
