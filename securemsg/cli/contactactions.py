@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from securemsg.account.errors import error_for, explain
+from securemsg.account.names import find_contact
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import amount, keep_text
 from securemsg.client import messages
@@ -88,6 +89,8 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+# Those that may be about somebody who is no contact.
+FOR_ANYBODY = frozenset({"block", "unblock"})
 # Those that take one word more.
 WITH_WORD = frozenset({"alias", "keep"})
 
@@ -101,6 +104,8 @@ def carry_out(context: CommandContext, action: str, name: str, word: str) -> str
     """
     if name == context.profile.name:
         raise error_for("own-name", name)
+    if action not in FOR_ANYBODY and find_contact(context.store, name) is None:
+        raise error_for("no-such-account", name, text="{name} is not among your contacts")
     try:
         with context.store.writing() as records:
             return ACTIONS[action](records, context, name, word)

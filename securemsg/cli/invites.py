@@ -17,6 +17,8 @@ MAX_TEXT = 65_536
 # How an invite begins, also where its colons and slashes are percent-encoded, and what it consists of in all these forms.
 _BEGIN = re.compile(r"securemsg(?::|%3a)", re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+# What may stand right behind it, and is not of it.
+_BEHIND = ".,;:!?)]'"
 # Before each line of a mail that was quoted.
 _QUOTED = re.compile(r"^[>|\s]+", re.MULTILINE)
 
@@ -42,7 +44,8 @@ def _readings(text: str) -> Iterator[set[InviteLink]]:
     The invites in a text, in each way to read it. The plainest comes first: what is an invite as it stands may be another one
     if it is taken for quoted-printable.
     """
-    bare = _QUOTED.sub("", text.replace("\r\n", "\n"))
+    # No invite has "&amp;" in it: read as it stands, all that is behind the first would be lost.
+    bare = _QUOTED.sub("", text.replace("\r\n", "\n")).replace("&amp;", "&")
     for written in (bare, _soft_breaks_undone(bare)):
         pieces = [list(_pieces(written[match.start() :])) for match in _BEGIN.finditer(written)]
         for read in (str, unquote):
@@ -54,8 +57,11 @@ def _longest(pieces: Iterable[str]) -> InviteLink | None:
     """The invite that most of the lines make: without its last items it may be one, too."""
     found = None
     for piece in pieces:
-        with contextlib.suppress(Refusal):
-            found = parse_invite(piece)
+        # A sentence may end behind it, or a bracket.
+        for end in (piece, piece.rstrip(_BEHIND)):
+            with contextlib.suppress(Refusal):
+                found = parse_invite(end)
+                break
     return found
 
 

@@ -355,7 +355,16 @@ def contact_text(
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
     kept = f"  keep {duration_text(keep)}" if keep else ""
-    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}"
+    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}{_dropped(wanted)}"
+
+
+def stranger_text(name: str, wanted: Preferences) -> str:
+    """Somebody who is blocked and no contact, for people."""
+    return f"{escape(name):<20}  BLOCKED{_dropped(wanted)}"
+
+
+def _dropped(wanted: Preferences) -> str:
+    return f"  {amount(wanted.dropped, 'message')} dropped" if wanted.dropped else ""
 
 
 @frozen

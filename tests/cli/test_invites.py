@@ -37,6 +37,15 @@ class FindTests(SynchronousTestCase):
         self.assert_found(textwrap.indent(mail, "> > ").replace("\n", "\r\n"))
         self.assert_found(f"Take {LINK} please.")
 
+    def test_in_a_sentence(self) -> None:
+        """With what ends a sentence, a bracket or a link of Markdown right behind it."""
+        for text in (f"Here: {LINK}.", f"{LINK}, bye", f"({LINK})", f"[join]({LINK}).", f"'{LINK}'"):
+            self.assert_found(text)
+
+    def test_in_html(self) -> None:
+        """As HTML has it; nothing of it is lost."""
+        self.assert_found(f'<a href="{str(LINK).replace("&", "&amp;")}">join</a>')
+
     def test_wrapped(self) -> None:
         """Cut into lines, also in a quotation."""
         rows = "\n".join(textwrap.wrap(str(LINK), 60, break_on_hyphens=False))

@@ -473,6 +473,8 @@ GUARDS: tuple[Guard, ...] = (
         ("if messages.is_any_waiting(records, context.profile.conversation(name)):", "if False:",
          "ReceiptsTests::test_forgotten"),
         ("    if name == context.profile.name:\n", "    if False:\n", "ReceiptsTests::test_misused"),
+        ("if action not in FOR_ANYBODY and", "if False and", "ReceiptsTests::test_nobody"),
+        ("if action not in FOR_ANYBODY and", "if", "ReceiptsTests::test_strangers"),
         ("is no longer\" if was else", "is no longer\" if True else", "ReceiptsTests::test_actions"),
     ),
     *guards(

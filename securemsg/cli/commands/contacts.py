@@ -14,7 +14,7 @@ from securemsg.cli.contactactions import ACTIONS, WITH_WORD, carry_out
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import json_line, say, write_line, write_record
 from securemsg.cli.profiles import opened
-from securemsg.cli.rendering import contact_record, contact_text
+from securemsg.cli.rendering import contact_record, contact_text, stranger_text
 from securemsg.cli.settings import NAME, Settings, json_option, rsa_bits_option, settings_of, shared, suite_options
 from securemsg.cli.suites import ensure_rsa_key, pin, pinned_suite, wanted
 from securemsg.cli.times import KeepTime
@@ -122,8 +122,6 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
             if not settings.as_json:
                 say(text)
             context.wake_owner()
-        elif name is not None and find_contact(context.store, name) is None:
-            raise error_for("no-such-account", name, text="{name} is not among your contacts")
         unread = messages.unread_counts(context.store)
         with context.store.reading() as records:
             chosen = preferences.all_preferences(records)
@@ -137,10 +135,12 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
             if name in (None, contact.name):
                 facts = contact, unread.get(contact.name, 0), choice, chosen.pop(contact.name, preferences.NONE), keep
                 write_record(contact_record(*facts), context.settings.as_json, contact_text(*facts))
-        if name is None and not context.settings.as_json:
-            for stranger, choices in chosen.items():
-                if choices.is_blocked:
-                    say(f"blocked: {stranger}")
+        blocked = {other: each for other, each in chosen.items() if each.is_blocked and name in (None, other)}
+        if name is not None and name not in (*(contact.name for contact, _, _ in known), *blocked):
+            raise error_for("no-such-account", name, text="{name} is not among your contacts")
+        for stranger, wants in blocked.items():
+            record = {"name": stranger, "known": False, "blocked": True, "dropped": wants.dropped}
+            write_record(record, context.settings.as_json, stranger_text(stranger, wants))
         if name is None and not context.settings.as_json:
             report_invitations(context)
     return Exit.DONE

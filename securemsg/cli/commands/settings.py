@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 
 import click
@@ -57,9 +58,14 @@ def _command(text: str) -> str:
 
     @raise ValueError: it is empty or too long, or the quotes do not match.
     """
-    if not shlex.split(text) or len(text.encode()) > MAX_COMMAND:
+    argv = shlex.split(text)
+    if not argv or len(text.encode()) > MAX_COMMAND:
         raise ValueError(text)
-    return "" if text == OFF else text
+    if text.lower() == OFF:
+        return ""
+    if shutil.which(argv[0]) is None:
+        raise ValueError(text)
+    return text
 
 
 def _time(text: str) -> int:
@@ -93,7 +99,7 @@ SETTINGS: dict[str, Setting] = {
         lambda now, text: replace(now, keep=_time(text)),
     ),
     "notify": Setting(
-        "a command, or off",
+        "a program that can be run, with its arguments, or off",
         lambda records, profile: chosen.get(records).notify or OFF,
         lambda now, text: replace(now, notify=_command(text)),
     ),

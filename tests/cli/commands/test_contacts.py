@@ -25,7 +25,7 @@ from securemsg.cli.rendering import contact_record
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.sessions.pins import Chosen
-from securemsg.client.state import contacts, disappearing
+from securemsg.client.state import contacts, disappearing, preferences
 from securemsg.client.state.profile import load_profile, save_profile
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all, remove_row
 from securemsg.protocol.envelope import PQXDH
@@ -85,13 +85,13 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual(self.shown.getvalue(), "".join(f"{name:<13}{value}\n" for name, value in DEFAULTS))
         self.assertEqual(self.run_any("settings", "bell", "on"), Exit.DONE)
         self.assertEqual(self.run_any("settings", "keep", "1y"), Exit.DONE)
-        self.assertEqual(self.run_any("settings", "notify", "notify-send"), Exit.DONE)
+        self.assertEqual(self.run_any("settings", "notify", "sh"), Exit.DONE)
         self.run_any("settings", "--json")
         rows = {row["name"]: row["value"] for row in map(json.loads, self.shown.getvalue().splitlines())}
-        self.assertEqual(rows, {"receipts": "known", "bell": "on", "keep": "1y", "notify": "notify-send", "notify-text": "off"})
+        self.assertEqual(rows, {"receipts": "known", "bell": "on", "keep": "1y", "notify": "sh", "notify-text": "off"})
         for name, value in (("receipts", "some"), ("bell", "loud"), ("keep", "7d"), ("keep", "long"), ("other", "on")):
             self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)
-        for name, value in (("notify", " "), ("notify", "x" * 5000), ("notify", "'")):
+        for name, value in (("notify", " "), ("notify", "x" * 5000), ("notify", "'"), ("notify", "no-such-program")):
             self.assertEqual(self.run_any("settings", name, value), Exit.USAGE, name)
         self.run_any("settings", "notify", "off")
         self.run_any("settings", "notify")
@@ -165,7 +165,17 @@ class ReceiptsTests(SynchronousTestCase):
         """Somebody unknown can be blocked, and is listed for that."""
         self.assertEqual(self.run_command("block", "spammer"), Exit.DONE)
         self.run_command()
-        self.assertIn("blocked: spammer", self.said.getvalue())
+        self.assertIn("spammer               BLOCKED\n", self.shown.getvalue())
+        with opened(Settings(profile=self.folder)) as context, context.store.writing() as records:
+            preferences.note_dropped(records, "spammer")
+        self.shown.truncate(0)
+        self.assertEqual(self.run_command("spammer"), Exit.DONE)
+        self.assertIn("BLOCKED  1 message dropped", self.shown.getvalue())
+
+    def test_nobody(self) -> None:
+        """What would be said of somebody unknown is refused: it is a mistyped name."""
+        for words in (("alias", "nobody", "x"), ("mute", "nobody"), ("keep", "nobody", "1d"), ("nobody",)):
+            self.assertEqual(self.run_command(*words), Exit.NO_CONTACT)
 
     def test_forgotten(self) -> None:
         """A contact is forgotten, unless messages wait, which would go to whoever has the name then."""
