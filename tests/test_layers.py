@@ -168,6 +168,14 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.net.clock",
         "securemsg.responders.choice",
     ),
+    # No other command waits for the libraries that webhooks need.
+    "securemsg.cli.commands.gateway": (
+        "securemsg.account",
+        "securemsg.cli",
+        "securemsg.client",
+        "securemsg.gateway",
+        "securemsg.protocol",
+    ),
     "securemsg.cli": (
         "securemsg.account",
         "securemsg.bot",
@@ -176,7 +184,6 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.coredump",
         "securemsg.crypto",
         "securemsg.errors",
-        "securemsg.gateway",
         "securemsg.interfaces",
         "securemsg.net",
         "securemsg.protocol",

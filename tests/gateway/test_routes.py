@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from securemsg.account.errors import SecuremsgError
@@ -61,6 +62,16 @@ class ReadTests(RoutesCase):
             preferences.set_alias(records, self.profile, "robert", "bob")
         self.write(GOOD)
         self.assertEqual(self.read()[0][0].to, ("robert",))
+
+    def test_recipes(self) -> None:
+        """The file in the recipes is one that can be used."""
+        recipes = (Path(__file__).resolve().parents[2] / "docs" / "scripts.md").read_text("utf-8")
+        [text] = re.findall(r"```toml\n(\[routes.*?)```", recipes, re.DOTALL)
+        self.write(TOKEN, path=self.path.with_name("alerts.token"))
+        self.write(text, 0o644)
+        found, faults = self.read()
+        self.assertEqual((faults, [route.format for route in found]), ([], ["alertmanager", "text", "github", "json"]))
+        self.assertEqual(found[-1].template.render({"host": "db1", "files": 7}), "db1: 7 files")
 
     def test_readable(self) -> None:
         """Others may read a file without tokens."""
