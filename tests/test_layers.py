@@ -122,6 +122,17 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.protocol",
         "securemsg.storage",
     ),
+    # Webhooks, and messages of an account that are made of them.
+    "securemsg.gateway": (
+        "securemsg.account",
+        "securemsg.client",
+        "securemsg.crypto.keys",
+        "securemsg.errors",
+        "securemsg.gateway",
+        "securemsg.interfaces",
+        "securemsg.protocol",
+        "securemsg.storage",
+    ),
     # The contact that lives in the daemon knows nothing of the server that it lives beside.
     "securemsg.daemon.contact": (
         "securemsg.client",
@@ -157,6 +168,14 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.net.clock",
         "securemsg.responders.choice",
     ),
+    # No other command waits for the libraries that webhooks need.
+    "securemsg.cli.commands.gateway": (
+        "securemsg.account",
+        "securemsg.cli",
+        "securemsg.client",
+        "securemsg.gateway",
+        "securemsg.protocol",
+    ),
     "securemsg.cli": (
         "securemsg.account",
         "securemsg.bot",
@@ -181,6 +200,7 @@ EDGE = (
     "securemsg.account",
     "securemsg.bot",
     "securemsg.daemon",
+    "securemsg.gateway",
     "securemsg.net",
     "securemsg.responders",
     "securemsg.storage",
@@ -203,6 +223,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ssl": ("securemsg.net",),
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
+    # Webhooks, which no other command needs.
+    "twisted.web": ("securemsg.gateway",),
+    "jinja2": ("securemsg.gateway",),
     "asyncio": ("securemsg.cli",),
     "signal": ("securemsg.cli", "securemsg.daemon.twistd", "securemsg.responders"),
     "socket": ("securemsg.net",),

@@ -71,7 +71,7 @@ def waiting(store: IProfileStore, limit: int = MAX_LISTED) -> Waiting:
 
 
 def count(store: IProfileStore, limit: int = MAX_COUNTED) -> int:
-    """How many messages wait in the outbox, counted up to a limit."""
+    """How many messages wait among so many rows of the outbox."""
     with store.reading() as records:
         rows = load_all(records, OutboxRow, OUTBOX, ROWS, limit=limit)
         return sum(1 for _, row in rows if row.history and not row.withdrawn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from securemsg.cli.main import COMMANDS
+from securemsg.storage.files import write_private_file
 from tests.functional.support import HOST, LIMIT, Person, PlaceCase, free_port
 
 # Every way in which a command comes to connect. C{INVITE} and C{NEWCOMER} stand for an invite, and a name that is new.
@@ -15,6 +16,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("recv",),
     ("recv", "--follow"),
     ("respond", "--exec", "cat"),
+    ("gateway", "routes.toml", "--listen", f"{HOST}:{free_port()}"),
     ("chat", "server"),
     ("contacts", "another", "--set-suite", "pqxdh"),
     ("verify", "somebody"),
@@ -29,7 +31,8 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
 LOCAL = {"serve", "history", "search", "export", "outbox", "settings", "whoami", "passphrase", "profile", "keygen", "admin"}
 LOCAL |= {"devices", "lobby", "help", "completion"}
 # These go on for ever; all others end with status 0 once they have reached the server.
-ENDLESS = {("recv", "--follow"), ("respond", "--exec", "cat")}
+ENDLESS = {row for row in CONNECTING if "--follow" in row or row[0] in ("respond", "gateway")}
+ROUTES = '[routes.note]\nto = "another"\nformat = "text"\ntoken = "0123456789abcdef"\n'
 
 
 class AddressTests(PlaceCase):
@@ -72,6 +75,7 @@ class AddressTests(PlaceCase):
         Each command connects to the address that it is given, wherever the option stands; nobody comes to the profile's own.
         """
         bea = self.joined("bea")
+        write_private_file(self.place.folder / "routes.toml", ROUTES.encode())
         with socket.create_server((HOST, self.dead)) as own, socket.create_server((HOST, 0)) as other:
             own.settimeout(0)
             other.settimeout(LIMIT)

@@ -1,0 +1,1 @@
+"""Webhooks in, end-to-end encrypted messages out (C{securemsg gateway})."""

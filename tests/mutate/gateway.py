@@ -1,0 +1,87 @@
+"""The guards of the gateway: who may send through it, and how much it takes."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "gateway/formats.py",
+        "tests/gateway/test_formats.py",
+        ("        msgspec.convert(body, shape)\n", "", "BodyTests::test_shape"),
+        (", RecursionError) as error:", ",) as error:", "BodyTests::test_no_json"),
+        ("    if not content:\n", "    if False:\n", "BodyTests::test_empty"),
+        ("= SandboxedEnvironment(", "= jinja2.Environment(", "TemplateTests::test_sandbox"),
+        ('f"{type(error).__name__}" +', 'f"{error}" +', "TemplateTests::test_fails"),
+        ("        if len(text.encode(", "        if 0 > len(text.encode(", "TemplateTests::test_cut"),
+    ),
+    *guards(
+        "gateway/routes.py",
+        "tests/gateway/test_routes.py",
+        ("    if found.st_mode & WRITABLE_BY_OTHERS:\n", "    if False:\n", "FileTests::test_exposed"),
+        ("        check_private(path, found)\n", "        pass\n", "FileTests::test_exposed"),
+        ("    if len(content) > MAX_SIZE:\n", "    if False:\n", "FileTests::test_content"),
+        ("        if not _NAME.fullmatch(name):\n", "        if False:\n", "FaultTests::test_values"),
+        ("        if not _TOKEN.fullmatch(token):\n", "        if False:\n", "FaultTests::test_values"),
+        ("exposed=not private)", "exposed=True)", "FaultTests::test_files"),
+        ("        if name == LOBBY_NAME:\n", "        if False:\n", "FaultTests::test_values"),
+        ("        if full == self._own:\n", "        if False:\n", "FaultTests::test_values"),
+        ("                check_name(full)\n", "                pass\n", "FaultTests::test_values"),
+        ("token: bytes = field(repr=False)", "token: bytes", "ReadTests::test_routes"),
+    ),
+    *guards(
+        "gateway/webhooks.py",
+        "tests/gateway/test_webhooks.py",
+        ("        if not is_authentic(route, webhook):\n", "        if False:\n", "RefusedTests::test_token"),
+        ("same(wanted, webhook", "same(wanted, wanted) or (webhook", "RefusedTests::test_signature"),
+        ("same(route.token, token.strip())", "True", "RefusedTests::test_token"),
+        ('scheme.lower() == b"bearer" and', "", "RefusedTests::test_token"),
+        ('        if webhook.method != b"POST":\n', "        if False:\n", "RefusedTests::test_place"),
+        (" >= self._spool:", " > 10**9:", "RefusedTests::test_spool"),
+        ("        except StorageError as error:\n", "        except OSError as error:\n", "RefusedTests::test_full_disk"),
+        ("        with contextlib.suppress(StorageError):\n", "        if True:\n", "AcceptedTests::test_no_room_for_more"),
+        (", to_newcomers=True)", ")", "AcceptedTests::test_newcomers"),
+        ("message_id(route, to, key), to_newcomers", "None, to_newcomers", "AcceptedTests::test_repeated"),
+        (', to.encode("utf-8"), key)', ", key)", "AcceptedTests::test_repeated"),
+        ('MESSAGE_LABEL, route.name.encode("ascii"),', "MESSAGE_LABEL,", "AcceptedTests::test_repeated"),
+        ("    if not key:\n        return None\n", '    key = key or b""\n', "AcceptedTests::test_without_key"),
+        (
+            "if kind not in self._reported_at or now - self._reported_at[kind] >= REPORT_EVERY:",
+            "if True:",
+            "ReportTests::test_bounded",
+        ),
+        ("header: Callable[[bytes], bytes | None] = field(repr=False)", "header: Any", "ReportTests::test_secret"),
+        ("    body: bytes = field(repr=False)\n", "    body: bytes\n", "ReportTests::test_secret"),
+    ),
+    *guards(
+        "gateway/site.py",
+        "tests/gateway/test_site.py",
+        ("parsePOSTFormSubmission=False", "parsePOSTFormSubmission=True", "RequestTests::test_form"),
+        ("        if length is not None and length > MAX_BODY:\n", "        if False:\n", "LimitTests::test_length"),
+        ('            self.requestHeaders.removeHeader(b"Expect")\n', "", "LimitTests::test_length"),
+        ("and self._body.tell() + len(data) > MAX_BODY:", "and False:", "LimitTests::test_chunks"),
+        (
+            "        if not self._is_refused:\n            self._body",
+            "        if True:\n            self._body",
+            "LimitTests::test_dropped",
+        ),
+        ("        self._body.truncate()\n", "", "LimitTests::test_dropped"),
+        ("        self.channel.persistent = False\n", "", "RequestTests::test_one_request"),
+        (
+            "        if not self._is_refused:\n            webhook",
+            "        if True:\n            webhook",
+            "LimitTests::test_chunks",
+        ),
+        (" if len(self.open) < MAX_CONNECTIONS else None", "", "LimitTests::test_connections"),
+        ("        self.factory.open.discard(self)\n", "", "LimitTests::test_connections"),
+        ("self.callLater(MAX_TIME, self.transport", "self.callLater(9 * MAX_TIME, self.transport", "LimitTests::test_time"),
+        ("            self._end.cancel()\n", "            pass\n", "LimitTests::test_time"),
+    ),
+    *guards(
+        "cli/commands/gateway.py",
+        "tests/cli/commands/test_gateway.py",
+        ("        if faults:\n", "        if False:\n", "CheckTests::test_faults"),
+        ("        if not ipaddress.ip_address(self._host).is_loopback:", "        if False:", "ServeTests::test_unencrypted"),
+        ("None if factory.open else True, CLOSE_TIME", "True, CLOSE_TIME", "ServeTests::test_end"),
+    ),
+)
