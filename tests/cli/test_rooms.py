@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.account.rooms import MemberRow, command_for, members
 from securemsg.cli import rooms
 from securemsg.cli.commands.contacts import report_invitations
-from securemsg.cli.commands.send import _finish
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import left_out_text, line_record, line_text, received_text
 from securemsg.cli.rooms import member_text, show_members, show_rooms
+from securemsg.cli.sending import Sending
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.messages import Received
@@ -169,7 +169,7 @@ class LineTests(PrintedCase):
         line = messages.history(store_of_ada, TEAM)[-1]
         self.assertTrue(line_text(line, "ada").endswith("#team ada (accepted, not to ben): hello"), line_text(line, "ada"))
         self.assertEqual(line_record(line, "ada")["missed"], [{"name": "ben", "code": "mailbox-full"}])
-        said = self.printed(lambda context: _finish(context, message_id, "accepted"))
+        said = self.printed(lambda context: Sending(context, "accepted")._report(message_id))
         self.assertEqual(said, "securemsg: not sent to ben: the mailbox of ben is full [mailbox-full]\n")
         self.assertEqual(row.status, Status.ACCEPTED)
 

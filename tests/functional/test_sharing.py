@@ -206,3 +206,29 @@ class ReaderTests(PlaceCase):
         self.assertEqual(follower.interrupt().status, 130)
         self.assertEqual(given(), Counter(text.partition("message ")[2] for text in texts))
         self.assertEqual(gil.recv(), [])
+
+
+class SeveralTests(PlaceCase):
+    """One C{send} to several."""
+
+    def test_several(self) -> None:
+        """Each gets it, one object says what became of it, and the highest status is that of the command."""
+        ida, jan, kim = self.person("ida"), self.person("jan"), self.person("kim")
+        number = "ab" * 16
+        for beside in (False, True):
+            follower = ida.start("recv", "--follow") if beside else None
+            if beside:
+                until(lambda: is_locked(ida.profile / LOCK), "the connection")
+            for _ in range(2):
+                done = ida.run("send", "jan,kim,jan", "hello", "--json", "--id", number)
+                self.assertEqual([(row["to"], row["status"]) for row in done.rows], [("jan", "accepted"), ("kim", "accepted")])
+            if follower is not None:
+                follower.kill()
+        self.assertEqual([jan.texts(1), kim.texts(1)], [["hello"], ["hello"]])
+        done = ida.run("send", "jan,nobody", "again", "--json", status=3)
+        self.assertEqual([row["status"] for row in done.rows], ["accepted", "failed"])
+        self.assertEqual(json.loads(done.err)["code"], "no-such-account")
+        ida.run("contacts", "block", "kim")
+        done = ida.run("send", "kim,jan", "once more", "--json", status=5)
+        self.assertEqual([(row["to"], row["status"]) for row in done.rows], [("jan", "accepted")])
+        self.assertEqual(jan.texts(2), ["again", "once more"])

@@ -135,7 +135,7 @@ def accounts(ctx: click.Context) -> int:
                 }
                 since = shown_time(row.created_at, width)
                 text = f"{escape(row.name):<32}  {since}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
-                write_record(record, settings_of(ctx).as_json, text)
+                write_record(record, settings_of(ctx).as_json, text, verbatim=True)
             more = page.more and bool(page.rows)
             after = page.rows[-1].name if page.rows else after
 

@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from click.shell_completion import CompletionItem
 
-from securemsg.account.beside import OwnerGone, OwnersConnection, finish
-from securemsg.account.compose import checked, commit
-from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.compose import checked, commit_all, draft_of
+from securemsg.account.errors import error_for
 from securemsg.account.names import full_name
 from securemsg.account.rooms import is_room
-from securemsg.account.timeouts import Timeout, rest_of
-from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, Connection, follow
-from securemsg.cli.context import CommandContext
+from securemsg.account.tracking import ACCEPTED, DELIVERED
 from securemsg.cli.guest import context_for
-from securemsg.cli.interrupts import Interrupted, interruptible
 from securemsg.cli.lobby import announce_lobby
-from securemsg.cli.output import json_line, report_elsewhere, report_note, say, write_line
-from securemsg.cli.rendering import left_out_text, sent_record
+from securemsg.cli.output import say
+from securemsg.cli.sending import NONE, Sending
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration, KeepTime, short_time
-from securemsg.client import messages
-from securemsg.client.state.records import Status
-from securemsg.crypto.keys import ID_SIZE, random_id
-from securemsg.net.clock import monotonic_seconds
+from securemsg.cli.times import Duration, KeepTime
+from securemsg.crypto.keys import ID_SIZE, digest
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
 
 if TYPE_CHECKING:
-    from securemsg.account.connection import AccountConnection
+    pass
 
-NONE = "none"
-# The status of a message that was not accepted, if no outbox is kept.
-NOT_KEPT = "not-kept"
+# Names that can be given at once.
+MAX_NAMES = 50
+OF_SEVERAL = b"securemsg/1 message of several"
+
+
+class Peers(click.ParamType[tuple[str, ...]]):
+    """An argument that takes one name, or several with commas between."""
+
+    name = "names"
+
+    def convert(
+        self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """
+        Check each.
+
+        @raise SecuremsgError: one is invalid.
+        """
+        if isinstance(value, tuple):
+            return value
+        names = value.split(",")
+        if len(names) > MAX_NAMES:
+            self.fail(f"{len(names)} names; at most {MAX_NAMES} can be given at once", param, ctx)
+        return tuple(PEER.convert(name, param, ctx) for name in names)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The last name."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + item.value) for item in PEER.shell_complete(ctx, param, last)]
 
 
 class MessageId(click.ParamType[bytes]):
@@ -58,7 +78,7 @@ class MessageId(click.ParamType[bytes]):
 
 
 @click.command()
-@click.argument("name", type=PEER, metavar="NAME")
+@click.argument("names", type=Peers(), metavar="NAME[,NAME]...")
 @click.argument("text", required=False)
 @click.option(
     "--wait", type=click.Choice([ACCEPTED, DELIVERED, NONE]), default=ACCEPTED, show_default=True, help="What to wait for."
@@ -87,6 +107,7 @@ class MessageId(click.ParamType[bytes]):
 @click.option("--to-newcomers", is_flag=True, help="In a room: send it also if somebody joins before it is accepted.")
 @click.option("--no-receipts", is_flag=True, help="Do not ask NAME to confirm that it has arrived.")
 @click.option("--no-queue", is_flag=True, help="Withdraw the message if it cannot be sent now.")
+@click.option("--quiet", is_flag=True, help="At a terminal, do not say that it was accepted.")
 @suite_options("Key file: for --suite psk, or alone to write to `server` without a profile.", "--suite")
 @wire_option
 @json_option("Print the result as a JSON object.")
@@ -94,7 +115,7 @@ class MessageId(click.ParamType[bytes]):
 @click.pass_context
 def send(
     ctx: click.Context,
-    name: str,
+    names: tuple[str, ...],
     text: str | None,
     wait: str,
     expires: int,
@@ -104,12 +125,16 @@ def send(
     to_newcomers: bool,
     no_receipts: bool,
     show_wire: bool,
+    quiet: bool,
 ) -> int:
     """
-    Send TEXT, or standard input where there is none or it is -, to NAME.
+    Send TEXT, or standard input where there is none or it is -, to NAME, or to each of several NAMEs.
 
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
+
+    To several, it is a message of its own to each. All are saved at once; the exit status is the highest of theirs, and with
+    --id each gets an id that is made of it and NAME.
 
     To a room such as '#team' it goes to all its members. Who does not get it, and why, is said on standard error. If somebody
     has joined since it was written, it waits, unless --to-newcomers is given: securemsg room release '#team' sends it.
@@ -130,37 +155,42 @@ def send(
         raise click.UsageError("--wait delivered waits for a receipt: omit --no-receipts")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs --wait accepted or delivered")
-    with context_for(settings_of(ctx), name) as context:
-        name = full_name(context.store, name)
-        if name == context.profile.name:
-            raise error_for("own-name", name)
+    with context_for(settings_of(ctx), names[0]) as context:
+        names = tuple(dict.fromkeys(full_name(context.store, name) for name in names))
+        if context.profile.name in names:
+            raise error_for("own-name", context.profile.name)
         if wait == NONE and context.folder is None:
             raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
-        if to_newcomers and not is_room(name):
+        if to_newcomers and not all(map(is_room, names)):
             raise click.UsageError("--to-newcomers is for rooms")
-        if keep and name == LOBBY_NAME:
+        if keep and LOBBY_NAME in names:
             raise error_for("lobby-keep")
         body = given_text(text)
-        number = message_id or random_id()
+        drafts = [
+            draft_of(
+                name,
+                body,
+                wait,
+                message_id=message_id if len(names) == 1 else id_of(name, message_id),
+                expiry=expires,
+                to_newcomers=to_newcomers,
+                receipts=not no_receipts,
+                keep=keep,
+            )
+            for name in names
+        ]
+        for name in names:
+            pin(context, name)
+            announce_lobby(context, name)
+        sending = Sending(context, wait, no_queue=no_queue, show_wire=show_wire, quiet=quiet)
+        for written in commit_all(context.store, drafts, now=context.now()):
+            sending.add(written)
+        return sending.run()
 
-        pin(context, name)
-        announce_lobby(context, name)
-        commit(
-            context.store,
-            name,
-            body,
-            wait,
-            now=context.now(),
-            message_id=number,
-            expiry=expires,
-            to_newcomers=to_newcomers,
-            receipts=not no_receipts,
-            keep=keep,
-        )
-        if wait == NONE:
-            context.wake_owner()
-            return _finish(context, number, wait)
-        return _SentMessage(context, number, wait, no_queue, show_wire).run()
+
+def id_of(name: str, given: bytes | None) -> bytes | None:
+    """The id of one of several messages, always the same for the same C{--id}."""
+    return None if given is None else digest(OF_SEVERAL, name.encode("utf-8"), given)[:ID_SIZE]
 
 
 def given_text(text: str | None) -> str:
@@ -194,118 +224,3 @@ def read_text(stream: BinaryIO) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise error_for("not-utf8") from None
-
-
-class _SentMessage:
-    """One message on its way."""
-
-    def __init__(
-        self,
-        context: CommandContext,
-        number: bytes,
-        wait: str,
-        no_queue: bool,
-        show_wire: bool,
-    ) -> None:
-        self._context = context
-        self._number = number
-        self._wait = wait
-        self._no_queue = no_queue
-        self._show_wire = show_wire
-
-    def run(self) -> int:
-        """
-        Follow it.
-
-        @raise SecuremsgError: it did not come as far as was asked for.
-        """
-        try:
-            status = self._follow()
-        except SecuremsgError as problem:
-            raise self._failure(problem) from None
-        if status != Exit.DONE:
-            raise self._failure(SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted"))
-        return _finish(self._context, self._number, self._wait)
-
-    def _follow(self) -> int:
-        """Let the process that has the connection send it, or connect, and wait for it."""
-        context, limit, started = self._context, self._context.settings.time_limit, monotonic_seconds()
-        if context.wake_owner():
-            if self._show_wire:
-                report_elsewhere(context.settings.as_json)
-            try:
-                with interruptible():
-                    finish(self._until_settled(OwnersConnection(context.profile_folder, context.address.in_words), limit))
-                return Exit.DONE
-            except Interrupted:
-                return Exit.INTERRUPTED
-            except OwnerGone:
-                limit = rest_of(limit, monotonic_seconds() - started)
-
-        async def connected(reactor: Any, connection: AccountConnection) -> int:
-            await self._until_settled(connection, limit)
-            return Exit.DONE
-
-        return context.run_connected(connected, show_wire=self._show_wire)
-
-    async def _until_settled(self, connection: Connection, limit: Timeout) -> None:
-        await follow(self._context.store, connection, self._number, self._wait, limit)
-
-    def _failure(self, problem: SecuremsgError) -> SecuremsgError:
-        """Add to an error what becomes of the message; C{--no-queue} withdraws it."""
-        sent = messages.sent(self._context.store, self._number)
-        if sent is None:
-            # It has disappeared.
-            return problem
-        hint = problem.hint
-        held_up_by = problem.code if problem.code in HELD_UP else ""
-        if sent.status == "queued":
-            number = sent.id.hex()
-            if self._context.folder is None:
-                fate = f"the message is not kept; send it again with --id {number}, so that it arrives only once"
-            elif self._no_queue:
-                may_be_out = messages.withdraw(self._context.store, self._number)
-                fate = f"message {number} was withdrawn" + (", but may have been sent already" if may_be_out else "")
-            elif problem.status == Exit.REFUSED or problem.code in HELD_UP:
-                fate = f"message {number} stays in the outbox"
-            else:
-                fate = f"message {number} stays in the outbox and is sent with the next connection"
-            hint = f"{fate}; {hint}" if hint else fate
-        if self._context.settings.as_json:
-            _print(self._context, self._number, held_up_by)
-        return SecuremsgError(problem.status, problem.code, problem.text, hint)
-
-
-def _print(context: CommandContext, number: bytes, held_up_by: str = "") -> None:
-    """
-    Print the state of a message for a program.
-
-    @param held_up_by: why it does not go out, where the message itself does not say.
-    """
-    sent = messages.sent(context.store, number)
-    if sent is None:
-        # It has disappeared.
-        return
-    record = sent_record(sent)
-    if context.folder is None and sent.status == Status.QUEUED:
-        # The outbox is in memory, and ends with this process.
-        record["status"] = NOT_KEPT
-    write_line(json_line({**record, "code": record["code"] or held_up_by}))
-
-
-def _finish(context: CommandContext, number: bytes, wait: str) -> int:
-    """Print what became of the message; for people, on standard error and only at a terminal."""
-    if context.settings.as_json:
-        _print(context, number)
-        return Exit.DONE
-    sent = messages.sent(context.store, number)
-    if sent is not None:
-        for each in sent.missed:
-            text = f"not sent to {each.account}: {left_out_text(each.account, each.code)}"
-            report_note(each.code, text, context.settings.as_json)
-        if sys.stderr.isatty():
-            # What was waited for, also where more has happened since.
-            is_delivered = wait == DELIVERED or not sent.accepted_at
-            status, moment = (sent.status, sent.delivered_at) if is_delivered else (ACCEPTED, sent.accepted_at)
-            say(f"{status} {short_time(moment, context.now())}" if moment else status)
-    return Exit.DONE

@@ -43,8 +43,8 @@ RETRY_DELAY = 60
 # How long our clock is believed after the server has last said that it is right, seconds.
 BELIEVED = 7 * DAY
 # In the table C{META}: when that was; and the latest time at which one of these times began.
-_CONFIRMED_AT = b"disappearing/confirmed"
-_NEWEST = b"disappearing/newest"
+_CONFIRMED_AT = b"keep/confirmed"
+_NEWEST = b"keep/newest"
 
 
 class _Due(Record, frozen=True):

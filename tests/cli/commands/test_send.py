@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.compose import checked
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.commands.send import MessageId, given_text, read_text
+from securemsg.cli.commands.send import MAX_NAMES, MessageId, Peers, given_text, id_of, read_text
 from securemsg.protocol.messages import MAX_TEXT
 
 
@@ -90,3 +90,23 @@ class IdTests(SynchronousTestCase):
         self.assertEqual(option.convert("aB" * 16, None, None), b"\xab" * 16)
         for text in ("", "ab", "ab" * 17, "zz" * 16, "ab " * 16, "0x" + "a" * 30):
             self.assertRaises(click.BadParameter, option.convert, text, None, None)
+
+
+class PeersTests(SynchronousTestCase):
+    """Whom it goes to."""
+
+    def test_names(self) -> None:
+        """One name, or several with commas between; too many, or one that is none, are refused."""
+        option = Peers()
+        self.assertEqual(option.convert("bob", None, None), ("bob",))
+        self.assertEqual(option.convert("bob,#team", None, None), ("bob", "#team"))
+        self.assertRaises(click.BadParameter, option.convert, ",".join(["bob"] * (MAX_NAMES + 1)), None, None)
+        for text in ("bob,", ",", "bob,,carol", "bob, carol"):
+            self.assertRaises(SecuremsgError, option.convert, text, None, None)
+
+    def test_ids(self) -> None:
+        """With the same id, each gets the same id of its own again."""
+        ids = [id_of(name, given) for name in ("bob", "carol") for given in (bytes(16), bytes(15) + b"\1")]
+        self.assertEqual((len(set(ids)), {len(each or b"") for each in ids}), (4, {16}))
+        self.assertEqual(id_of("bob", bytes(16)), ids[0])
+        self.assertIsNone(id_of("bob", None))
