@@ -23,6 +23,7 @@ import click
 from securemsg.account.errors import WORDS, SecuremsgError, error_for
 from securemsg.cli.wrapping import fill_all
 from securemsg.client.escape import escape
+from securemsg.client.warnings import NEWS
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -158,8 +159,8 @@ def report_note(code: str, text: str, as_json: bool, name: str = "", hint: str =
 
 def report_warning(event: Warned, as_json: bool, hint: str = "") -> None:
     """Write a warning to standard error: as L{report_note}, with the name in the text."""
-    if as_json:
-        report_note(event.code, event.text, True, event.name, hint)
+    if as_json or event.code in NEWS:
+        report_note(event.code, event.text, as_json, event.name, hint)
     else:
         about = f" ({escape(event.name)})" if event.name else ""
         say(f"securemsg: warning{about}: {escape(event.text)} [{escape(event.code)}]")

@@ -13,7 +13,10 @@ _KEY_FILE = (
     " securemsg contacts {name} --set-suite psk --key-file FILE"
 )
 
+# Good news, which users are told in the same way.
+NEWS = frozenset({"joined"})
 WARNINGS: dict[str, str] = {
+    "joined": "{name} has joined with your invite, and is verified",
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
     " back and nothing is sent until you accept the new keys. Compare numbers first: securemsg verify {name}; then:"
     " securemsg contacts accept {name}",

@@ -87,9 +87,14 @@ class CompletionTests(CommandLineCase):
         for command in ("send", "chat", "history"):
             self.assertEqual(self.offered(command, ""), everybody)
         self.assertEqual(self.offered("recv", "--from", "b"), ["plain,bob"])
-        for words in (("verify",), ("contacts",), ("contacts", "accept"), ("devices",), ("room", "invite", "team")):
+        for words in (("verify",), ("contacts", "accept"), ("devices",), ("room", "invite", "team")):
             self.assertEqual(self.offered(*words, "b"), ["plain,bob"])
         self.assertEqual(self.offered("room", "members", "t"), ["plain,team", "plain,tools"])
+
+    def test_actions(self) -> None:
+        """What can be done to a contact stands beside the names."""
+        self.assertEqual(self.offered("contacts", "un"), ["plain,unblock", "plain,unmute"])
+        self.assertEqual(self.offered("contacts", "b"), ["plain,block", "plain,bob"])
 
     def test_mark(self) -> None:
         """The mark of a room is escaped for bash, unless it is quoted already; other shells escape by themselves."""

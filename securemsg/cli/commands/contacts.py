@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from securemsg.account.errors import Exit, error_for, explain
 from securemsg.account.names import find_contact, full_name
@@ -32,6 +34,8 @@ from securemsg.protocol.envelope import RSA
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
 
+ALL_ACTIONS = ("accept", *ACTIONS)
+
 
 def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, str, str]:
     """Nothing, a name, an action and a name, or one that takes a word more."""
@@ -40,21 +44,30 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
             return "alias", NAME.convert(name, parameter, ctx), NAME.convert(alias, parameter, ctx)
         case ("keep", name, keep):
             return "keep", NAME.convert(name, parameter, ctx), str(KeepTime().convert(keep, parameter, ctx))
-        case (action, name) if action == "accept" or (action in ACTIONS and action not in WITH_WORD):
+        case (action, name) if action in ALL_ACTIONS and action not in WITH_WORD:
             return action, NAME.convert(name, parameter, ctx), ""
         case (name,):
             return "", NAME.convert(name, parameter, ctx), ""
         case ():
             return "", "", ""
-    others = ", ".join(action for action in ("accept", *ACTIONS) if action not in WITH_WORD)
+    near = get_close_matches(words[0], ALL_ACTIONS, 1)
+    others = ", ".join(action for action in ALL_ACTIONS if action not in WITH_WORD)
+    meant = f"did you mean {near[0]}? " if near and near[0] != words[0] else ""
     raise click.UsageError(
-        f"give nothing, NAME, alias NAME ALIAS, keep NAME TIME, or an action and NAME; actions: {others}", ctx
+        f"{meant}give nothing, NAME, alias NAME ALIAS, keep NAME TIME, or an action and NAME; actions: {others}", ctx
     )
+
+
+def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """An action or a name; behind an action, a name."""
+    is_first = not any(ctx.params.get("words") or ())
+    actions = [CompletionItem(action) for action in ALL_ACTIONS if is_first and action.startswith(incomplete)]
+    return actions + NAME.shell_complete(ctx, parameter, incomplete)
 
 
 @click.command()
 @click.argument(
-    "words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words, shell_complete=NAME.shell_complete
+    "words", nargs=-1, metavar="[NAME | ACTION NAME]", callback=_read_words, shell_complete=_complete
 )
 @suite_options("Key file, for --set-suite psk.", "--set-suite")
 @rsa_bits_option

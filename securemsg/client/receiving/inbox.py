@@ -247,7 +247,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     is_blocked = preferences.get(records, _author(content) or name).is_blocked
     if content.counter:
         arrival = peer.count(records, content, opened.content_key.base, now)
-        if arrival.gap and not arrival.seq and peer.has_account and not is_blocked:
+        if arrival.gap and not arrival.seq and peer.has_account:
             resets.request_reset(records, profile, name, opened.device_id, now, gaps=True)
     if is_blocked and content.kind not in FROM_BLOCKED:
         if is_shown and is_new:
@@ -256,7 +256,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if content.wants_receipt and is_shown and not is_room:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
-    has_news = arrival.note == "late"
+    has_news, has_joined = arrival.note == "late", False
     if is_new and content.kind in FROM_LOBBY:
         has_news = lobby.apply(records, content, now) or has_news
     if is_new and is_shown:
@@ -267,8 +267,10 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     elif is_new and content.kind in (Kind.RECEIPT, Kind.READ):
         has_news = _apply_receipt(records, opened, content, now)
     elif is_new and peer.has_account:
-        _apply_silent(records, profile, opened, content, deposited_at, now)
+        has_joined = _apply_silent(records, profile, opened, content, deposited_at, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
+    if has_joined:
+        warnings.append("joined")
     if arrival.note == "forked":
         warnings.append("messages-forked")
     return Change(
@@ -314,8 +316,12 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
 
 def _apply_silent(
     records: IRecords, profile: Profile, opened: Opened, content: Content, deposited_at: int, now: int
-) -> None:
-    """Answer a reset, or check a proof; nothing else is done about other kinds."""
+) -> bool:
+    """
+    Answer a reset, or check a proof; nothing else is done about other kinds.
+
+    @return: whether its sender has joined with an invite of ours, and is verified now.
+    """
     if content.kind == Kind.RESET:
         if opened.first and not suites.SUITES[opened.suite].states_place:
             # psk states no place in which this would show: begin anew as well, and introduce ourselves again.
@@ -324,7 +330,8 @@ def _apply_silent(
     if content.kind in ABOUT_ROOMS:
         rooms.apply_direct(records, profile, opened, content, now)
     if content.kind == Kind.JOINED:
-        invites.check_proof(records, profile, opened.contact, content.body, deposited_at, now)
+        return invites.check_proof(records, profile, opened.contact, content.body, deposited_at, now)
+    return False
 
 
 def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int) -> bool:

@@ -107,12 +107,13 @@ def trust_inviter(records: IRecords, profile: Profile, link: InviteLink, now: in
             contacts.put_contact(records, msgspec.structs.replace(known, changed_to=identity, changed_devices=None))
 
 
-def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, deposited_at: int, now: int) -> None:
+def check_proof(records: IRecords, profile: Profile, contact: Contact, body: bytes, deposited_at: int, now: int) -> bool:
     """
     A contact says that it joined with an invite of ours: if it proves it, it is verified, and the secret is used up. Nobody is
     told that a proof is wrong; it is counted.
 
     @param deposited_at: when the server got the proof, as the server says: the inviter may have been away until now.
+    @return: whether it is verified now.
     """
     _prune(records, now, MAX_OPEN_INVITES)
     ends = profile.name, profile.identity.public, contact.name, contact.identity
@@ -123,8 +124,9 @@ def check_proof(records: IRecords, profile: Profile, contact: Contact, body: byt
             # It proves the identity, and nothing of a device that was added since.
             verified = not known.unconfirmed
             contacts.put_contact(records, msgspec.structs.replace(known, verified=verified, known=True, origin=INVITE))
-            return
+            return verified
     save_number(records, META, WRONG, wrong_proofs(records) + 1)
+    return False
 
 
 def wrong_proofs(records: IRecords) -> int:

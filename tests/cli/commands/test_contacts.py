@@ -193,6 +193,8 @@ class ReceiptsTests(SynchronousTestCase):
         for words in (["block"], ["alias", "alice"], ["keep", "alice"], ["block", "a", "b"], ["nonsense", "alice"]):
             expected = Exit.NO_CONTACT if words == ["block"] else Exit.USAGE
             self.assertEqual(self.run_command(*words), expected, words)
+        self.run_command("blok", "alice")
+        self.assertIn("did you mean block?", self.said.getvalue())
         self.assertEqual(self.run_command("mute", "alice", "--set-suite", "pqxdh"), Exit.USAGE)
         self.assertEqual(self.run_command("block", "bob"), Exit.USAGE)
 

@@ -7,6 +7,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
+from securemsg.client.events import Warned
 from securemsg.client.sessions import budgets
 from securemsg.client.state import contacts, invites
 from securemsg.client.state.contacts import DIRECTORY, INVITE, Contact, IdentityChanged
@@ -24,6 +25,8 @@ from tests.client.people import LINK, NOW, person
 from tests.client.rig import START, MortalProfile, User
 
 SECRET = bytes(range(32))
+
+TOLD = "carol has joined with your invite, and is verified"
 
 
 class JoinTests(WorldCase):
@@ -69,9 +72,10 @@ class JoinTests(WorldCase):
             return invites.wrong_proofs(records)
 
     def test_both_ways(self) -> None:
-        """Both have each other verified, and neither has seen a message or a gap."""
+        """Both have each other verified, which the inviter is told, and neither has seen a message or a gap."""
         carol = self.join("carol", self.link)
         self.assertTrue(self.is_verified("carol"))
+        self.assertEqual([event for event in self.alice.events if isinstance(event, Warned)], [Warned("joined", "carol", TOLD)])
         with carol.store.reading() as records:
             inviter = contacts.get_contact(records, "alice")
         assert inviter is not None
@@ -133,6 +137,7 @@ class JoinTests(WorldCase):
         self.join("carol", evolve(self.link, secret=b""))
         self.join("mallory", evolve(self.link, secret=SECRET))
         self.assertFalse(self.is_verified("carol") or self.is_verified("mallory"))
+        self.assertNotIn("joined", self.alice.codes())
         self.assertEqual(self.wrong(), 1)
 
     def test_expired(self) -> None:
