@@ -46,9 +46,13 @@ class OutputMissing(SecuremsgError):
         super().__init__(words.status, "output-failed", "standard output is closed", words.hint)
 
 
-def say(text: str) -> None:
-    """Write a line for people to standard error, wrapped at a terminal."""
-    _echo(fill_all(text, columns_of(sys.stderr)))
+def say(text: str, *, verbatim: bool = False) -> None:
+    """
+    Write a line for people to standard error, wrapped at a terminal.
+
+    @param verbatim: it is there to be copied, and is not wrapped.
+    """
+    _echo(text if verbatim else fill_all(text, columns_of(sys.stderr)))
 
 
 def say_json(record: dict[str, object]) -> None:

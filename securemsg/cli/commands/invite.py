@@ -115,7 +115,8 @@ async def offer_words(connection: AccountConnection, link: InviteLink, timeout: 
     before = connection.short_invite_end
     where = link.host if link.port == DEFAULT_PORT else host_port(link.host, link.port)
     command = f"securemsg join {where} {facts['number']}-{words} NAME"
-    say(f"Or tell that person to run, for example on the phone:\n\n  {command}\n")
+    say("Or tell that person to run, for example on the phone:\n")
+    say(f"  {command}\n", verbatim=True)
     if not connection.is_owner:
         say("The words work once, for 10 minutes, while your chat, recv --follow or bot stays open.")
         return
