@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from securemsg.account.address import ServerAddress, address_of
+from securemsg.account.errors import SecuremsgError
 from securemsg.account.wake import wake
 from securemsg.cli.output import say
 from securemsg.cli.settings import Settings
@@ -50,6 +51,10 @@ class CommandContext:
     def where(self) -> str:
         """Host and port, for messages."""
         return str(self.address)
+
+    def reworded(self, problem: SecuremsgError) -> SecuremsgError:
+        """The same error in words for this kind of account."""
+        return problem
 
     def wake_owner(self) -> bool:
         """Wake the process that has the connection, if there is one, so that it looks into the store."""

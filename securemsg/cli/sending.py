@@ -123,7 +123,7 @@ class Sending:
                 await follow(self._context.store, connection, number, self._wait, left)
                 self._arrived.add(number)
             except SecuremsgError as error:
-                self._problems[number] = error
+                self._problems[number] = self._context.reworded(error)
         for problem in self._problems.values():
             if problem is not None:
                 raise problem

@@ -453,7 +453,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "cli/output.py",
         "tests/cli/test_output.py",
-        ("    _echo(fill_all(text, columns_of(sys.stderr)))\n", "    _echo(text)\n", "WrappedTests::test_error"),
+        ("text if verbatim else fill_all(text, columns_of(sys.stderr))", "text", "WrappedTests::test_error"),
         ("    _echo(json_line(record))\n", "    say(json_line(record))\n", "WrappedTests::test_error_for_programs"),
         ("fill_all(text, 0 if verbatim else columns())", "fill_all(text, columns())", "WrappedTests::test_record"),
         ("fill_all(text, 0 if verbatim else columns())", "text", "WrappedTests::test_record"),

@@ -53,12 +53,14 @@ class ListenAddress(click.ParamType[tuple[str, int]]):
 @click.command(
     epilog=f"""
     \b
-    A file of routes:
-      [routes.alerts]                  # POST /alerts
-      to = "bob"                       # or '#team', or a list of names
-      format = "alertmanager"          # {', '.join(FORMATS)}
-      token-file = "alerts.token"      # mode 0600: openssl rand -hex 32
-      template = "{{{{ alerts|length }}}} alerts"   # optional, or template-file
+    This file takes POST /alerts:
+      [routes.alerts]
+      to = "bob"
+      format = "alertmanager"
+      token-file = "alerts.token"
+
+    A format is one of {', '.join(FORMATS)}; `to` may be a room such as '#team', or a list of names. The file of a token has
+    mode 0600: openssl rand -hex 32. With template, or template-file, a route has words of its own.
     """
 )
 @click.argument("routes", type=NamedPath(), metavar="ROUTES")

@@ -78,7 +78,7 @@ class MessageId(click.ParamType[bytes]):
 
 
 @click.command()
-@click.argument("names", type=Peers(), metavar="NAME[,NAME]...")
+@click.argument("name", type=Peers(), metavar="NAME[,NAME]...")
 @click.argument("text", required=False)
 @click.option(
     "--wait", type=click.Choice([ACCEPTED, DELIVERED, NONE]), default=ACCEPTED, show_default=True, help="What to wait for."
@@ -115,7 +115,7 @@ class MessageId(click.ParamType[bytes]):
 @click.pass_context
 def send(
     ctx: click.Context,
-    names: tuple[str, ...],
+    name: tuple[str, ...],
     text: str | None,
     wait: str,
     expires: int,
@@ -155,8 +155,8 @@ def send(
         raise click.UsageError("--wait delivered waits for a receipt: omit --no-receipts")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs --wait accepted or delivered")
-    with context_for(settings_of(ctx), names[0]) as context:
-        names = tuple(dict.fromkeys(full_name(context.store, name) for name in names))
+    with context_for(settings_of(ctx), name[0]) as context:
+        names = tuple(dict.fromkeys(full_name(context.store, each) for each in name))
         if context.profile.name in names:
             raise error_for("own-name", context.profile.name)
         if wait == NONE and context.folder is None:
@@ -168,20 +168,20 @@ def send(
         body = given_text(text)
         drafts = [
             draft_of(
-                name,
+                to,
                 body,
                 wait,
-                message_id=message_id if len(names) == 1 else id_of(name, message_id),
+                message_id=message_id if len(names) == 1 else id_of(to, message_id),
                 expiry=expires,
                 to_newcomers=to_newcomers,
                 receipts=not no_receipts,
                 keep=keep,
             )
-            for name in names
+            for to in names
         ]
-        for name in names:
-            pin(context, name)
-            announce_lobby(context, name)
+        for to in names:
+            pin(context, to)
+            announce_lobby(context, to)
         sending = Sending(context, wait, no_queue=no_queue, show_wire=show_wire, quiet=quiet)
         for written in commit_all(context.store, drafts, now=context.now()):
             sending.add(written)

@@ -39,7 +39,7 @@ class OfferTests(PlaceCase):
         self.ada = self.place.person("ada")
         self.link = InviteLink("example", 8443, self.place.server.identity.public, bytes(16))
         self.said: list[str] = []
-        self.patch(invite, "say", self.said.append)
+        self.patch(invite, "say", lambda text, verbatim=False: self.said.append(text))
         self.patch(invite, "make_words", lambda: WORDS)
         self.patch(ShortInvites, "_free_number", lambda short_invites: NUMBER)
 
@@ -59,26 +59,26 @@ class OfferTests(PlaceCase):
     def test_used(self) -> None:
         """The words are shown with the command that takes them; the offer ends when they were used, and says so."""
         offered = self.offer()
-        self.assertIn(f"securemsg join example {NUMBER}-{WORDS} NAME", self.said[0])
-        self.assertIn("while this stays open", self.said[1])
+        self.assertIn(f"securemsg join example {NUMBER}-{WORDS} NAME", self.said[1])
+        self.assertIn("while this stays open", self.said[2])
         self.assertNoResult(offered)
         self.assertEqual(self.use(), self.link)
         self.successResultOf(offered)
-        self.assertEqual(self.said[2:], ["Somebody with these words has the invite now."])
+        self.assertEqual(self.said[3:], ["Somebody with these words has the invite now."])
 
     def test_guessed(self) -> None:
         """Other words end it, too; the warning has said why."""
         offered = self.offer()
         self.use(WORDS.replace("able", "acid"))
         self.successResultOf(offered)
-        self.assertEqual(len(self.said), 2)
+        self.assertEqual(len(self.said), 3)
 
     def test_over(self) -> None:
         """So do ten minutes."""
         offered = self.offer()
         self.place.clock.pump([1.0] * (CODE_LIFETIME + 1))
         self.successResultOf(offered)
-        self.assertIn("10 minutes are over", self.said[2])
+        self.assertIn("10 minutes are over", self.said[3])
 
     def test_replaced(self) -> None:
         """So do newer words, which another process of the profile has opened."""
@@ -102,18 +102,18 @@ class OfferTests(PlaceCase):
         self.ada.dialer.stream.close("lost")
         self.place.settle(1)
         self.successResultOf(offered)
-        self.assertIn("The connection was lost", self.said[2])
+        self.assertIn("The connection was lost", self.said[3])
 
     def test_other_process(self) -> None:
         """Where another process has the connection, the words work while that one runs, and nothing waits here."""
         self.successResultOf(self.offer(self.place.beside(self.ada)))
-        self.assertIn("while your chat, recv --follow or bot stays open", self.said[1])
+        self.assertIn("while your chat, recv --follow or bot stays open", self.said[2])
         self.assertEqual(self.use(), self.link)
 
     def test_port(self) -> None:
         """A port is shown where it is not the usual one."""
         self.offer(link=InviteLink("::1", 9000, self.link.pin))
-        self.assertIn("securemsg join [::1]:9000 ", self.said[0])
+        self.assertIn("securemsg join [::1]:9000 ", self.said[1])
 
     def test_older_server(self) -> None:
         """A server that does not know short invites is not mentioned."""
