@@ -21,6 +21,7 @@ from securemsg.protocol.rooms import Member
 
 # Messages among which that one is looked for which says who was left out last.
 RECENT = 20
+JOIN_COMMAND = "securemsg room join"
 # Digits of a room's id, where we have no name for it; never fewer than are understood.
 SHOWN_ID = 8
 
@@ -118,12 +119,12 @@ def not_in_room(room: Room, own: str) -> SecuremsgError:
 
 def join_command(room: Room) -> str:
     """The command that accepts an invitation."""
-    return command_for(room.id, room.title) if not room.alias else f"securemsg room join '{room.name}'"
+    return command_for(room.id, room.title) if not room.alias else f"{JOIN_COMMAND} '{room.name}'"
 
 
 def command_for(room_id: bytes, title: str) -> str:
     """The command that accepts an invitation to a room of this title, which other rooms may have, too."""
-    command = f"securemsg room join {room_id.hex()[:SHOWN_ID]}"
+    command = f"{JOIN_COMMAND} {room_id.hex()[:SHOWN_ID]}"
     return command if store.suggested_alias(title) else f"{command} --as NAME"
 
 
@@ -152,6 +153,6 @@ def explained(name: str) -> Iterator[None]:
         yield
     except Refusal as refusal:
         if refusal.code == "illegal-name":
-            hint = "a name is 1 to 32 characters of a-z, 0-9, '.', '_' and '-'; to join: securemsg room join ROOM --as NAME"
+            hint = f"a name is 1 to 32 characters of a-z, 0-9, '.', '_' and '-'; to join: {JOIN_COMMAND} ROOM --as NAME"
             raise error_for("illegal-name", text="this is no name for a room", hint=hint) from None
         raise explain(refusal, name) from None

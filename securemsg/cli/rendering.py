@@ -8,7 +8,7 @@ from attrs import frozen
 
 from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
-from securemsg.account.rooms import command_for
+from securemsg.account.rooms import JOIN_COMMAND, command_for
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
 from securemsg.cli.times import duration_text, shown_time
 from securemsg.cli.wrapping import block
@@ -262,6 +262,8 @@ def screen_text(
 ) -> str:
     """A line of a chat, for somebody at a terminal."""
     event = _event_of(line, own)
+    if isinstance(line, Received) and line.invite is not None:
+        event = event.replace(f" {JOIN_COMMAND} ", " /join ")
     if event:
         return screen.event(line.sent_at, f"{event} ({mark})" if mark else event)
     kept = [_kept(line)] if line.keep else []

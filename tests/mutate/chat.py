@@ -40,6 +40,11 @@ GUARDS: tuple[Guard, ...] = (
         (" if name else \"\"\n        return Misunderstood", "\n        return Misunderstood", "UnderstandTests::test_why"),
     ),
     *guards(
+        "cli/rendering.py",
+        "tests/cli/chat/test_room.py",
+        ('event.replace(f" {JOIN_COMMAND} ", " /join ")', "event", "JoinTests::test_joined"),
+    ),
+    *guards(
         "cli/chat/scrollback.py",
         "tests/cli/chat/test_sentlines.py",
         ("        self._sent_lines.showed(found)\n", "", "FollowTests::test_earlier"),

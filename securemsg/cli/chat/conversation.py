@@ -28,6 +28,7 @@ from securemsg.cli.chat.slash import (
     Explain,
     Intention,
     InviteToRoom,
+    JoinRoom,
     Leave,
     LeaveRoom,
     Misunderstood,
@@ -166,6 +167,7 @@ class Chat:
             context, options.screen, write, move or notify, notify, lambda: connection.is_ready or not connection.is_owner
         )
         self._lobby = Lobby(context, notify, connection.nudge)
+        self._joining: RoomChat | None = None
         self._room = self._room_of(name)
         self._scrollback = self._scrollback_of(name)
         self.unanswered = Unanswered(context.store)
@@ -217,6 +219,9 @@ class Chat:
                 await self._switch(name)
             case ShowMembers():
                 await self._show_members()
+            case JoinRoom(name, alias):
+                self._joining = RoomChat(self._context, self._connection, name, self._notify)
+                self._joining.join(alias)
             case LeaveRoom() if self._is_in_lobby:
                 await self._lobby.leave()
             case LeaveRoom() | InviteToRoom() | RenameRoom() | ReleaseHeld():
@@ -389,7 +394,7 @@ class Chat:
     @property
     def is_changing(self) -> bool:
         """Whether something that was asked for of the room that lines go to is not done."""
-        return self._room is not None and self._room.is_changing
+        return any(room is not None and room.is_changing for room in (self._room, self._joining))
 
     async def _change_room(self, intention: Intention) -> None:
         """Change the room that lines go to."""

@@ -117,6 +117,14 @@ class RoomChat:
         """Invite accounts."""
         self._start(self._rooms.invite(self.name, names), f"invited: {', '.join(names)}")
 
+    def join(self, alias: str) -> None:
+        """Accept the invitation to it."""
+        self._start(self._join(alias), "")
+
+    async def _join(self, alias: str) -> None:
+        room = await self._rooms.join(self.name, alias)
+        await self._notify(f"-- you are in {room.name}; to talk there: /to {room.name}")
+
     def rename(self, title: str) -> None:
         """Change the title."""
         self._start(self._rooms.change(self.name, ChangeKind.TITLE, text=title), f"the title is now: {title}")

@@ -122,6 +122,18 @@ class LeaveRoom:
 
 
 @frozen
+class JoinRoom:
+    """
+    Accept an invitation to a room.
+
+    @ivar alias: what to call it; empty: as its title, or else its id, proposes.
+    """
+
+    room: str
+    alias: str = ""
+
+
+@frozen
 class InviteToRoom:
     """Invite these accounts to this room."""
 
@@ -178,6 +190,7 @@ Intention = (
     | ShowMembers
     | LeaveRoom
     | InviteToRoom
+    | JoinRoom
     | RenameRoom
     | ReleaseHeld
     | ShowState
@@ -254,6 +267,15 @@ def _invite(words: list[str]) -> Intention:
     return InviteToRoom(tuple(dict.fromkeys(words)))
 
 
+def _join(words: list[str]) -> Intention:
+    match [word.strip("'\"") for word in words]:
+        case [room]:
+            return JoinRoom(room)
+        case [room, "--as", alias]:
+            return JoinRoom(room, alias)
+    return Misunderstood("usage: /join ROOM, or /join ROOM --as NAME")
+
+
 def _rename(words: list[str]) -> Intention:
     return RenameRoom(" ".join(words)) if words else Misunderstood("usage: /title TEXT")
 
@@ -275,6 +297,7 @@ COMMANDS: dict[str, Command] = {
     "/invite": Command("NAME...", "invite somebody to this room", _invite),
     "/title": Command("TEXT", "change the title of this room", _rename),
     "/release": Command("[drop]", "send what waits because somebody has joined; drop: withdraw it", _release),
+    "/join": Command("ROOM [--as NAME]", "accept an invitation to a room", _join),
     "/leave": Command("", "leave this room, and receive nothing more from it", _alone(LeaveRoom())),
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),

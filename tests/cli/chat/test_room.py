@@ -16,7 +16,9 @@ from securemsg.account.roomchanges import RoomChanges
 from securemsg.cli.chat import slash
 from securemsg.cli.chat.conversation import Chat, ChatOptions
 from securemsg.cli.chat.ending import finish
+from securemsg.cli.chat.screen import Screen
 from securemsg.cli.chat.slash import InviteToRoom, Misunderstood, ReleaseHeld, RenameRoom, SwitchTo, complete, mentions
+from securemsg.cli.rendering import screen_text
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.client.rooms import store
@@ -321,3 +323,40 @@ class WordTests(RoomChatCase):
         self.assertEqual(complete("hello @a", names), ["@ada"])
         self.assertEqual(complete("/invite ada be", names), ["ben"])
         self.assertEqual(complete("/inv", names), ["/invite"])
+
+
+class JoinTests(RoomChatCase):
+    """Cleo is invited while she chats with Ada."""
+
+    def setUp(self) -> None:
+        """Invite her."""
+        super().setUp()
+        self.do(self.rooms(self.ada).invite(TEAM, ["cleo"]))
+        self.chat = self.talk(self.cleo, "ada")
+        self.place.settle(4)
+
+    def test_joined(self) -> None:
+        """The line of the invitation says how, and then she is in."""
+        [invited] = messages.unread(self.cleo.context.store)
+        line = screen_text(Screen(lambda: (120, 24)), invited, "cleo", {})
+        command = line.partition("join: ")[2].strip()
+        self.assertEqual(command[:6], "/join ")
+        self.take(command)
+        self.place.settle(8)
+        self.assertEqual(self.notes[-1], f"-- you are in {TEAM}; to talk there: /to {TEAM}")
+        self.assertFalse(self.chat.is_changing)
+        self.assertEqual(len(members_of(self.cleo, TEAM)), 3)
+
+    def test_misused(self) -> None:
+        """What is no invitation is explained."""
+        for text in ("/join", "/join a b", "/join a --as"):
+            self.take(text)
+            self.assertIn("usage: /join", self.notes[-1])
+        self.take("/join nothing")
+        self.place.settle(8)
+        self.assertIn("no such room: nothing", self.notes[-1])
+
+
+def members_of(person: Person, name: str) -> list[str]:
+    """Who is in a room, as somebody knows it."""
+    return [row.name for row in rooms.members(person.context.store, rooms.find(person.context.store, name))[2]]
