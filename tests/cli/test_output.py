@@ -45,6 +45,13 @@ class WarningTests(SynchronousTestCase):
             report_warning(Warned("identity-changed", "bob", "the identity has changed"), as_json)
         return err.getvalue()
 
+    def test_news(self) -> None:
+        """Good news is not called a warning."""
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            report_warning(Warned("joined", "eve", "eve has joined"), False)
+        self.assertEqual(err.getvalue(), "securemsg: eve has joined [joined]\n")
+
     def test_waiting(self) -> None:
         """A command that keeps trying says why and how to end it, in one line or one object."""
         for code, words in (

@@ -454,6 +454,7 @@ GUARDS: tuple[Guard, ...] = (
         "cli/output.py",
         "tests/cli/test_output.py",
         ("text if verbatim else fill_all(text, columns_of(sys.stderr))", "text", "WrappedTests::test_error"),
+        ("if as_json or event.code in NEWS:", "if as_json:", "WarningTests::test_news"),
         ("    _echo(json_line(record))\n", "    say(json_line(record))\n", "WrappedTests::test_error_for_programs"),
         ("fill_all(text, 0 if verbatim else columns())", "fill_all(text, columns())", "WrappedTests::test_record"),
         ("fill_all(text, 0 if verbatim else columns())", "text", "WrappedTests::test_record"),
