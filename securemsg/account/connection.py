@@ -201,9 +201,14 @@ class AccountConnection:
         self.changed()
         return done
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether L{pause} was called, and L{resume} not yet."""
+        return self._is_paused
+
     def pause(self) -> Deferred[None]:
         """
-        End the connection, if it is ours, and leave it to other processes until L{resume}.
+        End the connection, if it is ours, and leave it to other processes until L{resume}; not to be called again before.
 
         @return: fires when everything is closed and the lock is free, within bounded time.
         """
@@ -406,6 +411,8 @@ class AccountConnection:
             return
 
     def _notified(self, event: Event) -> None:
+        if isinstance(event, ShortInviteEnded):
+            self.short_invite_end = event
         if self._agent is None:
             # We have hung up: that the connection has ended is no failure.
             return
@@ -426,9 +433,7 @@ class AccountConnection:
                 self._running_jobs.clear()
             case Warned():
                 self._warn(event)
-            case ShortInviteEnded():
-                self.short_invite_end = event
-            case Changed():
+            case Changed() | ShortInviteEnded():
                 pass
         if isinstance(event, Ready | Drained):
             self._soon(self._refresh)

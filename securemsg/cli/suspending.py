@@ -20,10 +20,12 @@ WHOLE_JOB = 0
 
 async def suspend(connection: AccountConnection, stop: Callable[[], object]) -> None:
     """
-    Hang up, stop, and connect again once we continue.
+    Hang up, stop, and connect again once we continue. While that is under way, further wishes to stop are ignored.
 
     @param stop: stops this process, and returns once it continues; see L{stop_process}.
     """
+    if connection.is_paused:
+        return
     await connection.pause()
     try:
         stop()

@@ -19,6 +19,7 @@ from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.timeouts import LONGEST_WAIT, IdleTimeout, Timeout
 from securemsg.client import jobs
 from securemsg.client.agent import Agent
+from securemsg.client.events import ShortInviteEnded
 from securemsg.client.state.profile import create_profile
 from securemsg.protocol.auth import UNIX, Binding
 from securemsg.protocol.channel import IChannel, IPeer
@@ -224,8 +225,10 @@ class OwnerTests(ConnectionCase):
         agent.opened(SlowChannel())
         self.successResultOf(connection.pause())
         agent.closed("lost")
+        connection._notified(ShortInviteEnded(7, "lost"))
         self.clock.advance(OWNER_POLL)
         self.assertNoResult(waiting)
+        self.assertEqual(connection.short_invite_end, ShortInviteEnded(7, "lost"))
         self.assertEqual((len(self.lines), self.lines[0].stops, connection.last_failure), (1, 1, ""))
         lock = self.other()
         connection.resume()

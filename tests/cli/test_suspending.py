@@ -47,3 +47,13 @@ class SuspendTests(PlaceCase):
         self.successResultOf(Deferred.fromCoroutine(ada.connection.until(lambda: True, None)))
         self.place.settle()
         self.assertTrue(ada.connection.is_ready)
+
+    def test_twice(self) -> None:
+        """Whoever asks again meanwhile stops nothing, and takes nothing from what is under way."""
+        ada, stops = self.place.person("ada", again=True), list[str]()
+        first = Deferred.fromCoroutine(suspend(ada.connection, lambda: stops.append("first")))
+        again = Deferred.fromCoroutine(suspend(ada.connection, lambda: stops.append("again")))
+        self.successResultOf(again)
+        self.place.settle(1.5)
+        self.successResultOf(first)
+        self.assertEqual(stops, ["first"])
