@@ -8,6 +8,7 @@ from pathlib import Path
 from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.records import index_unread
 from securemsg.client.state.vault import VaultError
 from securemsg.interfaces import IProfileStore
 from securemsg.storage import errors as stored
@@ -87,6 +88,7 @@ def load_any(store: IProfileStore) -> Profile:
         profile = load_profile(records)
     if profile is None:
         raise error_for("no-profile")
+    index_unread(store)
     return profile
 
 

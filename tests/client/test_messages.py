@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.account.folder import load_any
 from securemsg.client import messages
 from securemsg.client.messages import Sent
 from securemsg.client.state.profile import create_profile, save_profile
-from securemsg.client.state.records import OUTBOX, ROWS
+from securemsg.client.state.records import INBOUND, ROWS
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.invite import InviteLink
@@ -45,14 +46,6 @@ class WritingTests(SynchronousTestCase):
             self.compose(text, to, message_id)
         self.assertEqual(caught.exception.code, code)
         self.assertEqual(outbox_rows(self.store), before)
-
-    def test_pending_opens_nothing(self) -> None:
-        """How much waits is seen without a look into any of it."""
-        self.compose()
-        with self.store.writing() as records:
-            for order in range(1000, 1003):
-                records.put(OUTBOX, ROWS, b"no record", order)
-        self.assertEqual(outbox_rows(self.store), 4)
 
     def test_queued(self) -> None:
         """A message that was written waits in the outbox, and stands in history."""
@@ -200,3 +193,23 @@ class ReadingTests(SynchronousTestCase):
         self.bob.send("alice", "b0")
         self.alice.send("bob", "a3")
         self.assertEqual([line.text for line in self.bob.lines("alice")], ["a0", "a1", "a2", "b0", "a3"])
+
+
+class UnreadTests(SynchronousTestCase):
+    """What is unread."""
+
+    def test_made_before(self) -> None:
+        """A profile that was made before there were buckets by conversation gets them when it is opened, once."""
+        world = World()
+        alice, bob = world.user("alice"), world.user("bob")
+        bob.send("alice", "hello")
+        with alice.store.inner.writing() as records:
+            for bucket in records.buckets(INBOUND):
+                for _, seq, _ in records.scan(INBOUND, bucket):
+                    if bucket != ROWS:
+                        records.delete(INBOUND, bucket, seq)
+        self.assertEqual(messages.unread_counts(alice.store), {})
+        for _ in range(2):
+            load_any(alice.store)
+            self.assertEqual(messages.unread_counts(alice.store), {"bob": 1})
+            self.assertEqual([each.text for each in messages.unread(alice.store, "bob")], ["hello"])

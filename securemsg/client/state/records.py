@@ -16,7 +16,7 @@ from msgspec import Meta
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.profile import Private, Profile
 from securemsg.crypto import keys
-from securemsg.interfaces import IRecords
+from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import PQXDH, Content, Kind
 from securemsg.protocol.messages import Code, Counter, Id, ListMark, Name, Record, RoomItem
 
@@ -227,6 +227,16 @@ def save_unread(records: IRecords, conversation: Conversation, kind: int, seq: i
     row = UnreadRow(conversation, kind)
     save(records, INBOUND, ROWS, row, seq)
     records.put(INBOUND, _unread_bucket(row), b"", seq)
+
+
+def index_unread(store: IProfileStore) -> None:
+    """Make the buckets of what is unread by conversation, which profiles lack that were made before there were any."""
+    with store.reading() as records:
+        is_missing = records.buckets(INBOUND) == [ROWS]
+    if is_missing:
+        with store.writing() as records:
+            for seq, row in load_all(records, UnreadRow, INBOUND, ROWS):
+                records.put(INBOUND, _unread_bucket(row), b"", seq)
 
 
 def delete_unread(records: IRecords, seq: int) -> UnreadRow | None:
