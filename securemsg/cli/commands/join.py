@@ -44,11 +44,14 @@ from securemsg.protocol.devices import is_reserved
 from securemsg.protocol.hosts import parse_host_port
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
+from securemsg.storage.profile import PROFILE_FILE, open_profile
 from securemsg.storage.profile import create_profile as create_store
 
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
 
+# Codes that say that words are good for nothing any more.
+USED_UP = ("no-such-code", "wrong-words", "no-answer")
 # Codes that refuse the name for good.
 ABOUT_NAME = ("name-taken", "reserved-name", "illegal-name")
 
@@ -104,7 +107,18 @@ def join(ctx: click.Context, invite: tuple[str, str, str], wants_rsa: bool, no_p
             begun.append(stack.enter_context(opened(settings, joined=False, key=key)))
             return begun[0]
 
-        status = _join_with(begin(source)) if isinstance(source, InviteLink) else _join_by_words(settings, source, begin)
+        def resume() -> CommandContext:
+            begun.append(stack.enter_context(opened(settings, joined=False, key=make_key())))
+            return begun[0]
+
+        known = None if isinstance(source, InviteLink) else _begun(settings, name, make_key)
+        if isinstance(source, InviteLink):
+            status = _join_with(begin(source))
+        elif known is not None and known.registered:
+            # It has joined; the words stay good for somebody else.
+            status = _join_with(resume())
+        else:
+            status = _join_by_words(settings, source, begin, resume if known is not None else None)
         if status != Exit.DONE:
             return status
         context = begun[0]
@@ -169,6 +183,25 @@ def _given(text: str) -> str:
     return sys.stdin.read(MAX_TEXT + 1) if sys.stdin else ""
 
 
+def _begun(settings: Settings, name: str, make_key: Callable[[], vault.Vault]) -> Profile | None:
+    """
+    The profile that is in the folder already: words are used up when they are sent, so this is looked at before.
+
+    @raise SecuremsgError: C{other-name}, or it cannot be opened.
+    """
+    if not all(os.path.lexists(settings.folder / each) for each in (vault.KEY_FILE, PROFILE_FILE)):
+        return None
+    try:
+        store = open_profile(settings.folder, make_key())
+        with contextlib.closing(store), store.reading() as records:
+            known = load_profile(records)
+    except (VaultError, StorageError) as error:
+        raise storage_error(error) from error
+    if known is not None and known.name != name:
+        raise error_for("other-name", known.name)
+    return known
+
+
 def _join_with(context: CommandContext) -> int:
     """Register, unless that is done."""
     with context.store.reading() as records:
@@ -176,14 +209,29 @@ def _join_with(context: CommandContext) -> int:
     return Exit.DONE if is_done else context.run_connected(_registering(context))
 
 
-def _join_by_words(settings: Settings, short: _ShortInvite, begin: Callable[[InviteLink], CommandContext]) -> int:
-    """Register with what a short invite stands for."""
+def _join_by_words(
+    settings: Settings,
+    short: _ShortInvite,
+    begin: Callable[[InviteLink], CommandContext],
+    resume: Callable[[], CommandContext] | None = None,
+) -> int:
+    """
+    Register with what a short invite stands for.
+
+    @param resume: goes on with a join that was interrupted, where the words are used up; C{None}: there is none.
+    """
     server = short.server
 
     async def work(reactor: Any) -> int:
-        found = await fetch_invite(
-            reactor, dial_server(reactor, server), short.number, short.words, str(server), settings.timeout
-        )
+        try:
+            found = await fetch_invite(
+                reactor, dial_server(reactor, server), short.number, short.words, str(server), settings.timeout
+            )
+        except SecuremsgError as problem:
+            if resume is None or problem.code not in USED_UP:
+                raise
+            context = resume()
+            return await context.connected(reactor, _registering(context))
         # This address works here; the inviter's may be another.
         link = _checked(evolve(found, host=server.host, port=server.port))
         try:

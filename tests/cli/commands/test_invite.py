@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -16,13 +17,18 @@ from securemsg.account.errors import Exit, error_for
 from securemsg.cli.commands import invite, join
 from securemsg.cli.commands.invite import offer_words
 from securemsg.cli.commands.join import prepare
+from securemsg.cli.context import CommandContext
 from securemsg.cli.settings import Settings
 from securemsg.client.newcomer import Newcomer
+from securemsg.client.state.profile import load_profile, save_profile
+from securemsg.client.state.records import OUTBOX
+from securemsg.client.state.vault import open_vault
 from securemsg.errors import Refusal
 from securemsg.protocol.invite import InviteLink
 from securemsg.protocol.messages import CODE_LIFETIME, OpenCode
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.shortinvites import ShortInvites
+from securemsg.storage.profile import open_profile
 from tests.cli.rig import MemoryDialer, PlaceCase
 from tests.cli.test_main import LINK, CommandLineCase
 
@@ -175,7 +181,7 @@ class JoinTests(CommandLineCase):
         """The port may be given with the host or as an option, or is the usual one; both are asked over TCP."""
         asked: list[tuple[object, ...]] = []
 
-        def run(settings: object, short: join._ShortInvite, begin: object) -> int:
+        def run(settings: object, short: join._ShortInvite, *others: object) -> int:
             asked.append((str(short.server), short.number, short.words, short.server.post_quantum))
             return Exit.REFUSED
 
@@ -213,13 +219,17 @@ class FetchedTests(CommandLineCase):
     def setUp(self) -> None:
         """The server passes it on; the profile is another user's."""
         super().setUp()
-        prepare(Settings(profile=self.profile), LINK, "ada")
+        self.fetches = 0
+        self.problem = ""
         self.patch(join, "dial_server", lambda reactor, server: None)
         self.patch(join, "fetch_invite", self.fetch)
         self.patch(join, "run", finish)
 
     async def fetch(self, *arguments: object) -> InviteLink:
         """In the place of a server."""
+        self.fetches += 1
+        if self.problem:
+            raise error_for(self.problem)
         return self.link
 
     def join(self, *options: str) -> tuple[int, str, str]:
@@ -228,13 +238,60 @@ class FetchedTests(CommandLineCase):
 
     def test_kept(self) -> None:
         """If the rest fails, the invite is printed, for the words are used up; with the address that was just used."""
+
+        def fail(*arguments: object) -> None:
+            raise error_for("other-server")
+
+        self.patch(join, "prepare", fail)
         expected = str(evolve(LINK, host="example", port=9000))
         status, out, err = self.join()
         self.assertEqual((status, out), (Exit.REFUSED, expected + "\n"))
         self.assertIn("The words are used up, but the invite above", err)
-        self.assertIn("[other-name]", err)
+        self.assertIn("[other-server]", err)
         status, out, err = self.join("--json")
-        self.assertEqual((json.loads(out), json.loads(err)["code"]), ({"invite": expected}, "other-name"))
+        self.assertEqual((json.loads(out), json.loads(err)["code"]), ({"invite": expected}, "other-server"))
+
+    def test_other_name(self) -> None:
+        """In a folder with the profile of another name the words are not sent."""
+        prepare(Settings(profile=self.profile), LINK, "ada")
+        status, out, err = self.join()
+        self.assertEqual((status, out, self.fetches), (Exit.REFUSED, "", 0))
+        self.assert_one_line(err, "other-name")
+
+    def test_joined(self) -> None:
+        """Nor where this one has joined: they stay good for somebody else."""
+        prepare(Settings(profile=self.profile), LINK, "ben")
+        self.change(registered=True)
+        status, out, _ = self.join()
+        self.assertEqual((status, out.startswith("ben joined"), self.fetches), (Exit.DONE, True, 0))
+
+    def test_interrupted(self) -> None:
+        """A join that was interrupted after the words were used goes on with the invite that they stood for."""
+        prepare(Settings(profile=self.profile), evolve(LINK, host="kept"), "ben")
+        connected: list[str] = []
+
+        async def connect(context: CommandContext, reactor: object, work: object) -> int:
+            connected.append(context.where)
+            self.change(registered=True)
+            return Exit.DONE
+
+        self.patch(CommandContext, "connected", connect)
+        self.problem = "timeout"
+        self.assertEqual((self.join()[0], connected), (Exit.NOT_CONNECTED, []))
+        self.problem = "no-such-code"
+        status, _, _ = self.join()
+        self.assertEqual((status, [where.partition(":")[0] for where in connected]), (Exit.DONE, ["kept"]))
+
+    def change(self, **changes: Any) -> None:
+        """Change the profile that is there."""
+        store = open_profile(self.profile, open_vault(self.profile, None))
+        with store.writing() as records:
+            profile = load_profile(records)
+            assert profile is not None
+            save_profile(records, evolve(profile, **changes))
+            for bucket, order, _ in records.scan(OUTBOX):
+                records.delete(OUTBOX, bucket, order)
+        store.close()
 
     def test_invalid_key(self) -> None:
         """One with a key in it that is none is refused, as if it had been given."""
