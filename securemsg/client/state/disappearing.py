@@ -91,12 +91,16 @@ def schedule(records: IRecords, bucket: bytes, seq: int, now: int) -> None:
     """A message was written or read: if it disappears, its time runs from now on."""
     row = load(records, HistoryRow, HISTORY, bucket, seq)
     if row is not None and row.content.keep:
+        confirmed_at = load_number(records, META, _CONFIRMED_AT)
+        if now < confirmed_at:
+            # Our clock is behind: until it is right, nothing says when this time begins.
+            now = confirmed_at + BELIEVED
         _put_due(records, _Due(bucket, seq), now + row.content.keep)
         save_number(records, META, _NEWEST, max(now, load_number(records, META, _NEWEST)))
 
 
 def confirm_clock(records: IRecords, now: int) -> None:
-    """The server has said that it is about this time. What was written or read with a clock that was ahead begins now."""
+    """The server has said that it is about this time. What was written or read with a clock that was wrong begins now."""
     save_number(records, META, _CONFIRMED_AT, now)
     if load_number(records, META, _NEWEST) <= now:
         return

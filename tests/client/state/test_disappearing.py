@@ -214,6 +214,19 @@ class DisappearingTests(WorldCase):
         self.wait(KEEP + 2 * SWEEP)
         self.assertEqual([self.texts(self.alice, "bob"), self.texts(self.bob, "alice")], [[], []])
 
+    def test_read_behind(self) -> None:
+        """What was read while the clock was a year behind stays for its time after it was put right."""
+        self.alice.send("bob", "gone soon", keep=KEEP)
+        self.bob.disconnect()
+        self.world.clock -= 365 * DAY
+        self.assertEqual(self.bob.read(), ["gone soon"])
+        self.world.clock += 365 * DAY
+        self.bob.connect()
+        self.wait(KEEP - SWEEP)
+        self.assertEqual(self.texts(self.bob, "alice"), ["gone soon"])
+        self.wait(3 * SWEEP)
+        self.assertEqual(self.texts(self.bob, "alice"), [])
+
     def test_absent(self) -> None:
         """Who comes when it has disappeared at its sender gets it all the same."""
         self.bob.disconnect()
