@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from securemsg.account.beside import OwnerGone, OwnersConnection, finish
 from securemsg.account.errors import Exit, SecuremsgError
 from securemsg.account.timeouts import Timeout, rest_of
-from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, Connection, follow
+from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, Connection, follow, is_enough
 from securemsg.cli.context import CommandContext
 from securemsg.cli.interrupts import Interrupted, interruptible
 from securemsg.cli.output import json_line, report, report_elsewhere, report_note, say, write_line
@@ -46,12 +46,12 @@ class Sending:
         # Of each message that was committed what is wrong with it, once that is known; and those that have come far enough.
         self._problems: dict[bytes, SecuremsgError | None] = {}
         self._arrived: set[bytes] = set()
-        self._refused: list[SecuremsgError] = []
+        self._refused: list[tuple[str, SecuremsgError]] = []
 
-    def add(self, written: bytes | SecuremsgError) -> None:
+    def add(self, to: str, written: bytes | SecuremsgError) -> None:
         """Take the id of a message that was committed, or why there is none."""
         if isinstance(written, SecuremsgError):
-            self._refused.append(written)
+            self._refused.append((to, written))
         else:
             self._problems[written] = None
 
@@ -66,18 +66,19 @@ class Sending:
             self._context.wake_owner()
         elif self._problems:
             self._wait_for_all()
-        is_one = len(self._problems) + len(self._refused) == 1
         failures = list(self._refused)
         for number, problem in self._problems.items():
             if problem is None:
                 self._report(number)
             else:
-                failures.append(self._failure(number, problem))
-        if is_one and failures:
-            raise failures[0]
-        for failure in failures:
-            report(failure, self._context.settings.as_json)
-        return max((failure.status for failure in failures), default=Exit.DONE)
+                sent = messages.sent(self._context.store, number)
+                failures.append(("" if sent is None else sent.to, self._failure(number, problem)))
+        if failures and len(self._problems) + len(self._refused) == 1:
+            raise failures[0][1]
+        for to, failure in failures:
+            named = f"to {to}: {failure.text}" if to else failure.text
+            report(SecuremsgError(failure.status, failure.code, named, failure.hint), self._context.settings.as_json)
+        return max((failure.status for _, failure in failures), default=Exit.DONE)
 
     def _wait_for_all(self) -> None:
         try:
@@ -86,7 +87,9 @@ class Sending:
         except SecuremsgError as problem:
             rest = problem
         for number in self._problems.keys() - self._arrived:
-            self._problems[number] = self._problems[number] or rest
+            sent = messages.sent(self._context.store, number)
+            if sent is None or not is_enough(sent, self._wait):
+                self._problems[number] = self._problems[number] or rest
 
     def _follow(self) -> int:
         """

@@ -227,8 +227,24 @@ class SeveralTests(PlaceCase):
         self.assertEqual([jan.texts(1), kim.texts(1)], [["hello"], ["hello"]])
         done = ida.run("send", "jan,nobody", "again", "--json", status=3)
         self.assertEqual([row["status"] for row in done.rows], ["accepted", "failed"])
-        self.assertEqual(json.loads(done.err)["code"], "no-such-account")
+        problem = json.loads(done.err)
+        self.assertEqual((problem["code"], problem["error"].split(":")[0]), ("no-such-account", "to nobody"))
         ida.run("contacts", "block", "kim")
         done = ida.run("send", "kim,jan", "once more", "--json", status=5)
         self.assertEqual([(row["to"], row["status"]) for row in done.rows], [("jan", "accepted")])
         self.assertEqual(jan.texts(2), ["again", "once more"])
+
+    def test_interrupted(self) -> None:
+        """What has been delivered is reported as that, though the wait for somebody who is away was interrupted."""
+        lea, max_, ned = self.person("lea"), self.person("max"), self.person("ned")
+        ned.send("lea", "so that you are known")
+        self.assertEqual(len(lea.texts(1)), 1)
+        follower = ned.start("recv", "--follow")
+        sending = lea.start("send", "max,ned", "hello", "--wait", "delivered", "--json")
+        until(lambda: [row.get("status") for row in lea.history("ned")][-1:] == ["delivered"], "the receipt")
+        done = sending.interrupt()
+        self.assertEqual({row["to"]: row["status"] for row in done.rows}, {"max": "accepted", "ned": "delivered"})
+        problems = [json.loads(line)["error"] for line in done.err.splitlines()]
+        self.assertEqual((done.status, problems), (130, ["to max: interrupted"]))
+        self.assertEqual(max_.texts(1), ["hello"])
+        follower.kill()

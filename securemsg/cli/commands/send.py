@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,9 +24,6 @@ from securemsg.cli.times import Duration, KeepTime
 from securemsg.crypto.keys import ID_SIZE, digest
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
-
-if TYPE_CHECKING:
-    pass
 
 # Names that can be given at once.
 MAX_NAMES = 50
@@ -183,8 +180,8 @@ def send(
             pin(context, to)
             announce_lobby(context, to)
         sending = Sending(context, wait, no_queue=no_queue, show_wire=show_wire, quiet=quiet)
-        for written in commit_all(context.store, drafts, now=context.now()):
-            sending.add(written)
+        for to, written in zip(names, commit_all(context.store, drafts, now=context.now()), strict=True):
+            sending.add(to, written)
         return sending.run()
 
 
