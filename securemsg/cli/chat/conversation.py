@@ -484,7 +484,7 @@ class Chat:
                     self.refused = self.refused or sent
                     what, problem = "not relayed" if sent.needs_relay else "not sent", error_for(sent.code, sent.to)
                     why = "; ".join(part for part in (problem.text, HINTS.get(sent.code, problem.hint)) if part)
-                    await self._notify(f"-- {what} [{escape(sent.code)}]: {escape(sent.text)[:SHOWN]} ({why})")
+                    await self._notify(f"-- {what} [{escape(sent.code)}]: {cut(escape(sent.text), SHOWN)} ({why})")
 
     async def _show(self, ours: list[Received]) -> None:
         """Show messages that are locked for us, note each, and mark as read what was shown."""
@@ -588,10 +588,7 @@ class Chat:
 
     def title_in_line(self) -> str:
         """The title as part of a sentence: C{with bob (unverified)}, C{in #team (3)}."""
-        return self._place(self.title())
-
-    def _place(self, title: str = "") -> str:
-        return f"{'in' if self.name.startswith(ROOM_MARK) else 'with'} {title or self.name}"
+        return f"{'in' if self.name.startswith(ROOM_MARK) else 'with'} {self.title()}"
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
