@@ -20,10 +20,6 @@ from securemsg.errors import Refusal, Unauthentic
 from securemsg.interfaces import IRecords
 from securemsg.protocol.envelope import KEY_SIZES, PQXDH, ContentKey, Envelope, EnvelopeHeader
 
-# Sessions that are tried with a message whose ratchet key is new: the one that sends, the one before it, and the newest other
-# one in which we have had no answer.
-MAX_TRIED = 3
-
 (KEY_SIZE,) = KEY_SIZES[PQXDH]
 
 
@@ -75,8 +71,7 @@ def find(records: IRecords, pair: DevicePair, header: EnvelopeHeader) -> dict[in
     # A ratchet key belongs to one session; a new one answers a message of ours that has had no answer.
     knowing = [number for number, session in fitting.items() if _knows(session, header)]
     waiting = [number for number in fitting if load_ratchet(fitting[number].ratchet).may_step]
-    likeliest = sorted(waiting, key=lambda number: (number != index.current, number != index.before, -number))
-    tried = (knowing or likeliest)[:MAX_TRIED]
+    tried = knowing or sorted(waiting, key=lambda number: (number != index.current, number != index.before, -number))
     if not tried:
         raise Unauthentic("a ratchet key in answer to none of ours")
     return {number: fitting[number] for number in tried}
