@@ -38,6 +38,8 @@ Body = (
     | envelope.Members
     | envelope.RefusedLine
     | envelope.ConfirmedLine
+    | envelope.PipePart
+    | envelope.PipeTaken
 )
 RECORDS: dict[str, type[Body]] = {kind.__name__: kind for kind in get_args(Body)}
 

@@ -462,6 +462,13 @@ WORDS: dict[str, _Words] = {
         "it is delivered as soon as {name} is online; if {name} already has it, {name} sends receipts only to known contacts",
     ),
     "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
+    # streams
+    "other-output": _Words(
+        Exit.USAGE, "some of this stream was already written to {name}", "take the rest in the same way"
+    ),
+    "second-pipe": _Words(
+        Exit.PROFILE, "another process of this profile goes on with this stream", "stop it, or leave the stream to it"
+    ),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
     # the daemon's control socket
     "no-daemon": _Words(

@@ -14,9 +14,10 @@ _KEY_FILE = (
 )
 
 # Good news, which users are told in the same way.
-NEWS = frozenset({"joined"})
+NEWS = frozenset({"joined", "stream-begun"})
 WARNINGS: dict[str, str] = {
     "joined": "{name} has joined with your invite, and is verified",
+    "stream-begun": "{name} has begun a stream; to take it: securemsg pipe --from {name}",
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
     " back and nothing is sent until you accept the new keys. Compare numbers first: securemsg verify {name}; then:"
     " securemsg contacts accept {name}",

@@ -69,6 +69,8 @@ MIN_KEEP = 10
 MAX_KEEP = 366 * 86_400
 # Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
 MAX_CONTINUED = 8
+# Bytes of a piped stream in one part, which lies within one block of the stream: the first block begins with it.
+BLOCK = 32 * 1024
 
 
 class Kind(enum.IntEnum):
@@ -101,6 +103,17 @@ class Kind(enum.IntEnum):
     HEARD = 21      # the sender has got something of the recipient: sessions heal with an answer
     # between two
     READ = 22       # these message ids were shown to the sender's user
+    PART = 25       # a part of a piped stream
+    TAKEN = 26      # how far the recipient of a piped stream has taken it
+
+
+class PipeEnd(enum.IntEnum):
+    """How a piped stream ends."""
+
+    NONE = 0        # it goes on
+    COMPLETE = 1    # nothing is missing
+    CUT = 2         # one side has given it up
+    REFUSED = 3     # its recipient does not take it
 
 
 class StreamEnd(Record, frozen=True):
@@ -218,6 +231,43 @@ class ConfirmedLine(Record, frozen=True):
     message_id: Id
 
 
+class PipePart(Discreet, frozen=True):
+    """
+    Body of a C{PART}.
+
+    @ivar stream: made once for each stream; C{offset}: in it, of the first byte of C{data}.
+    @ivar data: lies within one block; empty in the last part alone.
+    @ivar end: C{COMPLETE} or C{CUT} in the last part; else C{NONE}.
+    @ivar digest: with C{COMPLETE}: of the whole stream; else empty.
+    """
+
+    stream: Id
+    offset: Counter
+    data: Annotated[bytes, Meta(max_length=BLOCK)]
+    end: Annotated[int, Meta(ge=0, le=2)] = PipeEnd.NONE
+    digest: Annotated[bytes, Meta(max_length=32)] = b""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its fields go together."""
+        if self.end:
+            return not self.data and len(self.digest) == (32 if self.end == PipeEnd.COMPLETE else 0)
+        return 0 < len(self.data) <= BLOCK - self.offset % BLOCK and not self.digest
+
+
+class PipeTaken(Record, frozen=True):
+    """
+    Body of a C{TAKEN}.
+
+    @ivar offset: all before it was taken.
+    @ivar end: whether that is the end; C{COMPLETE}: of the whole stream, whose digest was right.
+    """
+
+    stream: Id
+    offset: Counter
+    end: Annotated[int, Meta(ge=0, le=3)]
+
+
 @frozen
 class KindRules:
     """
@@ -261,6 +311,9 @@ KINDS: dict[int, KindRules] = {
     Kind.LISTS: KindRules(counted=False, shown=False, record=RoomLists),
     Kind.HEARD: KindRules(counted=False, shown=False),
     Kind.READ: KindRules(counted=False, shown=False, record=Receipt),
+    # Offsets and digest show what is missing; what has counters would have to stay in the history.
+    Kind.PART: KindRules(counted=False, shown=False, record=PipePart),
+    Kind.TAKEN: KindRules(counted=False, shown=False, record=PipeTaken),
 }
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})
@@ -268,6 +321,7 @@ TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
 # In a room; and what two say of rooms, which is no part of what they write to each other.
 ONLY_IN_ROOM = frozenset({Kind.LIST, Kind.LEAVING})
 IN_ROOM = LINES | {Kind.VOID} | ONLY_IN_ROOM
+PIPED = frozenset({Kind.PART, Kind.TAKEN})
 ABOUT_ROOMS = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ASK, Kind.LISTS, Kind.HEARD})
 FROM_LOBBY = frozenset({Kind.RELAYED, Kind.ENTERED, Kind.LEFT, Kind.MEMBERS, Kind.REFUSED, Kind.CONFIRMED})
 

@@ -47,6 +47,7 @@ TABLES = (
     "preferences",
     "aliases",
     "disappearing",
+    "streams",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}
 

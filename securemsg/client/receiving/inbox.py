@@ -18,7 +18,7 @@ from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import contacts, invites, lobby, preferences, quarantine
+from securemsg.client.state import contacts, inpipes, invites, lobby, outpipes, preferences, quarantine
 from securemsg.client.state.contacts import IdentityChanged
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.counters import conversations_with
@@ -54,10 +54,13 @@ from securemsg.protocol.envelope import (
     KINDS,
     LINES,
     ONLY_IN_ROOM,
+    PIPED,
     TO_LOBBY,
     UNKNOWN,
     Content,
     Kind,
+    PipePart,
+    PipeTaken,
     Receipt,
     RelayedLine,
     decode_record,
@@ -256,7 +259,7 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     if content.wants_receipt and is_shown and not is_room:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
-    has_news, has_joined = arrival.note == "late", False
+    has_news, has_joined, has_begun = arrival.note == "late", False, False
     if is_new and content.kind in FROM_LOBBY:
         has_news = lobby.apply(records, content, now) or has_news
     if is_new and is_shown:
@@ -266,11 +269,15 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
             rooms.apply_direct(records, profile, opened, content, now)
     elif is_new and content.kind in (Kind.RECEIPT, Kind.READ):
         has_news = _apply_receipt(records, opened, content, now)
+    elif is_new and content.kind in PIPED:
+        has_news, has_begun = True, _apply_piped(records, profile, opened, content, now)
     elif is_new and peer.has_account:
         has_joined = _apply_silent(records, profile, opened, content, deposited_at, now)
     warnings = [code for code in marks if code != "contact-list-behind"]
     if has_joined:
         warnings.append("joined")
+    if has_begun:
+        warnings.append(inpipes.BEGUN)
     if arrival.note == "forked":
         warnings.append("messages-forked")
     return Change(
@@ -344,6 +351,22 @@ def _apply_receipt(records: IRecords, opened: Opened, content: Content, now: int
     for message_id in decode_record(Receipt, content.body).message_ids:
         news |= mark(records, opened.conversation, message_id, opened.device_id, now)
     return news
+
+
+def _apply_piped(records: IRecords, profile: Profile, opened: Opened, content: Content, now: int) -> bool:
+    """
+    Keep a part of a stream, or note how far one of ours was taken. The contact C{server}, and guests, have no streams.
+
+    @return: whether a stream has begun.
+    """
+    name = opened.contact.name
+    if opened.conversation.kind is not ConversationKind.DIRECT or SERVER_NAME in (name, profile.name):
+        return False
+    if content.kind == Kind.TAKEN:
+        outpipes.note_taken(records, name, opened.device_id, decode_record(PipeTaken, content.body))
+        return False
+    part = decode_record(PipePart, content.body)
+    return inpipes.InPipes(records, profile, name, now).receive(opened.contact, part)
 
 
 def _quarantine(

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from securemsg.client.rooms import ordering, steps
+from securemsg.client.state import outpipes
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.counters import chain_digest
 from securemsg.client.state.profile import Profile
@@ -95,6 +96,8 @@ def give_up(records: IRecords, seq: int, code: str, now: int) -> OutboxRow | Non
     if row.kind == Kind.LIST:
         steps.lost(records, row, seq, now, code)
     content = content_of(records, row)
+    if row.kind == Kind.PART and content is not None:
+        outpipes.note_lost(records, content.body, code)
     if row.history and not row.withdrawn and (not row.again or _is_queued(records, row)):
         _mark_history(records, row, Status.FAILED, code)
     remove_row(records, seq)
