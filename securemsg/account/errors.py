@@ -27,6 +27,8 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 7
     WRONG_SERVER = 8
     PROFILE = 9
+    # EX_IOERR of sysexits.h.
+    CUT = 74
     INTERRUPTED = 130
 
 
@@ -40,10 +42,12 @@ MEANINGS: dict[Exit, str] = {
     " (it stays if the server refuses the whole account, the recipient has no RSA key, or room release has to let it go)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
-    Exit.TIMED_OUT: "not delivered, not added to a room, or too few messages received, within --timeout",
+    Exit.TIMED_OUT: "not delivered, not added to a room, too few messages received, or a stream that does not go on, within"
+    " --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
-    " another recv or respond is running",
+    " another recv or respond, or pipe of the same stream, is running",
+    Exit.CUT: "pipe: the stream was cut; what came before was written",
     Exit.INTERRUPTED: "interrupted",
 }
 
@@ -463,12 +467,34 @@ WORDS: dict[str, _Words] = {
     ),
     "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
     # streams
+    "no-pipe": _Words(
+        Exit.USAGE, "streams go between two people, not to {name}", "give the name of an account that is not yours"
+    ),
+    "other-input": _Words(
+        Exit.USAGE,
+        "standard input does not begin as this stream did; nothing was sent",
+        "give the same input from its beginning, or begin a new stream without --id",
+    ),
     "other-output": _Words(
         Exit.USAGE, "some of this stream was already written to {name}", "take the rest in the same way"
+    ),
+    "output-exists": _Words(Exit.USAGE, "{name} exists", "give another FILE, or remove it"),
+    "output-shorter": _Words(
+        Exit.USAGE, "{name} is shorter than what was written to it", "its lost bytes do not come again; begin a new stream"
     ),
     "second-pipe": _Words(
         Exit.PROFILE, "another process of this profile goes on with this stream", "stop it, or leave the stream to it"
     ),
+    "stream-cut": _Words(
+        Exit.CUT, "the stream was cut: {name} has given it up, or it does not fit its digest", "begin a new one"
+    ),
+    "stream-refused": _Words(
+        Exit.CUT, "the stream was refused: too many streams of {name} are open, or its parts did not fit", "begin a new one"
+    ),
+    "stream-waits": _Words(
+        Exit.TIMED_OUT, "nothing of the stream moved within --timeout", "the same command with --id goes on with it"
+    ),
+    "no-stream": _Words(Exit.TIMED_OUT, "no stream came from {name} within --timeout"),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
     # the daemon's control socket
     "no-daemon": _Words(

@@ -204,15 +204,25 @@ def silence() -> None:
 
 
 def _write_line(text: str) -> None:
-    """Write a line, whether the descriptor blocks or not."""
+    """Write a line."""
     sys.stdout.flush()
-    view = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
+    write_all(STDOUT, text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """
+    Write data, whether the descriptor blocks or not.
+
+    @raise OutputClosed: nobody reads it.
+    @raise SecuremsgError: it cannot be written.
+    """
+    view = memoryview(data)
     while view:
         try:
-            view = view[os.write(STDOUT, view) :]
+            view = view[os.write(descriptor, view) :]
         except BlockingIOError:
             # Another process that shares it has made it non-blocking.
-            select.select([], [STDOUT], [])
+            select.select([], [descriptor], [])
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:

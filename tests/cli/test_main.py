@@ -83,6 +83,7 @@ class HelpTests(CommandLineCase):
             "send",
             "recv",
             "respond",
+            "pipe",
             "gateway",
             "chat",
             "history",

@@ -16,6 +16,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("recv",),
     ("recv", "--follow"),
     ("respond", "--exec", "cat"),
+    ("pipe", "--from", "somebody"),
     ("gateway", "routes.toml", "--listen", f"{HOST}:{free_port()}"),
     ("chat", "server"),
     ("contacts", "another", "--set-suite", "pqxdh"),
@@ -31,7 +32,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
 LOCAL = {"serve", "history", "search", "export", "outbox", "settings", "whoami", "passphrase", "profile", "keygen", "admin"}
 LOCAL |= {"devices", "lobby", "help", "completion"}
 # These go on for ever; all others end with status 0 once they have reached the server.
-ENDLESS = {row for row in CONNECTING if "--follow" in row or row[0] in ("respond", "gateway")}
+ENDLESS = {row for row in CONNECTING if "--follow" in row or row[0] in ("respond", "gateway", "pipe")}
 ROUTES = '[routes.note]\nto = "another"\nformat = "text"\ntoken = "0123456789abcdef"\n'
 
 

@@ -1,0 +1,384 @@
+"""
+Both ends of C{securemsg pipe}.
+
+Whatever is killed, the stream goes on: the sender skips what it had committed, the recipient commits what it has written. A
+file gets each byte once, because it is cut back to what was committed; on standard output, what was written right before a kill
+may come again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError
+
+from securemsg.account.connection import AccountConnection
+from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
+from securemsg.account.names import find_contact
+from securemsg.cli.context import CommandContext
+from securemsg.cli.output import STDOUT, OutputClosed, json_line, report, report_note, say, write_all, write_line
+from securemsg.cli.progress import progress
+from securemsg.cli.threads import in_thread
+from securemsg.client.state import outpipes
+from securemsg.client.state.inpipes import InPipe, InPipes
+from securemsg.client.state.outpipes import OutPipe
+from securemsg.client.state.pipes import Chain
+from securemsg.crypto.keys import random_id
+from securemsg.errors import Refusal
+from securemsg.interfaces import Step
+from securemsg.protocol.envelope import PipeEnd
+from securemsg.storage.files import sync_folder
+
+STDIN = 0
+# Bytes that are read at once of what was sent before.
+PIECE = 256 * 1024
+# What a program reads; a stream that has not ended can be gone on with.
+STATUSES = {PipeEnd.NONE: "open", PipeEnd.COMPLETE: "complete", PipeEnd.CUT: "cut", PipeEnd.REFUSED: "refused"}
+
+T = TypeVar("T")
+
+
+class PipeSender:
+    """One run of C{securemsg pipe NAME}."""
+
+    _reactor: Any
+    _connection: AccountConnection
+
+    def __init__(self, context: CommandContext, name: str, stream: bytes | None) -> None:
+        """
+        @param stream: the id of one to go on with, or to begin; C{None}: a new one.
+        """
+        self._context = context
+        self._name = name
+        self._stream = random_id() if stream is None else stream
+        self._has_begun = False
+
+    def run(self) -> int:
+        """
+        Send standard input to its end, and wait until all of it was taken.
+
+        @raise SecuremsgError: that did not happen.
+        """
+        try:
+            return self._context.run_connected(self._run, again=True)
+        finally:
+            row = self._row()
+            if self._context.settings.as_json and self._has_begun:
+                is_cut = row.end == PipeEnd.CUT and not row.outcome
+                write_line(_record(self._stream, row.taken, PipeEnd.CUT if is_cut else row.outcome))
+
+    def _begin(self) -> None:
+        """
+        Begin the stream, or go on with it, and say how to do that later.
+
+        @raise SecuremsgError: C{conflict}; C{contact-blocked}.
+        """
+        with self._context.store.writing() as records:
+            try:
+                outpipes.begin(records, self._context.profile, self._name, self._stream, int(self._context.now()))
+            except Refusal as refusal:
+                raise explain(refusal, self._name) from None
+        self._has_begun = True
+        again = f"securemsg pipe {self._name} --id {self._stream.hex()}"
+        report_note("stream", f"if this is killed, go on with: {again}", self._context.settings.as_json, self._name, again)
+
+    async def _run(self, reactor: Any, connection: AccountConnection) -> int:
+        self._reactor, self._connection = reactor, connection
+        try:
+            if find_contact(self._context.store, self._name) is None:
+                await connection.ask("fetch", self._name, timeout=self._context.settings.time_limit)
+            self._begin()
+            with progress("KiB", unit=1024) as step:
+                await self._send(step)
+        except CancelledError:
+            row = self._row()
+            if row.end or row.outcome:
+                raise
+            self._end(row, PipeEnd.CUT)
+            return self._ended(error_for("stream-cut", text="interrupted: the stream was cut"))
+        row = self._row()
+        if row.outcome == PipeEnd.COMPLETE:
+            return Exit.DONE
+        return self._ended(error_for(row.code, self._name) if row.code else _problem(row.outcome, self._name))
+
+    def _ended(self, problem: SecuremsgError) -> int:
+        """Report why the stream has ended; what is in the outbox is sent yet."""
+        report(problem, self._context.settings.as_json)
+        return problem.status
+
+    async def _send(self, step: Step) -> None:
+        """Send what comes, as fast as it is taken, then the end, and wait for the recipient's."""
+        row = self._row()
+        if not row.end and not row.outcome:
+            await self._skip(row)
+        while not row.end and not row.outcome:
+            if not row.room:
+                await self._moved(row)
+            elif data := await self._read(row.room):
+                with self._context.store.writing() as records:
+                    profile, now = self._context.profile, int(self._context.now())
+                    outpipes.send(records, profile, self._stream, row.offset, data, now)
+                self._connection.nudge()
+                step(len(data))
+            elif not self._row().outcome:
+                self._end(row, PipeEnd.COMPLETE)
+            row = self._row()
+        while not row.outcome:
+            row = await self._moved(row)
+
+    async def _skip(self, row: OutPipe) -> None:
+        """
+        Read again what was sent before.
+
+        @raise SecuremsgError: C{other-input}.
+        """
+        chain, left = Chain(), row.offset
+        with progress("KiB sent before", unit=1024) as step:
+            while left:
+                data = await in_thread(self._reactor, _read, min(left, PIECE))
+                if not data:
+                    raise error_for("other-input")
+                chain, left = chain.add(data), left - len(data)
+                step(len(data))
+        if chain != row.chain:
+            raise error_for("other-input")
+
+    async def _read(self, most: int) -> bytes:
+        """The next bytes, as soon as there are any; empty: the input, or the stream, has ended."""
+        found: list[bytes] = []
+        problems: list[BaseException] = []
+        reading = in_thread(self._reactor, _read, most)
+        reading.addCallbacks(found.append, lambda failure: problems.append(failure.value))
+        reading.addCallback(lambda ignored: self._connection.changed())
+        await self._connection.until(lambda: found or problems or self._look().outcome or None, None)
+        if problems:
+            raise SecuremsgError(Exit.USAGE, "input-failed", f"cannot read standard input: {problems[0]}", "give another one")
+        return found[0] if found else b""
+
+    async def _moved(self, before: OutPipe) -> OutPipe:
+        """
+        Wait until something was taken, or the stream has ended.
+
+        @raise SecuremsgError: not within C{--timeout}.
+        """
+
+        def look() -> OutPipe | None:
+            row = self._look()
+            return row if (row.taken, row.outcome) != (before.taken, before.outcome) else None
+
+        row = await self._connection.until(look, self._context.settings.timeout)
+        return row or _late(self._connection, self._name)
+
+    def _look(self) -> OutPipe:
+        contact = find_contact(self._context.store, self._name)
+        if contact is not None and contact.has_changed:
+            raise error_for("identity-changed", self._name)
+        return self._row()
+
+    def _end(self, row: OutPipe, how: PipeEnd) -> None:
+        with self._context.store.writing() as records:
+            outpipes.end(records, self._context.profile, self._stream, row.offset, how, int(self._context.now()))
+        self._connection.nudge()
+
+    def _row(self) -> OutPipe:
+        with self._context.store.reading() as records:
+            # One that many newer ones have displaced was cut.
+            return outpipes.get(records, self._stream) or OutPipe(self._name, outcome=PipeEnd.CUT)
+
+
+class PipeReceiver:
+    """One run of C{securemsg pipe --from NAME}."""
+
+    _reactor: Any
+    _connection: AccountConnection
+
+    def __init__(self, context: CommandContext, name: str, stream: bytes | None, output: Path | None) -> None:
+        """
+        @param stream: the id of the one to take; C{None}: the oldest of which there is something.
+        @param output: the file to write; C{None}: standard output.
+        """
+        self._context = context
+        self._name = name
+        self._stream = stream
+        self._output = None if output is None else output.absolute()
+
+    def run(self) -> int:
+        """
+        Take a stream to its end.
+
+        @raise SecuremsgError: it was cut, or does not go on.
+        """
+        try:
+            return self._context.run_connected(self._run, again=True)
+        finally:
+            if self._context.settings.as_json and self._stream is not None:
+                row = self._read(InPipes.get, self._stream) or InPipe()
+                line = _record(self._stream, row.taken, row.end)
+                write_line(line) if self._output is not None else say(line, verbatim=True)
+
+    async def _run(self, reactor: Any, connection: AccountConnection) -> int:
+        self._reactor, self._connection = reactor, connection
+        self._stream = await self._until(lambda: self._read(self._chosen), "no-stream")
+        row = self._get()
+        try:
+            if not row.end:
+                row = await self._take(row)
+            problem = _problem(row.end, self._name)
+        except OutputClosed:
+            self._change(InPipes.cut, self._stream)
+            connection.nudge()
+            problem = error_for("stream-cut", text="the stream was cut: nobody reads the output")
+        if row.end == PipeEnd.COMPLETE:
+            return Exit.DONE
+        # What was said to the sender is sent yet.
+        report(problem, self._context.settings.as_json)
+        return problem.status
+
+    def _chosen(self, streams: InPipes) -> bytes | None:
+        """The stream to take, once there is anything of it."""
+        return streams.waiting() if self._stream is None else self._stream if streams.get(self._stream) else None
+
+    async def _take(self, row: InPipe) -> InPipe:
+        """Write what there is, and commit it, to the end."""
+        stream = self._stream or b""
+        # It is closed with the process: when that is interrupted, the thread may still write.
+        descriptor = self._open(row)
+        # It may have gone on before the file was ours.
+        row = self._get()
+        if not self._context.settings.as_json:
+            behind = f", from byte {row.taken} on" if row.taken else ""
+            say(f"securemsg: taking stream {stream.hex()} from {self._name}{behind}")
+        with progress("KiB", unit=1024, is_active=self._output is not None or not os.isatty(STDOUT)) as step:
+            while not row.end:
+                found = await self._until(partial(self._next, row.taken), "stream-waits")
+                if not found:
+                    return self._get()
+                [data] = found
+                await in_thread(self._reactor, self._write, descriptor, data)
+                row = self._change(InPipes.take, stream, row.taken, data)
+                self._connection.nudge()
+                step(len(data))
+        return row
+
+    def _next(self, offset: int) -> tuple[bytes] | tuple[()] | None:
+        """
+        What can be written, or nothing, if the stream has ended here; C{None}: not yet.
+
+        @raise SecuremsgError: C{second-pipe}: another process has gone on.
+        """
+        row = self._get()
+        if row.end:
+            return ()
+        if row.taken != offset:
+            raise error_for("second-pipe")
+        data = self._read(InPipes.data, self._stream)
+        return None if data is None else (data,)
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        """Write some of it; into a file so that it is still there after a power cut."""
+        write_all(descriptor, data)
+        if self._output is not None:
+            os.fsync(descriptor)
+
+    def _open(self, row: InPipe) -> int:
+        """
+        Open the output; a file is cut back to what was committed.
+
+        @raise SecuremsgError: it is no file that this stream was written to, or a new one.
+        """
+        path = "" if self._output is None else str(self._output)
+        if row.taken and row.output != path:
+            raise error_for("other-output", row.output or "standard output")
+        if self._output is None:
+            self._change(InPipes.claim, self._stream, path)
+            return STDOUT
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            raise error_for("output-failed", text=f"cannot open {path}: {error.strerror}", hint="give another FILE") from None
+        try:
+            # Nobody else may write to it, or cut it back.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check_file(path, os.fstat(descriptor))
+            os.ftruncate(descriptor, self._get().taken)
+            os.lseek(descriptor, 0, os.SEEK_END)
+            sync_folder(self._output.parent)
+        except (SecuremsgError, OSError) as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise error_for("second-pipe") from None
+            raise
+        return descriptor
+
+    def _check_file(self, path: str, found: os.stat_result) -> None:
+        """
+        Take a file for the output: it is the stream's, or new and empty.
+
+        @raise SecuremsgError: it is neither.
+        """
+        row = self._get()
+        if not stat.S_ISREG(found.st_mode) or (row.output != path and found.st_size):
+            raise error_for("output-exists", path)
+        if found.st_size < row.taken:
+            raise error_for("output-shorter", path)
+        self._change(InPipes.claim, self._stream, path)
+
+    async def _until(self, check: Callable[[], T | None], late: str) -> T:
+        """
+        Wait.
+
+        @param late: the code of the error for a wait that took too long.
+        """
+        found = await self._connection.until(check, self._context.settings.timeout)
+        return _late(self._connection, self._name, late) if found is None else found
+
+    def _get(self) -> InPipe:
+        return self._read(InPipes.get, self._stream) or InPipe(end=PipeEnd.CUT)
+
+    def _read(self, question: Callable[..., T], *arguments: Any) -> T:
+        """Look at the streams that are here."""
+        context = self._context
+        with context.store.reading() as records:
+            return question(InPipes(records, context.profile, self._name, int(context.now())), *arguments)
+
+    def _change(self, change: Callable[..., T], *arguments: Any) -> T:
+        """Change something about them."""
+        context = self._context
+        with context.store.writing() as records:
+            return change(InPipes(records, context.profile, self._name, int(context.now())), *arguments)
+
+
+def _read(most: int) -> bytes:
+    """What comes on standard input, whether it blocks or not."""
+    while True:
+        try:
+            return os.read(STDIN, most)
+        except BlockingIOError:
+            # Another process that shares it has made it non-blocking.
+            select.select([STDIN], [], [])
+
+
+def _late(connection: AccountConnection, name: str, code: str = "stream-waits") -> Any:
+    """
+    Nothing has moved in time.
+
+    @raise SecuremsgError: why.
+    """
+    raise error_for(connection.last_failure, connection.where) if connection.last_failure else error_for(code, name)
+
+
+def _problem(end: int, name: str) -> SecuremsgError:
+    """Why a stream is not complete."""
+    return error_for("stream-refused" if end == PipeEnd.REFUSED else "stream-cut", name)
+
+
+def _record(stream: bytes, size: int, end: int) -> str:
+    """What became of a stream, for a program."""
+    return json_line({"id": stream.hex(), "bytes": size, "status": STATUSES[PipeEnd(end)]})
