@@ -67,7 +67,7 @@ class PipeSender:
         @raise SecuremsgError: that did not happen.
         """
         try:
-            return self._context.run_connected(self._run, again=True)
+            return self._context.run_connected(self.work, again=True)
         finally:
             row = self._row()
             if self._context.settings.as_json and self._has_begun:
@@ -89,7 +89,13 @@ class PipeSender:
         again = f"securemsg pipe {self._name} --id {self._stream.hex()}"
         report_note("stream", f"if this is killed, go on with: {again}", self._context.settings.as_json, self._name, again)
 
-    async def _run(self, reactor: Any, connection: AccountConnection) -> int:
+    async def work(self, reactor: Any, connection: AccountConnection) -> int:
+        """
+        Send it, with a connection.
+
+        @return: the exit status.
+        @raise SecuremsgError: as L{run}.
+        """
         self._reactor, self._connection = reactor, connection
         try:
             if find_contact(self._context.store, self._name) is None:
@@ -194,8 +200,13 @@ class PipeSender:
 
 
 class PipeReceiver:
-    """One run of C{securemsg pipe --from NAME}."""
+    """
+    One run of C{securemsg pipe --from NAME}.
 
+    @ivar descriptor: of the output. It is closed with the process: when that is interrupted, the thread may still write.
+    """
+
+    descriptor: int = STDOUT
     _reactor: Any
     _connection: AccountConnection
 
@@ -216,14 +227,20 @@ class PipeReceiver:
         @raise SecuremsgError: it was cut, or does not go on.
         """
         try:
-            return self._context.run_connected(self._run, again=True)
+            return self._context.run_connected(self.work, again=True)
         finally:
             if self._context.settings.as_json and self._stream is not None:
                 row = self._read(InPipes.get, self._stream) or InPipe()
                 line = _record(self._stream, row.taken, row.end)
                 write_line(line) if self._output is not None else say(line, verbatim=True)
 
-    async def _run(self, reactor: Any, connection: AccountConnection) -> int:
+    async def work(self, reactor: Any, connection: AccountConnection) -> int:
+        """
+        Take it, with a connection.
+
+        @return: the exit status.
+        @raise SecuremsgError: as L{run}.
+        """
         self._reactor, self._connection = reactor, connection
         self._stream = await self._until(lambda: self._read(self._chosen), "no-stream")
         row = self._get()
@@ -248,8 +265,7 @@ class PipeReceiver:
     async def _take(self, row: InPipe) -> InPipe:
         """Write what there is, and commit it, to the end."""
         stream = self._stream or b""
-        # It is closed with the process: when that is interrupted, the thread may still write.
-        descriptor = self._open(row)
+        self.descriptor = self._open(row)
         # It may have gone on before the file was ours.
         row = self._get()
         if not self._context.settings.as_json:
@@ -261,7 +277,7 @@ class PipeReceiver:
                 if not found:
                     return self._get()
                 [data] = found
-                await in_thread(self._reactor, self._write, descriptor, data)
+                await in_thread(self._reactor, self._write, data)
                 row = self._change(InPipes.take, stream, row.taken, data)
                 self._connection.nudge()
                 step(len(data))
@@ -281,11 +297,11 @@ class PipeReceiver:
         data = self._read(InPipes.data, self._stream)
         return None if data is None else (data,)
 
-    def _write(self, descriptor: int, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         """Write some of it; into a file so that it is still there after a power cut."""
-        write_all(descriptor, data)
+        write_all(self.descriptor, data)
         if self._output is not None:
-            os.fsync(descriptor)
+            os.fsync(self.descriptor)
 
     def _open(self, row: InPipe) -> int:
         """
