@@ -11,13 +11,14 @@ from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
-from securemsg.client.state import contacts, outpipes, pipes
+from securemsg.client.state import contacts, outpipes, pipes, preferences
 from securemsg.client.state.inpipes import MAX_STREAMS, InPipe, InPipes
 from securemsg.client.state.outpipes import OutPipe
 from securemsg.client.state.pipes import MAX_KNOWN, TABLE, WINDOW, Chain
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import BLOCK, Content, Kind, PipeEnd, PipePart, PipeTaken, decode_record
+from tests.client.lobby import MEMORY
 from tests.client.rig import Fate, User, World, outbox_rows
 
 T = TypeVar("T")
@@ -261,6 +262,13 @@ class FlowTests(PipeCase):
         refused = self.assertRaises(Refusal, self.ends.change, outpipes.begin, "carol", STREAM)
         self.assertEqual(refused.code, "conflict")
 
+    def test_blocked(self) -> None:
+        """Nothing is streamed to whom the user has blocked."""
+        with self.ends.alice.store.writing() as records:
+            preferences.block(records, "bob", is_blocked=True)
+        refused = self.assertRaises(Refusal, self.ends.change, outpipes.begin, "bob", named(7))
+        self.assertEqual(refused.code, "contact-blocked")
+
     def test_no_such_account(self) -> None:
         """What cannot be sent for good ends its stream, and says why."""
         self.ends.stream = named(7)
@@ -410,7 +418,9 @@ class MaliciousSenderTests(PipeCase):
 
     def test_server(self) -> None:
         """The contact `server` takes no streams."""
-        hosted = self.ends.world.user("server")
+        hosted = self.ends.world.user("server", connect=False)
+        hosted.binding = MEMORY
+        hosted.connect()
         self.ends.say(self.ends.alice, "server", PipePart(STREAM, 0, b"x"))
         with hosted.store.reading() as records:
             self.assertEqual(records.scan(TABLE), [])
