@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Connected:
         prompt: bool,
         show_wire: bool,
         show: Callable[[str], object],
+        quiet: Collection[str] = (),
     ) -> int:
         """See L{securemsg.cli.context.CommandContext.connected}."""
         as_json = self._settings.as_json
@@ -56,7 +57,7 @@ class Connected:
             self._address,
             now=self._now,
             again=again,
-            warn=lambda event: report_warning(event, as_json),
+            warn=lambda event: None if event.code in quiet else report_warning(event, as_json),
             retry=retry if waits else None,
             watch=partial(self._show_wire, show) if show_wire else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class CommandContext:
         prompt: bool = False,
         show_wire: bool = False,
         show: Callable[[str], object] = say,
+        quiet: Collection[str] = (),
     ) -> int:
         """
         Run a command that needs the server, in the reactor.
@@ -78,7 +79,9 @@ class CommandContext:
         from securemsg.cli.run import run
 
         return run(
-            lambda reactor: self.connected(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show),
+            lambda reactor: self.connected(
+                reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show, quiet=quiet
+            ),
             debug=self.settings.debug,
             as_json=self.settings.as_json,
             prompt=prompt,
@@ -93,6 +96,7 @@ class CommandContext:
         prompt: bool = False,
         show_wire: bool = False,
         show: Callable[[str], object] = say,
+        quiet: Collection[str] = (),
     ) -> int:
         """
         Connect, in a reactor that runs; the connection ends with it.
@@ -101,10 +105,11 @@ class CommandContext:
         @param prompt: it uses a prompt of asyncio's.
         @param show_wire: show on standard error what goes over the wire.
         @param show: shows a line of that.
+        @param quiet: codes of warnings that are not shown, because the command is about them.
         @return: what C{work} returns.
         """
         # As above.
         from securemsg.cli.connected import Connected
 
         connected = Connected(self.settings, self.folder, self.store, self.profile, self.address, self.now)
-        return await connected.run(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show)
+        return await connected.run(reactor, work, again=again, prompt=prompt, show_wire=show_wire, show=show, quiet=quiet)

@@ -8,6 +8,7 @@ may come again.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -27,13 +28,15 @@ from securemsg.cli.output import STDOUT, OutputClosed, json_line, report, report
 from securemsg.cli.progress import progress
 from securemsg.cli.threads import in_thread
 from securemsg.client.state import outpipes
-from securemsg.client.state.inpipes import InPipe, InPipes
+from securemsg.client.state.conversations import direct
+from securemsg.client.state.inpipes import BEGUN, InPipe, InPipes
 from securemsg.client.state.outpipes import OutPipe
 from securemsg.client.state.pipes import Chain
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all
 from securemsg.crypto.keys import random_id
 from securemsg.errors import Refusal
 from securemsg.interfaces import Step
-from securemsg.protocol.envelope import PipeEnd
+from securemsg.protocol.envelope import Kind, PipeEnd
 from securemsg.storage.files import sync_folder
 
 STDIN = 0
@@ -227,7 +230,7 @@ class PipeReceiver:
         @raise SecuremsgError: it was cut, or does not go on.
         """
         try:
-            return self._context.run_connected(self.work, again=True)
+            return self._context.run_connected(self.work, again=True, quiet={BEGUN})
         finally:
             if self._context.settings.as_json and self._stream is not None:
                 row = self._read(InPipes.get, self._stream) or InPipe()
@@ -252,11 +255,26 @@ class PipeReceiver:
             self._change(InPipes.cut, self._stream)
             connection.nudge()
             problem = error_for("stream-cut", text="the stream was cut: nobody reads the output")
+        await self._tell()
         if row.end == PipeEnd.COMPLETE:
             return Exit.DONE
-        # What was said to the sender is sent yet.
         report(problem, self._context.settings.as_json)
         return problem.status
+
+    async def _tell(self) -> None:
+        """Wait until the sender is told: where all of the stream was here already, there may be no connection yet."""
+
+        def is_told() -> bool | None:
+            with self._context.store.reading() as records:
+                rows = load_all(records, OutboxRow, OUTBOX, ROWS)
+            return None if any(row.kind == Kind.TAKEN and row.to == direct(self._name) for _, row in rows) else True
+
+        told = None
+        with contextlib.suppress(SecuremsgError):
+            told = await self._connection.until(is_told, self._context.settings.time_limit)
+        if told is None:
+            text = f"{self._name} is told with the next connection"
+            report_note("not-told", text, self._context.settings.as_json, self._name)
 
     def _chosen(self, streams: InPipes) -> bytes | None:
         """The stream to take, once there is anything of it."""

@@ -77,6 +77,11 @@ class PipingCase(PlaceCase):
         self.place.settle()
         patch.restore()
 
+    def result(self, done: Deferred[int]) -> int:
+        """The status with which one has ended."""
+        self.place.settle(2)
+        return int(self.successResultOf(done))
+
     def code(self, done: Deferred[int]) -> str:
         """The code of the error with which one has failed."""
         return str(self.failureResultOf(done, SecuremsgError).value.code)
@@ -103,7 +108,7 @@ class FlowTests(PipingCase):
         for _ in range(2):
             sender, taker = self.send(), self.take(self.target)
             self.place.settle()
-            self.assertEqual((self.successResultOf(sender), self.successResultOf(taker)), (Exit.DONE, Exit.DONE))
+            self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
             self.assertEqual(self.target.read_bytes(), DATA)
         self.assertEqual(self.target.stat().st_mode & 0o777, 0o600)
 
@@ -173,7 +178,7 @@ class SenderTests(PipingCase):
         self.give(DATA)
         sender = self.send()
         self.place.settle()
-        self.assertEqual((self.successResultOf(sender), self.successResultOf(taker)), (Exit.DONE, Exit.DONE))
+        self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
         self.assertEqual(self.target.read_bytes(), DATA)
 
     def test_other_input(self) -> None:
@@ -194,8 +199,8 @@ class SenderTests(PipingCase):
         sender = self.send()
         sender.cancel()
         self.place.settle()
-        self.assertEqual(self.successResultOf(sender), Exit.CUT)
-        self.assertEqual(self.successResultOf(self.take(self.target)), Exit.CUT)
+        self.assertEqual(self.result(sender), Exit.CUT)
+        self.assertEqual(self.result(self.take(self.target)), Exit.CUT)
         self.assertEqual(self.target.read_bytes(), DATA[: WINDOW * BLOCK])
         self.assertIn("[stream-cut]", self.err.getvalue())
 
@@ -236,7 +241,7 @@ class ReceiverTests(PipingCase):
         with self.target.open("ab") as file:
             file.write(b"do")
         self.finish()
-        self.assertEqual(self.successResultOf(self.take(self.target, stream=None)), Exit.DONE)
+        self.assertEqual(self.result(self.take(self.target, stream=None)), Exit.DONE)
         self.assertEqual(self.target.read_bytes(), b"begun, done")
 
     def test_shorter(self) -> None:
@@ -271,7 +276,7 @@ class ReceiverTests(PipingCase):
         first = self.take(self.target)
         self.assertEqual(self.code(self.take(self.target)), "second-pipe")
         self.finish()
-        self.assertEqual(self.successResultOf(first), Exit.DONE)
+        self.assertEqual(self.result(first), Exit.DONE)
 
     def test_overtaken(self) -> None:
         """A process that another one has overtaken writes nothing more."""
@@ -290,7 +295,7 @@ class ReceiverTests(PipingCase):
 
         self.patch(piping, "write_all", closed)
         self.finish()
-        self.assertEqual(self.successResultOf(self.take(self.target)), Exit.CUT)
+        self.assertEqual(self.result(self.take(self.target)), Exit.CUT)
         self.place.settle()
         self.assertEqual(self.out.outcome, PipeEnd.CUT)
 

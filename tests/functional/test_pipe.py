@@ -37,6 +37,8 @@ class StreamTests(PipeCase):
             until(lambda number=number: f"line {number}\n" in taker.out, "a line")  # type: ignore[misc]
         sender.end_input()
         self.assertEqual((sender.wait().status, taker.wait().status), (0, 0))
+        # Nobody is told of what is being taken.
+        self.assertNotIn("stream-begun", taker.err)
         self.assertEqual(taker.out, "line 0\nline 1\nline 2\n")
         [row] = sender.wait().rows
         self.assertEqual((row["bytes"], row["status"]), (21, "complete"))
@@ -71,6 +73,7 @@ class StreamTests(PipeCase):
         self.assertEqual(gus.error("pipe", "--from", "hal", "--timeout", "1", status=7)["code"], "no-stream")
         # The end is on its way already; input is read no more.
         sender = gus.start("pipe", "hal", "--id", STREAM)
+        self.assertIn("securemsg pipe --from gus", hal.run("recv").err)
         self.assertEqual(hal.run("pipe", "--from", "gus").out, "all")
         self.assertEqual(sender.wait().status, 0)
 
