@@ -468,7 +468,7 @@ WORDS: dict[str, _Words] = {
     "too-few": _Words(Exit.TIMED_OUT, "fewer messages arrived than requested"),
     # streams
     "no-pipe": _Words(
-        Exit.USAGE, "streams go between two people, not to {name}", "give the name of an account that is not yours"
+        Exit.USAGE, "streams go between two people, not to {name}", "give the account of somebody else"
     ),
     "other-input": _Words(
         Exit.USAGE,

@@ -90,7 +90,8 @@ class PipeSender:
                 raise explain(refusal, self._name) from None
         self._has_begun = True
         again = f"securemsg pipe {self._name} --id {self._stream.hex()}"
-        report_note("stream", f"if this is killed, go on with: {again}", self._context.settings.as_json, self._name, again)
+        text = f"if this is killed, go on with the same input: {again}"
+        report_note("stream", text, self._context.settings.as_json, self._name, again)
 
     async def work(self, reactor: Any, connection: AccountConnection) -> int:
         """
@@ -104,7 +105,7 @@ class PipeSender:
             if find_contact(self._context.store, self._name) is None:
                 await connection.ask("fetch", self._name, timeout=self._context.settings.time_limit)
             self._begin()
-            with progress("KiB", unit=1024) as step:
+            with progress("KiB", unit=1024, is_active=not os.isatty(STDIN)) as step:
                 await self._send(step)
         except CancelledError:
             row = self._row()
