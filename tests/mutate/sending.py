@@ -84,6 +84,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/sending/queues.py",
         "tests/client/test_waiting.py",
+        ("count = bisect_right(", "count = len(self.scheduled) or bisect_right(", "ScheduledTests::test_sent_then"),
         (
             "share * len(self._unanswered) >= WINDOW or ",
             "",

@@ -592,7 +592,7 @@ class Chat:
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
-        waiting = unsent.count(self._context.store, MAX_WAITING)
+        waiting = unsent.count(self._context.store, self._context.now(), MAX_WAITING)
         parts = [
             self.title(),
             self._link_state(),
@@ -616,7 +616,7 @@ class Chat:
             "connection": self._link_state(),
             "suite": pinned_suite(self._context, self.name).suite,
             **self._connection.link_facts(),
-            "outbox": unsent.count(self._context.store),
+            "outbox": unsent.count(self._context.store, self._context.now()),
             "unread": sum(messages.unread_counts(self._context.store).values()),
         }
 

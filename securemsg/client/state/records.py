@@ -128,6 +128,7 @@ class OutboxRow(Private, frozen=True):
     @ivar withdrawn: the user has withdrawn it.
     @ivar home: the room whose message is sent again to one of its members; C{None}: C{to}.
     @ivar newcomers: in a room: it may go to members who joined since it was written.
+    @ivar at: when it is to be sent, by the clock of this machine; 0: at once.
     """
 
     to: Conversation
@@ -142,6 +143,7 @@ class OutboxRow(Private, frozen=True):
     stale: bool = False
     home: Conversation | None = None
     newcomers: bool = False
+    at: Counter = 0
 
     @property
     def bucket(self) -> bytes:
