@@ -88,7 +88,7 @@ WORDS: dict[str, _Words] = {
     "login-failed": _Words(
         Exit.REFUSED,
         "the server does not know this account or device",
-        "the account or this device may have been removed; ask the server's operator",
+        "the account or this device may have been removed, or its keys renewed elsewhere; ask the server's operator",
     ),
     "server-full": _Words(Exit.NOT_CONNECTED, "the server is full", _LATER),
     "replaced": _Words(
@@ -304,6 +304,9 @@ WORDS: dict[str, _Words] = {
         "the keys of {name} have changed: a new device, or somebody posing as {name}",
         "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg contacts accept {name}",
     ),
+    "catching-up": _Words(
+        Exit.NOT_CONNECTED, "{name} has new keys, which are used once all waiting messages have come", _LATER
+    ),
     "suite-unavailable": _Words(
         Exit.REFUSED,
         "{name} has no RSA key, which suite rsa needs",
@@ -350,6 +353,24 @@ WORDS: dict[str, _Words] = {
         Exit.PROFILE,
         "joining was not finished",
         "run join again, with a new invite if the old one was refused",
+    ),
+    "renewal-unfinished": _Words(
+        Exit.PROFILE, "the renewal of this account's keys is not finished", "finish it: securemsg identity renew"
+    ),
+    "connected-elsewhere": _Words(
+        Exit.PROFILE,
+        "another process is connected with this profile",
+        "stop it first: a recv --follow, respond, gateway, chat or bot",
+    ),
+    "in-rooms": _Words(
+        Exit.REFUSED,
+        "the room {name} knows you by your keys",
+        "leave it first with `securemsg room leave {name}`, and have yourself invited again afterwards",
+    ),
+    "mailbox-not-empty": _Words(
+        Exit.NOT_CONNECTED,
+        "messages for the old keys keep coming, or another process is connected with them",
+        "stop that process, or try again later: securemsg identity renew",
     ),
     "other-name": _Words(
         Exit.REFUSED, "this profile already belongs to another name: {name}", "use another folder: --profile DIR"

@@ -89,6 +89,7 @@ COMMANDS = {
     "whoami": "Print the name and the fingerprint of this profile.",
     "ping": "Measure how long the server takes to answer.",
     "invite": "Print an invite for one person, if the server lets users invite.",
+    "identity": "Make all keys of this account anew; the old ones sign the new.",
     "passphrase": "Set, change or remove the passphrase that protects your keys.",
     "profile": "Back up, restore and check the folder of keys and messages.",
     "keygen": "Create a key file, for a daemon or for two people.",

@@ -19,7 +19,7 @@ from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.rooms.events import words
 from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state import preferences
-from securemsg.client.state.contacts import Contact, offered
+from securemsg.client.state.contacts import Contact, Policy, is_signed_claim, offered
 from securemsg.client.state.preferences import Preferences
 from securemsg.client.state.records import EVENTS
 from securemsg.client.times import iso
@@ -307,6 +307,8 @@ def contact_record(
         "fingerprint": fingerprint(contact.identity),
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
+        "signed": is_signed_claim(contact),
+        "policy": contact.policy,
         "new_devices": len(contact.unconfirmed),
         "known": contact.known,
         "origin": contact.origin,
@@ -357,7 +359,9 @@ def contact_text(
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
     kept = f"  keep {duration_text(keep)}" if keep else ""
-    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}{_dropped(wanted)}"
+    policy = "" if contact.policy is Policy.PIN else f"  policy {contact.policy}"
+    marks = f"{suite}{policy}{kept}{muted}{news}{_dropped(wanted)}"
+    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{marks}"
 
 
 def stranger_text(name: str, wanted: Preferences) -> str:
@@ -413,6 +417,7 @@ def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, ob
         "safety_number": number,
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
+        "signed": is_signed_claim(contact),
         "new_devices": len(contact.unconfirmed),
         "fingerprint": fingerprint(offered(contact)),
         **suite_facts(choice),

@@ -20,6 +20,10 @@ WARNINGS: dict[str, str] = {
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
     " back and nothing is sent until you accept the new keys. Compare numbers first: securemsg verify {name}; then:"
     " securemsg contacts accept {name}",
+    "identity-renewed": "{name} has renewed their keys, which the old ones have signed; they are used from now on, as you have"
+    " chosen (securemsg contacts policy {name} signed)",
+    "identity-followed": "{name}'s keys have changed, and the new ones are used from now on, as you have chosen (securemsg"
+    " contacts policy {name} tofu): whoever runs the server could be posing as {name}",
     "list-rolled-back": "the server showed an old device list of {name}; it was ignored" + _TELL,
     "list-forked": "the server showed two device lists of {name} that contradict each other; the first one stays in use"
     + _TELL,

@@ -237,7 +237,8 @@ class Mailboxes:
         settings = self._settings
         if not 0 < message.expiry <= settings.max_expiry:
             raise Refusal("bad-request")
-        if self._commits.size > settings.max_pending_size or not self._disk.has_room():
+        is_renewing = any(account is not None and account.is_renewing for account, _ in recipients)
+        if self._commits.size > settings.max_pending_size or not self._disk.has_room() or is_renewing:
             raise Refusal("retry-later")
         sender, item = connection.device, message.room
         if room is not None and item is not None:

@@ -100,6 +100,7 @@ class HelpTests(CommandLineCase):
             "whoami",
             "ping",
             "invite",
+            "identity",
             "passphrase",
             "profile",
             "keygen",

@@ -155,7 +155,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/client/state/test_old_list.py::OldListTests::test_withheld",
         ),
         ("if age > prekeys.OLD_BUNDLE:", "if False:", "tests/client/test_maintenance.py::BundleAgeTests::test_warned"),
-        ("        if refusal.code in DISTRUSTED:\n", "        if False:\n", "DirectoryTests::test_forked"),
+        ("if refusal.code in DISTRUSTED:\n            self", "if False:\n            self", "DirectoryTests::test_forked"),
         (
             "if context.seconds() - max(oldest, self.quiet_since) > ANSWER_TIME",
             "if False",

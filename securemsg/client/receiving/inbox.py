@@ -19,7 +19,7 @@ from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
 from securemsg.client.state import contacts, invites, lobby, preferences, quarantine
-from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state.contacts import IdentityChanged, Policy
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
@@ -360,13 +360,15 @@ def _quarantine(
         known = contacts.get_contact(records, delivery.account)
         identity = b"" if known is None else known.identity
         contacts.put_contact(records, refusal.contact)
-    if refusal.code in NO_RESET - WAITS:
+    # The directory says what becomes of it, and not the user.
+    is_followed = isinstance(refusal, IdentityChanged) and refusal.contact.policy is Policy.TOFU
+    if refusal.code in NO_RESET - WAITS and not is_followed:
         warnings = (refusal.code,)
     stored = quarantine.add(records, delivery, refusal.code, identity, now)
     if not stored:
         warnings = (*warnings, "quarantine-full")
     _ask_again(records, profile, delivery, refusal, now)
-    return Change(delivery.account, warnings=warnings), stored
+    return Change(delivery.account, behind=int(is_followed), warnings=warnings), stored
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:

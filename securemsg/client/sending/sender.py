@@ -454,4 +454,5 @@ class Sender:
             except IdentityChanged:
                 context.warn(records, "identity-changed", name)
             except Refusal as refusal:
-                context.warn(records, refusal.code, name)
+                if refusal.code in DISTRUSTED:
+                    context.warn(records, refusal.code, name)
