@@ -16,10 +16,11 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import disappearing, preferences, quarantine
+from securemsg.client.state import disappearing, preferences, quarantine, questions
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.questions import Asked
 from securemsg.client.state.receipts import asks, note_read
 from securemsg.client.state.records import (
     HISTORY,
@@ -59,6 +60,7 @@ from securemsg.protocol.envelope import (
     FROM_LOBBY,
     LINES,
     MAX_LOBBY_TEXT,
+    MAY_DISAPPEAR,
     Content,
     Kind,
     Person,
@@ -93,6 +95,7 @@ class Sent:
     @ivar missed: in a room: members who do not get it, and why.
     @ivar keep: for how long both ends keep it, seconds; 0: as long as each likes.
     @ivar at: in a list of what waits: when it is to be sent; 0: at once.
+    @ivar question: that it asks, or answers.
     """
 
     seq: int
@@ -112,6 +115,7 @@ class Sent:
     read_at: int = 0
     keep: int = 0
     at: int = 0
+    question: Asked | None = None
 
     @property
     def to(self) -> str:
@@ -143,7 +147,7 @@ class Received:
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar event: what has changed in a room, where it is no text; C{invite}: the invitation that it is.
-    @ivar keep: as in L{Sent}.
+    @ivar keep: as in L{Sent}; C{question} likewise.
     """
 
     seq: int
@@ -163,6 +167,7 @@ class Received:
     event: RoomEvent | None = None
     invite: RoomInvite | None = None
     keep: int = 0
+    question: Asked | None = None
     conversation: Conversation = field()
 
     @conversation.default
@@ -180,7 +185,7 @@ Line = Sent | Received
 
 def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
     """A row of history as a message."""
-    content = row.content
+    content, asked = row.content, questions.asked_in(row)
     return Sent(
         seq=seq,
         id=content.message_id,
@@ -191,19 +196,20 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         accepted_at=row.accepted_at,
         delivered_at=row.delivered_at,
         devices=row.devices,
-        text=content.body.decode("utf-8", "replace"),
+        text=content.body.decode("utf-8", "replace") if asked is None else asked.said,
         kind=content.kind,
         suite=row.suite,
         lacks_one_time=row.lacks_one_time,
         missed=row.missed,
         read_at=row.read_at,
         keep=content.keep,
+        question=asked,
     )
 
 
 def as_received(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Received:
     """A row of history as a message."""
-    content, account = row.content, row.sender or conversation.account
+    content, account, asked = row.content, row.sender or conversation.account, questions.asked_in(row)
     if not conversation.room:
         # Guests with one key file share a history.
         conversation = profile.conversation(account, content.device)
@@ -214,7 +220,7 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         to=profile.name,
         sent_at=min(content.sent_at, LAST_SECOND),
         received_at=row.at,
-        text=content.body.decode("utf-8", "replace"),
+        text=content.body.decode("utf-8", "replace") if asked is None else asked.said,
         kind=content.kind,
         verified=row.verified,
         suite=row.suite,
@@ -223,6 +229,7 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         device=content.device,
         lacks_one_time=row.lacks_one_time,
         keep=content.keep,
+        question=asked,
         conversation=conversation,
     )
     if content.kind == Kind.LIST:
@@ -433,7 +440,7 @@ def write_in(
     if not PEERS[to.kind].is_known(records, to):
         raise Refusal("no-such-account")
     if keep is None:
-        keep = disappearing.chosen(records, to) if kind in LINES else 0
+        keep = disappearing.chosen(records, to) if kind in MAY_DISAPPEAR else 0
     elif keep:
         disappearing.check_keep(keep)
         if to.kind is ConversationKind.LOBBY:
