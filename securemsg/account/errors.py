@@ -220,6 +220,20 @@ WORDS: dict[str, _Words] = {
     "lobby-too-large": _Words(
         Exit.REFUSED, f"a text in {LOBBY_NAME} has at most {MAX_LOBBY_TEXT} bytes of UTF-8", "send it in parts"
     ),
+    # questions
+    "no-questions": _Words(
+        Exit.USAGE, "{name} cannot be asked; only people can", "ask each of them: securemsg ask NAME,NAME TEXT --first"
+    ),
+    "question-unanswered": _Words(Exit.TIMED_OUT, "{name} has not answered in time; the question is over", "ask again"),
+    "no-question": _Words(
+        Exit.USAGE, "{name} has asked you nothing that can be answered", "see what was asked: securemsg history {name}"
+    ),
+    "question-answered": _Words(Exit.REFUSED, "you have answered {name} already", "to say more: securemsg send {name}"),
+    "question-over": _Words(
+        Exit.REFUSED, "the time to answer {name} is over; nothing was sent", "write instead: securemsg send {name}"
+    ),
+    "several-questions": _Words(Exit.USAGE, "several questions may be meant"),
+    "not-a-choice": _Words(Exit.USAGE, "that is none of the choices of {name}'s question, or may be several"),
     # rooms
     "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),
     "room-unclear": _Words(

@@ -70,6 +70,8 @@ COMMANDS = {
     "serve": "Start the daemon; `securemsg serve --help` lists its options.",
     "join": "Create keys, pin the server, and register NAME with INVITE.",
     "send": "Send TEXT, or standard input, to NAME.",
+    "ask": "Ask NAME a question with choices, and wait for the answer.",
+    "answer": "Answer a question of WHO with one of its choices.",
     "recv": "Print waiting messages, each of them once.",
     "respond": "Answer every text message with the output of a command.",
     "gateway": "Send what webhooks bring as encrypted messages.",

@@ -81,6 +81,8 @@ class HelpTests(CommandLineCase):
             "serve",
             "join",
             "send",
+            "ask",
+            "answer",
             "recv",
             "respond",
             "gateway",
