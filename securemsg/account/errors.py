@@ -232,7 +232,7 @@ WORDS: dict[str, _Words] = {
     "question-over": _Words(
         Exit.REFUSED, "the time to answer {name} is over; nothing was sent", "write instead: securemsg send {name}"
     ),
-    "several-questions": _Words(Exit.USAGE, "several questions may be meant"),
+    "several-questions": _Words(Exit.USAGE, "several questions of {name} are open"),
     "not-a-choice": _Words(Exit.USAGE, "that is none of the choices of {name}'s question, or may be several"),
     # rooms
     "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),

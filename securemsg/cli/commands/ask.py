@@ -9,26 +9,27 @@ from typing import Any
 import click
 from twisted.internet.defer import CancelledError
 
+from securemsg.account import questions
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
+from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.names import full_name
-from securemsg.account.timeouts import IdleTimeout
-from securemsg.account.tracking import has_tried, held_up_by, problem_of, too_late
+from securemsg.account.questions import Draft
+from securemsg.account.timeouts import IdleTimeout, Timeout
+from securemsg.account.tracking import ACCEPTED, follow
 from securemsg.cli.commands.send import MessageId, Peers, given_text, id_of
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import json_line, report, say, write_line
+from securemsg.cli.output import json_line, report, report_note, say, write_line
 from securemsg.cli.profiles import opened
+from securemsg.cli.rendering import question_record
 from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.cli.times import short_time
-from securemsg.client import messages, questions
+from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Sent
-from securemsg.client.questions import Draft, NotAsked
 from securemsg.client.state.questions import Asked
 from securemsg.client.state.records import Status
 from securemsg.client.times import iso
 from securemsg.crypto.keys import random_id
-from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 from securemsg.protocol.envelope import MAX_CHOICES, Question
 from securemsg.protocol.messages import MAX_EXPIRY
 
@@ -104,32 +105,20 @@ def ask(
     settings = settings_of(ctx)
     time = DEFAULT_TIME if settings.timeout is None else settings.timeout
     if not 1 <= time <= MAX_EXPIRY:
-        raise click.UsageError("a question is open for 1s to 30d: see --timeout")
+        raise click.UsageError("a question can be open for 1s to 30d: give another --timeout")
     with opened(settings) as context:
         names = tuple(dict.fromkeys(full_name(context.store, each) for each in name))
         if context.profile.name in names:
             raise error_for("own-name", context.profile.name)
-        for each in names:
-            if each.startswith(ROOM_MARK) or each == SERVER_NAME:
-                raise error_for("no-questions", each)
         if len(names) > MAX_ASKED:
             raise click.UsageError(f"{len(names)} names; at most {MAX_ASKED} can be asked at once")
         if (first and everybody) or (len(names) > 1 and not (first or everybody)):
             raise click.UsageError("to ask several, say --first (the first answer counts) or --all (wait for everybody)")
         given = random_id() if message_id is None else message_id
         words = given_text(text)
-        drafts = [Draft(to, given if len(names) == 1 else _id_of(to, given), words, choices) for to in names]
-        try:
-            questions.ask(context.store, drafts, ceil(context.now()) + time, now=context.now())
-        except NotAsked as problem:
-            raise explain(problem.refusal, problem.to) from None
+        drafts = [Draft(to, given if len(names) == 1 else id_of(to, given) or given, words, choices) for to in names]
+        questions.ask(context.store, drafts, ceil(context.now()) + time, now=context.now())
         return _Asking(context, given, [draft.message_id for draft in drafts], first).run()
-
-
-def _id_of(name: str, given: bytes) -> bytes:
-    found = id_of(name, given)
-    assert found is not None, "given"
-    return found
 
 
 class _Asking:
@@ -144,7 +133,7 @@ class _Asking:
         self._given = given
         self._ids = ids
         self._first = first
-        # Why questions were not asked.
+        # Why there is no answer.
         self._problems: dict[bytes, SecuremsgError] = {}
 
     def run(self) -> int:
@@ -154,113 +143,103 @@ class _Asking:
         @return: the exit status.
         @raise SecuremsgError: why there is no answer, where one person was asked.
         """
-        if not self._is_decided(None) and self._context.run_connected(self._wait, again=True) == Exit.INTERRUPTED:
+        if not self._is_decided() and self._context.run_connected(self._wait, again=True) == Exit.INTERRUPTED:
             return Exit.INTERRUPTED
         found = self._questions()
         answered = sorted((each for each in found if each[1].choice), key=lambda each: each[1].outcome.answer)
         if self._first and answered:
-            [(sent, question)] = answered[:1]
-            self._print(sent, question)
-            return status_of(question)
+            self._problems.clear()
+            found = answered = answered[:1]
         for sent, question in found:
-            if not question.choice and sent.id not in self._problems:
-                # An answer may have come in this moment.
-                closed = questions.close(self._context.store, sent.id)
-                question = question if closed is None or closed.question is None else closed.question
-            self._print(sent, question)
             if not question.choice:
                 self._problems.setdefault(sent.id, error_for("question-unanswered", sent.to))
+            self._print(sent, question)
         if len(self._ids) == 1 and self._problems:
             raise self._problems[self._ids[0]]
         for problem in self._problems.values():
             report(problem, self._context.settings.as_json)
         failed = [int(problem.status) for problem in self._problems.values()]
-        return max(failed or [status_of(question) for _, question in self._questions()])
+        return max(failed or [status_of(question) for _, question in answered])
 
     async def _wait(self, reactor: Any, connection: AccountConnection) -> int:
-        """Wait until the questions are out, then for the answers; what is not out by then is withdrawn."""
+        """Wait until the questions are out, and then for the answers. What is not out by then is withdrawn."""
+        limit = self._context.settings.time_limit
+        patience: Timeout = limit if isinstance(limit, IdleTimeout) else self._left()
+        connection.nudge()
         try:
-            connection.nudge()
-            limit = self._context.settings.time_limit
-            patience = limit if isinstance(limit, IdleTimeout) else self._left()
-            await connection.until(lambda: self._is_out(connection) or None, patience)
-            if any(is_out(sent) for sent, _ in self._questions()):
-                self._say_until()
-                await connection.until(lambda: self._is_decided(connection) or None, self._left())
-            for sent, question in self._questions():
-                if not question.choice and not is_out(sent):
-                    held_up = held_up_by(self._context.store, sent)
-                    is_late = sent.status == Status.QUEUED and not held_up
-                    store = self._context.store
-                    self._problems[sent.id] = too_late(store, connection, sent.id) if is_late else problem_of(sent, held_up)
+            for message_id in self._ids:
+                try:
+                    await follow(self._context.store, connection, message_id, ACCEPTED, patience)
+                except SecuremsgError as problem:
+                    self._problems[message_id] = problem
+                    if problem.status in (Exit.NOT_CONNECTED, Exit.TIMED_OUT):
+                        # The others have waited as long.
+                        patience = 0
+            self._say_until()
+            await connection.until(lambda: self._is_decided() or None, self._left())
         except CancelledError:
-            say(f"securemsg: to wait for the answer again, ask the same with --id {self._given.hex()}")
+            again = f"to wait for the answer again, ask the same with --id {self._given.hex()}"
+            report_note("interrupted", again, self._context.settings.as_json)
             raise
         finally:
-            for sent, _ in self._questions():
-                self._withdraw(sent)
+            self._end()
         return Exit.DONE
 
-    def _withdraw(self, sent: Sent) -> None:
-        """Withdraw a question that is not out."""
-        if sent.status == Status.QUEUED:
-            fate = "the question was withdrawn"
-            if messages.withdraw(self._context.store, sent.id):
-                fate += ", but may have been sent already"
-            problem = self._problems.get(sent.id)
-            if problem is not None:
-                hint = f"{fate}; {problem.hint}" if problem.hint else fate
-                self._problems[sent.id] = SecuremsgError(problem.status, problem.code, problem.text, hint)
+    def _end(self) -> None:
+        """Withdraw what is not out; take no answer to what is over."""
+        store = self._context.store
+        for sent, question in self._questions():
+            if sent.status == Status.QUEUED:
+                fate = "the question was withdrawn"
+                if messages.withdraw(store, sent.id):
+                    fate += ", but may have been sent already"
+                problem = self._problems.get(sent.id)
+                if problem is not None:
+                    problem.hint = f"{fate}; {problem.hint}" if problem.hint else fate
+            elif question.until <= self._context.now():
+                questions.close(store, sent.id)
 
     def _questions(self) -> list[tuple[Sent, Asked]]:
-        """The questions, but those that have disappeared."""
-        found = [messages.sent(self._context.store, message_id) for message_id in self._ids]
-        return [(sent, sent.question) for sent in found if sent is not None and sent.question is not None]
+        """
+        The questions as they stand.
+
+        @raise SecuremsgError: C{disappeared}: one is not there any more.
+        """
+        sent = [messages.sent(self._context.store, message_id) for message_id in self._ids]
+        found = [(each, each.question) for each in sent if each is not None and each.question is not None]
+        if len(found) < len(self._ids):
+            raise error_for("disappeared")
+        return found
 
     def _left(self) -> float:
-        """Until when an answer counts, seconds from now."""
-        return max(max((question.until for _, question in self._questions()), default=0) - self._context.now(), 0)
+        """How long an answer can come, seconds."""
+        return max(max(question.until for _, question in self._questions()) - self._context.now(), 0)
 
-    def _is_out(self, connection: AccountConnection) -> bool:
-        """Whether the server has all questions, or will not get the others."""
-        return all(is_out(sent) or self._is_over(sent, question, connection) for sent, question in self._questions())
-
-    def _is_decided(self, connection: AccountConnection | None) -> bool:
+    def _is_decided(self) -> bool:
         """Whether there is nothing more to wait for."""
-        found = self._questions()
+        found, now = self._questions(), self._context.now()
         if self._first and any(question.choice for _, question in found):
             return True
-        return all(self._is_over(sent, question, connection) for sent, question in found)
-
-    def _is_over(self, sent: Sent, question: Asked, connection: AccountConnection | None) -> bool:
-        """Whether a question is answered, or no answer will come."""
-        if not question.is_open(self._context.now()) or sent.status in (Status.FAILED, Status.WITHDRAWN):
-            return True
-        return connection is not None and has_tried(connection) and bool(held_up_by(self._context.store, sent))
+        return not any(question.is_open(now) and sent.id not in self._problems for sent, question in found)
 
     def _say_until(self) -> None:
         """Say at a terminal until when we wait."""
-        if sys.stderr.isatty() and not self._context.settings.as_json and not self._is_decided(None):
+        if sys.stderr.isatty() and not self._context.settings.as_json and not self._is_decided():
             now = self._context.now()
-            names = ", ".join(sent.to for sent, _ in self._questions())
+            names = ", ".join(sent.to for sent, _ in self._questions() if sent.id not in self._problems)
             say(f"asked {names}; waiting until {short_time(now + self._left(), now)}")
 
     def _print(self, sent: Sent, question: Asked) -> None:
         """Print what was answered, and mark the answer as read: it was shown; programs are also told if nothing was."""
-        choice, outcome = question.choice, question.outcome
         if self._context.settings.as_json:
             write_line(json_line(record_of(sent, question)))
-        elif choice:
+        elif question.choice:
             if sys.stderr.isatty():
-                say(f"{sent.to} answered: {escape(choice)}")
-            write_line(escape(choice) if len(self._ids) == 1 or self._first else f"{sent.to}: {escape(choice)}")
-        if choice:
-            messages.mark_read(self._context.store, [outcome.answer], now=self._context.now())
-
-
-def is_out(sent: Sent) -> bool:
-    """Whether the server has taken a question."""
-    return sent.status in (Status.ACCEPTED, Status.DELIVERED)
+                say(f"{sent.to} answered: {escape(question.choice)}")
+            name = f"{sent.to}: " if len(self._ids) > 1 and not self._first else ""
+            write_line(name + escape(question.choice))
+        if question.choice:
+            messages.mark_read(self._context.store, [question.outcome.answer], now=self._context.now())
 
 
 def status_of(question: Asked) -> int:
@@ -272,13 +251,11 @@ def record_of(sent: Sent, question: Asked) -> dict[str, object]:
     """A question and its answer, for programs."""
     outcome = question.outcome
     return {
-        "id": question.id.hex(),
-        "text": question.text,
+        **question_record(question),
         "from": sent.to,
-        "choice": question.choice or None,
         "index": outcome.choice,
         "answered_at": iso(outcome.at) if outcome.at else None,
         "signature": outcome.signature.hex() or None,
         "device": outcome.device.hex() or None,
-        "status": "answered" if question.choice else "unanswered" if is_out(sent) else sent.status,
+        "status": "answered" if question.choice else "unanswered" if sent.accepted_at else sent.status,
     }

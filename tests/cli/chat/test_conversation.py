@@ -11,16 +11,17 @@ import msgspec
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
+from securemsg.account import questions
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.questions import Draft
 from securemsg.cli.chat.conversation import Chat, ChatOptions
 from securemsg.cli.chat.ending import finish
 from securemsg.cli.chat.screen import MARKS, Screen
 from securemsg.cli.output import always_continue
 from securemsg.cli.settings import Settings
 from securemsg.cli.wrapping import width_of
-from securemsg.client import messages, questions
+from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
-from securemsg.client.questions import Draft
 from securemsg.client.state import disappearing, preferences
 from securemsg.client.state.contacts import devices, get_contact, new_contact, put_contact
 from securemsg.crypto.keys import random_id
