@@ -10,15 +10,17 @@ from securemsg.account.questions import Draft
 from securemsg.client import messages
 from securemsg.client.context import QUIET
 from securemsg.client.messages import Line, Received
-from securemsg.client.state import disappearing
+from securemsg.client.state import disappearing, preferences
 from securemsg.client.state import questions as state
 from securemsg.client.state.contacts import get_contact
-from securemsg.client.state.conversations import direct
+from securemsg.client.state.conversations import direct, lobby
 from securemsg.client.state.questions import BAD, LATE, MAX_QUESTIONS, Asked
 from securemsg.client.state.records import HISTORY, QUESTIONS, HistoryRow, load
 from securemsg.crypto.keys import random_id
+from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.envelope import MIN_KEEP, Choice, Kind, Question, encode_record
 from tests.client.case import WorldCase
+from tests.client.lobby import LobbyCase
 from tests.client.rig import MortalProfile, User
 
 ANSWER_TIME = 600
@@ -169,6 +171,24 @@ class QuestionTests(QuestionCase):
         self.assertEqual(self.asked(question).choice, "yes")
         self.world.advance(600, 10)
         self.assertEqual((self.chosen(self.bob, "alice"), self.refused("yes")), ([("yes", "yes")], "no-question"))
+        with self.bob.store.reading() as records:
+            self.assertEqual(records.scan(QUESTIONS), [])
+
+    def test_known(self) -> None:
+        """Whom somebody asks or answers is known, and gets receipts."""
+        question = self.ask()
+        self.assertEqual(self.alice.sent(question).status, "accepted")
+        answer = self.answer("yes")
+        self.assertEqual((self.bob.sent(answer).status, self.alice.sent(question).status), ("delivered", "accepted"))
+        self.assertEqual(self.alice.sent(self.ask()).status, "delivered")
+
+    def test_blocked(self) -> None:
+        """Who was blocked meanwhile has not answered."""
+        question = self.ask()
+        with self.alice.store.inner.writing() as records:
+            preferences.block(records, "bob", is_blocked=True)
+        self.answer("yes")
+        self.assertEqual((self.asked(question).choice, self.alice.codes()), ("", []))
 
     def test_too_long(self) -> None:
         """A text that leaves no room for the choices is refused."""
@@ -388,3 +408,24 @@ class MishapTests(QuestionCase):
         self.restore(self.bob, backup)
         self.answer("no")
         self.assertEqual((self.asked(question).choice, self.alice.codes()), ("yes", [LATE]))
+
+
+class ElsewhereTests(LobbyCase):
+    """Questions are for two accounts alone."""
+
+    def test_lobby(self) -> None:
+        """In the lobby a question is malformed."""
+        self.enter(self.alice)
+        body = encode_record(Question("Deploy?", CHOICES, int(self.world.clock) + ANSWER_TIME))
+        with self.alice.store.writing() as records:
+            messages.write_in(records, lobby(SERVER_NAME), body, now=int(self.world.clock), kind=Kind.QUESTION)
+        self.alice.pump()
+        self.assertEqual(messages.quarantined(self.contact.user.store), (1, 0))
+
+    def test_nobody(self) -> None:
+        """Rooms and C{server} cannot be asked, nor can several if one of them cannot."""
+        for wrong in ("#team", LOBBY_NAME, SERVER_NAME):
+            drafts = [Draft(to, random_id(), "Deploy?", CHOICES) for to in ("bob", wrong)]
+            until = int(self.world.clock) + ANSWER_TIME
+            problem = self.assertRaises(SecuremsgError, questions.ask, self.alice.store, drafts, until, now=self.world.clock)
+            self.assertEqual((problem.code, self.alice.lines("bob")), ("no-questions", []))

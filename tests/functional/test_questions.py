@@ -56,6 +56,7 @@ class QuestionTests(PlaceCase):
         started = time.monotonic()
         self.assertEqual(cid.error("ask", "dot", "Now?", "--timeout", "2", status=7)["code"], "question-unanswered")
         self.assertGreaterEqual(time.monotonic() - started, 2)
+        self.assertIn("Now? (1 yes, 2 no; not answered)", cid.run("history", "dot").out)
         self.assertEqual(cid.error("ask", "dot,eve", "Now?", status=2)["code"], "usage")
         self.assertEqual(cid.error("ask", "#lobby", "Now?", status=2)["code"], "no-questions")
         self.assertEqual(cid.error("ask", "nobody", "Now?", status=3)["code"], "no-such-account")

@@ -96,7 +96,7 @@ def problem_of(records: IRecords, profile: Profile, contact: Contact, content: C
         return BAD
     question = found[1].content
     asked, device = asked_in(found[1]), contacts.device(contact, content.device)
-    if asked is None or question.kind != Kind.QUESTION or device is None or chosen.index >= len(asked.choices):
+    if asked is None or device is None or chosen.index >= len(asked.choices):
         return BAD
     ends = profile.name, profile.identity.public, contact.name, contact.identity, device.id
     parts = signed_parts(*ends, question.message_id, question.body, chosen.index)
