@@ -40,7 +40,7 @@ MEANINGS: dict[Exit, str] = {
     " (it stays if the server refuses the whole account, the recipient has no RSA key, or room release has to let it go)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
-    Exit.TIMED_OUT: "not delivered, not added to a room, or too few messages received, within --timeout",
+    Exit.TIMED_OUT: "not delivered, not answered, not added to a room, or too few messages received, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
     " another recv or respond is running",

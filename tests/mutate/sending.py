@@ -41,7 +41,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("continues=before.continues,", "continues=(),", "tests/client/test_malice.py::LyingWelcomeTests::test_dropped"),
         (
-            "if content.kind == Kind.TEXT and not row.to.is_room and PEERS",
+            "if content.kind in PERSONAL and not row.to.is_room and PEERS",
             "if not row.to.is_room and PEERS",
             "tests/client/sending/test_receipts.py::PolicyTests::test_strangers",
         ),

@@ -22,7 +22,7 @@ from securemsg.cli.output import json_line, report, report_note, say, write_line
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import question_record
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import short_time
+from securemsg.cli.times import moment_text
 from securemsg.client import messages
 from securemsg.client.escape import escape
 from securemsg.client.messages import Sent
@@ -227,7 +227,7 @@ class _Asking:
         if sys.stderr.isatty() and not self._context.settings.as_json and not self._is_decided():
             now = self._context.now()
             names = ", ".join(sent.to for sent, _ in self._questions() if sent.id not in self._problems)
-            say(f"asked {names}; waiting until {short_time(now + self._left(), now)}")
+            say(f"asked {names}; waiting until {moment_text(now + self._left(), now)}")
 
     def _print(self, sent: Sent, question: Asked) -> None:
         """Print what was answered, and mark the answer as read: it was shown; programs are also told if nothing was."""
