@@ -12,8 +12,7 @@ import msgspec
 from attrs import field, frozen
 
 from securemsg.account.errors import SecuremsgError, error_for, explain
-from securemsg.client import messages
-from securemsg.client.messages import Sent, own_profile, write_in
+from securemsg.client.messages import own_profile, write_in
 from securemsg.client.state import contacts, disappearing, preferences, questions
 from securemsg.client.state.conversations import Conversation, account_of, direct
 from securemsg.client.state.questions import Asked
@@ -98,18 +97,13 @@ def _write(
     )
 
 
-def close(store: IProfileStore, message_id: bytes) -> Sent | None:
-    """
-    Take no answer any more, unless there is one.
-
-    @return: the question; C{None}: it has disappeared.
-    """
+def close(store: IProfileStore, message_id: bytes) -> None:
+    """Take no answer to a question of ours any more, unless there is one."""
     with store.writing() as records:
         found = find_sent(records, message_id)
         if found is not None and found[1].outcome is None:
             closed = msgspec.structs.replace(found[1], outcome=Outcome(closed=True))
             save(records, HISTORY, found[0].conversation.bucket, closed, found[0].history)
-        return messages.sent_in(records, message_id)
 
 
 def answer(store: IProfileStore, who: str, choice: str, *, now: float) -> tuple[str, bytes]:

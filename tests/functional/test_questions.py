@@ -60,6 +60,12 @@ class QuestionTests(PlaceCase):
         self.assertEqual(cid.error("ask", "dot,eve", "Now?", status=2)["code"], "usage")
         self.assertEqual(cid.error("ask", "#lobby", "Now?", status=2)["code"], "no-questions")
         self.assertEqual(cid.error("ask", "nobody", "Now?", status=3)["code"], "no-such-account")
+        self.assertEqual(dot.texts(1), ["Now?"])
+        for option, status in (("--first", 0), ("--all", 3)):
+            asking = cid.start("ask", "nobody,dot", "Both?", option)
+            [question] = dot.recv("--count", "1")
+            dot.run("answer", question["id"], "yes")
+            self.assertEqual(asking.wait().status, status, asking.wait())
 
     def test_not_asked(self) -> None:
         """What cannot be sent is withdrawn; Ctrl-C leaves a question that was asked open, and says how to go on."""

@@ -15,7 +15,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for
 from securemsg.account.names import full_name
 from securemsg.account.questions import Draft
 from securemsg.account.timeouts import IdleTimeout, Timeout
-from securemsg.account.tracking import ACCEPTED, follow
+from securemsg.account.tracking import ACCEPTED, follow, settled
 from securemsg.cli.commands.send import MessageId, Peers, given_text, id_of
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import json_line, report, report_note, say, write_line
@@ -145,13 +145,19 @@ class _Asking:
         """
         if not self._is_decided() and self._context.run_connected(self._wait, again=True) == Exit.INTERRUPTED:
             return Exit.INTERRUPTED
+        if not self._has_first():
+            for message_id in self._ids:
+                if message_id not in self._problems:
+                    questions.close(self._context.store, message_id)
         found = self._questions()
         answered = sorted((each for each in found if each[1].choice), key=lambda each: each[1].outcome.answer)
         if self._first and answered:
             self._problems.clear()
             found = answered = answered[:1]
         for sent, question in found:
-            if not question.choice:
+            if question.choice:
+                self._problems.pop(sent.id, None)
+            else:
                 self._problems.setdefault(sent.id, error_for("question-unanswered", sent.to))
             self._print(sent, question)
         if len(self._ids) == 1 and self._problems:
@@ -167,14 +173,14 @@ class _Asking:
         patience: Timeout = limit if isinstance(limit, IdleTimeout) else self._left()
         connection.nudge()
         try:
-            for message_id in self._ids:
-                try:
-                    await follow(self._context.store, connection, message_id, ACCEPTED, patience)
-                except SecuremsgError as problem:
-                    self._problems[message_id] = problem
-                    if problem.status in (Exit.NOT_CONNECTED, Exit.TIMED_OUT):
-                        # The others have waited as long.
-                        patience = 0
+            await connection.until(lambda: self._is_out(connection) or None, patience)
+            for sent, question in self._questions():
+                if not (question.choice or self._has_first()):
+                    try:
+                        await follow(self._context.store, connection, sent.id, ACCEPTED, 0)
+                    except SecuremsgError as problem:
+                        self._problems[sent.id] = problem
+            self._withdraw()
             self._say_until()
             await connection.until(lambda: self._is_decided() or None, self._left())
         except CancelledError:
@@ -182,22 +188,19 @@ class _Asking:
             report_note("interrupted", again, self._context.settings.as_json)
             raise
         finally:
-            self._end()
+            self._withdraw()
         return Exit.DONE
 
-    def _end(self) -> None:
-        """Withdraw what is not out; take no answer to what is over."""
-        store = self._context.store
+    def _withdraw(self) -> None:
+        """Withdraw what is not out."""
         for sent, question in self._questions():
-            if sent.status == Status.QUEUED:
+            if sent.status == Status.QUEUED and not question.choice:
                 fate = "the question was withdrawn"
-                if messages.withdraw(store, sent.id):
+                if messages.withdraw(self._context.store, sent.id):
                     fate += ", but may have been sent already"
                 problem = self._problems.get(sent.id)
                 if problem is not None:
                     problem.hint = f"{fate}; {problem.hint}" if problem.hint else fate
-            elif question.until <= self._context.now():
-                questions.close(store, sent.id)
 
     def _questions(self) -> list[tuple[Sent, Asked]]:
         """
@@ -215,12 +218,21 @@ class _Asking:
         """How long an answer can come, seconds."""
         return max(max(question.until for _, question in self._questions()) - self._context.now(), 0)
 
+    def _is_out(self, connection: AccountConnection) -> bool:
+        """Whether it is known what has become of all questions on their way."""
+        store = self._context.store
+        return self._is_decided() or all(settled(store, connection, each, ACCEPTED) is not None for each in self._ids)
+
     def _is_decided(self) -> bool:
         """Whether there is nothing more to wait for."""
         found, now = self._questions(), self._context.now()
-        if self._first and any(question.choice for _, question in found):
-            return True
-        return not any(question.is_open(now) and sent.id not in self._problems for sent, question in found)
+        return self._has_first() or not any(
+            question.is_open(now) and sent.id not in self._problems for sent, question in found
+        )
+
+    def _has_first(self) -> bool:
+        """Whether the one answer that counts has come."""
+        return self._first and any(question.choice for _, question in self._questions())
 
     def _say_until(self) -> None:
         """Say at a terminal until when we wait."""
