@@ -174,12 +174,11 @@ class _Asking:
         connection.nudge()
         try:
             await connection.until(lambda: self._is_out(connection) or None, patience)
-            for sent, question in self._questions():
-                if not (question.choice or self._has_first()):
-                    try:
-                        await follow(self._context.store, connection, sent.id, ACCEPTED, 0)
-                    except SecuremsgError as problem:
-                        self._problems[sent.id] = problem
+            for message_id in [] if self._has_first() else self._ids:
+                try:
+                    await follow(self._context.store, connection, message_id, ACCEPTED, 0)
+                except SecuremsgError as problem:
+                    self._problems[message_id] = problem
             self._withdraw()
             self._say_until()
             await connection.until(lambda: self._is_decided() or None, self._left())
