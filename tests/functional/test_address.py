@@ -25,6 +25,7 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("ping",),
     ("doctor",),
     ("invite",),
+    ("identity", "renew"),
     ("room", "create", "team"),
 )
 # These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket. C{devices}
