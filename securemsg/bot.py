@@ -139,7 +139,7 @@ class Bot:
         was_stopped = self._connection.is_stopped
         try:
             if error is None and not was_stopped:
-                await flush(self._reactor, self._store, self._connection)
+                await flush(self._reactor, self._store, self._connection, self._now)
         finally:
             await self._leave()
         return was_stopped and isinstance(error, SecuremsgError) and error.code == "stopped"

@@ -94,6 +94,7 @@ class NewAccount(StoreRecord, frozen=True):
 
     @ivar token: SHA-256 of the token; empty where none is needed.
     @ivar devices: pairs of device id and signing key, as the list says.
+    @ivar former: the identity that the account has, where this is the next one; empty: there is no such account so far.
     """
 
     name: str
@@ -104,6 +105,7 @@ class NewAccount(StoreRecord, frozen=True):
     devices: tuple[tuple[bytes, bytes], ...]
     token: bytes
     now: int
+    former: bytes = b""
 
 
 class StoredPrekey(StoreRecord, frozen=True):

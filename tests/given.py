@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -46,9 +47,26 @@ def signed_list(given: Given) -> messages.SignedDeviceList:
         )
         for row in given["devices"]
     ]
+    earlier = [keys.SigningKey(bytes.fromhex(each)) for each in given.get("earlier_private", [])]
+    successions = tuple(
+        devices.Succession(
+            each.public,
+            each.sign(
+                devices.SUCCESSION_LABEL,
+                *devices.succession_parts(octets(given, "server"), given["account"], successor.public),
+            ),
+        )
+        for each, successor in pairwise([*earlier, identity])
+    )
     body = devices.encode_device_list(
         devices.DeviceList(
-            octets(given, "server"), given["account"], given["version"], octets(given, "previous"), given["issued_at"], rows
+            octets(given, "server"),
+            given["account"],
+            given["version"],
+            octets(given, "previous"),
+            given["issued_at"],
+            rows,
+            successions,
         )
     )
     return messages.SignedDeviceList(body, identity.sign(devices.DEVICE_LIST_LABEL, body))

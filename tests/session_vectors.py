@@ -13,7 +13,7 @@ from securemsg.client.sessions import psk, rsa, suites
 from securemsg.client.sessions.addresses import DeviceAddress, DevicePair, own_address
 from securemsg.client.sessions.epochs import Epoch
 from securemsg.client.sessions.store import EPOCHS, PrekeyInfo, Session, SessionIndex, add_session, save_index
-from securemsg.client.state import contacts, invites
+from securemsg.client.state import contacts, invites, questions
 from securemsg.client.state.conversations import ConversationKind
 from securemsg.client.state.counters import chain_digest, conversation_of
 from securemsg.client.state.profile import Profile
@@ -38,6 +38,8 @@ Body = (
     | envelope.Members
     | envelope.RefusedLine
     | envelope.ConfirmedLine
+    | envelope.Question
+    | envelope.Choice
     | envelope.PipePart
     | envelope.PipeTaken
 )
@@ -85,6 +87,16 @@ def body(given: Given) -> Given:
     encoded = envelope.encode_record(made)
     assert envelope.decode_record(kind, encoded) == made
     return {"body": encoded.hex()}
+
+
+def choice(given: Given) -> Given:
+    """The answer to a question, signed by a device."""
+    asker, other, index = given["asker"], given["answerer"], given["index"]
+    device = keys.SigningKey(octets(given, "device_private"))
+    ends = asker["account"], octets(asker, "identity"), other["account"], octets(other, "identity"), octets(given, "device")
+    parts = questions.signed_parts(*ends, octets(given, "question"), octets(given, "body"), index)
+    made = envelope.Choice(octets(given, "question"), index, device.sign(envelope.CHOICE_LABEL, *parts))
+    return {"body": envelope.encode_record(made).hex()}
 
 
 def header(given: Given) -> Given:
@@ -307,6 +319,7 @@ SECTIONS: dict[str, Callable[[Given], Given]] = {
     "invite_proof": invite_proof,
     "content": content,
     "body": body,
+    "choice": choice,
     "header": header,
     "bundle": bundle,
     "associated_data": associated,

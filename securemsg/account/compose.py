@@ -59,6 +59,7 @@ def draft_of(
     to_newcomers: bool = False,
     receipts: bool = True,
     keep: int | None = None,
+    at: int = 0,
 ) -> Draft:
     """
     A program's message.
@@ -66,13 +67,13 @@ def draft_of(
     @param wait: what the program waits for; with L{DELIVERED} a receipt is requested whatever the profile's settings say.
     @param receipts: C{False}: none is requested.
     @param to_newcomers: in a room: it may go to members who join before it is accepted.
-    @param keep: see L{Draft}.
+    @param keep: see L{Draft}; C{at} likewise.
     @raise SecuremsgError: C{no-receipts}.
     """
     if to.startswith(ROOM_MARK) and wait == DELIVERED:
         raise error_for("no-receipts", to)
     wants_receipt = True if wait == DELIVERED else None if receipts else False
-    return Draft(to, text, message_id, wants_receipt, expiry, to_newcomers, keep)
+    return Draft(to, text, message_id, wants_receipt, expiry, to_newcomers, keep, at)
 
 
 def commit(

@@ -42,8 +42,8 @@ MEANINGS: dict[Exit, str] = {
     " (it stays if the server refuses the whole account, the recipient has no RSA key, or room release has to let it go)",
     Exit.NOT_CONNECTED: "not connected, connection lost, or told to retry later; the message stays in the outbox"
     " (with --key-file alone nothing is kept)",
-    Exit.TIMED_OUT: "not delivered, not added to a room, too few messages received, or a stream that does not go on, within"
-    " --timeout",
+    Exit.TIMED_OUT: "not delivered, not answered, not added to a room, too few messages received, or a stream that does not go"
+    " on, within --timeout",
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
     " another recv or respond, or pipe of the same stream, is running",
@@ -92,7 +92,7 @@ WORDS: dict[str, _Words] = {
     "login-failed": _Words(
         Exit.REFUSED,
         "the server does not know this account or device",
-        "the account or this device may have been removed; ask the server's operator",
+        "the account or this device may have been removed, or its keys renewed elsewhere; ask the server's operator",
     ),
     "server-full": _Words(Exit.NOT_CONNECTED, "the server is full", _LATER),
     "replaced": _Words(
@@ -224,6 +224,20 @@ WORDS: dict[str, _Words] = {
     "lobby-too-large": _Words(
         Exit.REFUSED, f"a text in {LOBBY_NAME} has at most {MAX_LOBBY_TEXT} bytes of UTF-8", "send it in parts"
     ),
+    # questions
+    "no-questions": _Words(
+        Exit.USAGE, "{name} cannot be asked; only people can", "ask each of them: securemsg ask NAME,NAME TEXT --first"
+    ),
+    "question-unanswered": _Words(Exit.TIMED_OUT, "{name} has not answered in time; the question is over", "ask again"),
+    "no-question": _Words(
+        Exit.USAGE, "{name} has asked you nothing that can be answered", "see what was asked: securemsg history {name}"
+    ),
+    "question-answered": _Words(Exit.REFUSED, "you have answered {name} already", "to say more: securemsg send {name}"),
+    "question-over": _Words(
+        Exit.REFUSED, "the time to answer {name} is over; nothing was sent", "write instead: securemsg send {name}"
+    ),
+    "several-questions": _Words(Exit.USAGE, "several questions of {name} are open"),
+    "not-a-choice": _Words(Exit.USAGE, "that is none of the choices of {name}'s question, or may be several"),
     # rooms
     "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),
     "room-unclear": _Words(
@@ -308,6 +322,9 @@ WORDS: dict[str, _Words] = {
         "the keys of {name} have changed: a new device, or somebody posing as {name}",
         "compare the numbers of `securemsg verify {name}` with {name}, then run: securemsg contacts accept {name}",
     ),
+    "catching-up": _Words(
+        Exit.NOT_CONNECTED, "{name} has new keys, which are used once all waiting messages have come", _LATER
+    ),
     "suite-unavailable": _Words(
         Exit.REFUSED,
         "{name} has no RSA key, which suite rsa needs",
@@ -354,6 +371,24 @@ WORDS: dict[str, _Words] = {
         Exit.PROFILE,
         "joining was not finished",
         "run join again, with a new invite if the old one was refused",
+    ),
+    "renewal-unfinished": _Words(
+        Exit.PROFILE, "the renewal of this account's keys is not finished", "finish it: securemsg identity renew"
+    ),
+    "connected-elsewhere": _Words(
+        Exit.PROFILE,
+        "another process is connected with this profile",
+        "stop it first: a recv --follow, respond, gateway, chat or bot",
+    ),
+    "in-rooms": _Words(
+        Exit.REFUSED,
+        "the room {name} knows you by your keys",
+        "leave it first with `securemsg room leave {name}`, and have yourself invited again afterwards",
+    ),
+    "mailbox-not-empty": _Words(
+        Exit.NOT_CONNECTED,
+        "messages for the old keys keep coming, or another process is connected with them",
+        "stop that process, or try again later: securemsg identity renew",
     ),
     "other-name": _Words(
         Exit.REFUSED, "this profile already belongs to another name: {name}", "use another folder: --profile DIR"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,16 +21,20 @@ STALL_TIME = 2
 PAGE = 1024
 
 
-async def flush(clock: Any, store: IProfileStore, connection: AccountConnection) -> None:
-    """Send the rest of the outbox; this does not change the result of the command."""
+async def flush(clock: Any, store: IProfileStore, connection: AccountConnection, now: Callable[[], float]) -> None:
+    """
+    Send the rest of the outbox; this does not change the result of the command.
+
+    @param now: the wall clock.
+    """
     end = clock.seconds() + FLUSH_TIME
 
     def moved(before: int) -> int | None:
-        now = unsent(store)
-        return now if now != before else None
+        left = unsent(store, now())
+        return left if left != before else None
 
     try:
-        left: int | None = unsent(store)
+        left: int | None = unsent(store, now())
         while left and connection.is_ready and clock.seconds() < end:
             left = await connection.until(partial(moved, left), STALL_TIME)
     except (SecuremsgError, StorageError):
@@ -37,7 +42,7 @@ async def flush(clock: Any, store: IProfileStore, connection: AccountConnection)
         return
 
 
-def unsent(store: IProfileStore) -> int:
+def unsent(store: IProfileStore, now: float) -> int:
     """
     Count the rows that could be sent now: drafts, sealed messages, receipts. This includes messages to an identity that the
     user has accepted meanwhile, and what others have asked of our rooms.
@@ -46,7 +51,7 @@ def unsent(store: IProfileStore) -> int:
         others = len(records.scan(RECEIPTS, limit=PAGE)) + steps.count_pending(records)
         if not records.count(OUTBOX, ROWS):
             return others
-        rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)]
+        rows = [row for _, row in load_all(records, OutboxRow, OUTBOX, ROWS) if row.at <= now]
         held_up = {row.to for row in rows if _waits_for_something(records, row)}
         return sum(1 for row in rows if row.to not in held_up) + others
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.client.renewal import is_begun
 from securemsg.client.state import vault
 from securemsg.client.state.profile import Profile, load_profile
 from securemsg.client.state.records import index_unread
@@ -96,11 +97,12 @@ def load_joined(store: IProfileStore) -> Profile:
     """
     The profile in a store, if joining was finished.
 
-    @raise SecuremsgError: C{no-profile}, C{not-joined}.
+    @raise SecuremsgError: C{no-profile}, C{not-joined}, C{renewal-unfinished}.
     """
     profile = load_any(store)
     if not profile.registered:
-        raise error_for("not-joined")
+        with store.reading() as records:
+            raise error_for("renewal-unfinished" if is_begun(records) else "not-joined")
     return profile
 
 

@@ -74,7 +74,7 @@ async def follow(
         if await connection.until(lambda: _has_arrived(store, connection, message_id), timeout) is None:
             raise too_late(store, connection, message_id)
         timeout = timeout.seconds
-    sent = await connection.until(lambda: _settled(store, connection, message_id, wait), timeout)
+    sent = await connection.until(lambda: settled(store, connection, message_id, wait), timeout)
     if sent is None:
         raise too_late(store, connection, message_id)
     if is_enough(sent, wait):
@@ -136,11 +136,11 @@ def is_enough(sent: Sent, wait: str) -> bool:
 def _has_arrived(store: IProfileStore, connection: Connection, message_id: bytes) -> bool | None:
     """C{True} once the server has said anything about a message."""
     sent = _found(store, message_id)
-    has_answer = sent.status == "accepted" or sent.code or _settled(store, connection, message_id, ACCEPTED) is not None
+    has_answer = sent.status == "accepted" or sent.code or settled(store, connection, message_id, ACCEPTED) is not None
     return True if has_answer else None
 
 
-def _settled(store: IProfileStore, connection: Connection, message_id: bytes, wait: str) -> Sent | None:
+def settled(store: IProfileStore, connection: Connection, message_id: bytes, wait: str) -> Sent | None:
     """The message, once its outcome is known."""
     sent = _found(store, message_id)
     if is_enough(sent, wait) or sent.status in ("failed", "withdrawn"):

@@ -92,13 +92,14 @@ def newest_time(context: CommandContext) -> int:
 
 def outbox(context: CommandContext) -> Finding:
     """What waits to be sent, and why."""
-    found = unsent.waiting(context.store)
-    if not found.messages:
-        return Finding("outbox", "empty")
+    found, now = unsent.waiting(context.store), context.now()
+    later = sum(message.at > now for message in found.messages)
+    if found.count == later:
+        return Finding("outbox", f"{amount(later, 'message')} to be sent later" if later else "empty")
     with context.store.reading() as records:
-        waiting = Counter((message.to, held_up_in(records, message)) for message in found.messages)
+        waiting = Counter((message.to, held_up_in(records, message)) for message in found.messages if message.at <= now)
     parts = [f"{count} to {name}{_why(code)}" for (name, code), count in waiting.items()]
-    text = f"{found.count} waiting: {_listed(parts)}"
+    text = f"{found.count - later} waiting: {_listed(parts)}"
     held = next(((name, code) for name, code in waiting if code), None)
     if held is None:
         return Finding("outbox", f"{text}; sent with the next connection")

@@ -68,7 +68,7 @@ class Connected:
         if show_wire and not connection.is_owner:
             report_elsewhere(as_json)
         status = await work(reactor, connection)
-        await flush(reactor, self._store, connection)
+        await flush(reactor, self._store, connection, self._now)
         return status
 
     def _show_wire(self, show: Callable[[str], object], message: Message | Unknown) -> None:

@@ -11,10 +11,18 @@ from securemsg.account.names import find_contact
 from securemsg.cli.context import CommandContext
 from securemsg.cli.rendering import amount, keep_text
 from securemsg.client import messages
-from securemsg.client.state import contacts, disappearing, preferences
+from securemsg.client.state import contacts, disappearing, preferences, verification
+from securemsg.client.state.contacts import Policy
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 
+# What happens when an account's keys change, by policy.
+POLICY_TEXTS = {
+    Policy.PIN: "if {name}'s keys change, nothing is sent to {name} until you have accepted the new ones",
+    Policy.SIGNED: "if {name} renews their keys, and the old ones have signed the new ones, these are used from then on",
+    Policy.TOFU: "whatever keys the server shows for {name} are used, with a warning: {name} is unverified, and whoever runs"
+    " the server could read along",
+}
 # Does something to an account, with a further word or an empty one, and says what.
 Action = Callable[[IRecords, CommandContext, str, str], str]
 
@@ -63,6 +71,13 @@ def _keep(records: IRecords, context: CommandContext, name: str, seconds: str) -
     return keep_text(name, int(seconds))
 
 
+def _policy(records: IRecords, context: CommandContext, name: str, word: str) -> str:
+    before = contacts.get_contact(records, name)
+    after = verification.set_policy(records, name, Policy(word), int(context.now()))
+    followed = f"; {name}'s new keys are used now" if before is not None and before.identity != after.identity else ""
+    return POLICY_TEXTS[after.policy].replace("{name}", name) + followed
+
+
 def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> str:
     contact = contacts.get_contact(records, name)
     if contact is None:
@@ -81,6 +96,7 @@ def _forget(records: IRecords, context: CommandContext, name: str, _: str) -> st
 ACTIONS: dict[str, Action] = {
     "alias": _alias,
     "keep": _keep,
+    "policy": _policy,
     "forget": _forget,
     "block": _block,
     "unblock": _unblock,
@@ -92,7 +108,7 @@ ACTIONS: dict[str, Action] = {
 # Those that may be about somebody who is no contact.
 FOR_ANYBODY = frozenset({"block", "unblock"})
 # Those that take one word more.
-WITH_WORD = frozenset({"alias", "keep"})
+WITH_WORD = frozenset({"alias", "keep", "policy"})
 
 
 def carry_out(context: CommandContext, action: str, name: str, word: str) -> str:

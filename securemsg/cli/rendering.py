@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 from attrs import frozen
 
@@ -19,8 +20,9 @@ from securemsg.client.messages import Line, Received, Sent
 from securemsg.client.rooms.events import words
 from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state import preferences
-from securemsg.client.state.contacts import Contact, offered
+from securemsg.client.state.contacts import Contact, Policy, is_signed_claim, offered
 from securemsg.client.state.preferences import Preferences
+from securemsg.client.state.questions import Asked
 from securemsg.client.state.records import EVENTS
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
@@ -46,6 +48,8 @@ LACKS = {FORWARD_SECRECY: "no forward secrecy", POST_QUANTUM: "not post-quantum"
 LEFT_OUT = {"too-many-devices": f"the members have more than {MAX_ROOM_DEVICES} devices"}
 # How many encrypted bytes are shown: the random bytes at the beginning, and as many of ciphertext.
 SHOWN_BYTES = 32
+# Characters of a question that are shown with its answer.
+SHOWN_QUESTION = 40
 # How many bytes of a deposit id are shown: enough to distinguish those on one screen.
 SHOWN_ID = 4
 
@@ -75,11 +79,24 @@ def _facts_of(message: Received) -> dict[str, object]:
         changed = {"event": event.decision, "author": event.author, "names": list(event.names), "title": event.title}
         is_admin, has_link = (event.is_on if event.decision == kind else None for kind in ("role", "link"))
         return {"kind": "room", **changed, "gone": list(event.gone), "is_admin": is_admin, "has_link": has_link}
+    if message.question is not None:
+        return {"question": question_record(message.question)}
     if message.invite is not None:
         invite = message.invite
         facts = {"room_id": invite.room.hex(), "title": invite.title, "members": list(invite.members)}
         return {**facts, "join": command_for(invite.room, invite.title)}
     return {}
+
+
+def question_record(question: Asked) -> dict[str, object]:
+    """A question, for programs, and what was chosen."""
+    return {
+        "id": question.id.hex(),
+        "text": question.text,
+        "choices": list(question.choices),
+        "until": iso(question.until),
+        "choice": question.choice or None,
+    }
 
 
 def _record_of(message: Received) -> dict[str, object]:
@@ -141,7 +158,30 @@ def _text_of(line: Line, own: str, sender: str, columns: int, mark: str = "") ->
     if event:
         return event_line(shown_time(line.sent_at, columns), line.room, event, columns, mark)
     marks = ", ".join(each for each in (mark, _kept(line)) if each)
-    return line_of(shown_time(line.sent_at, columns), sender, line.text, columns, marks, line.room)
+    return line_of(shown_time(line.sent_at, columns), sender, _said_in(line, columns), columns, marks, line.room)
+
+
+def _said_in(line: Line, columns: int, command: str = "") -> str:
+    """
+    The text of a message; of a question with its choices, and until when and how they can be chosen.
+
+    @param command: that answers; empty: the one for a shell.
+    """
+    question = line.question
+    if question is None:
+        return line.text
+    if line.kind == Kind.CHOICE:
+        return f"{question.said} (the answer to: {shorten(question.text, SHOWN_QUESTION, placeholder='...')})"
+    listed = ", ".join(f"{number} {choice}" for number, choice in enumerate(question.choices, 1))
+    if question.choice:
+        state = f"answered: {question.choice}"
+    elif question.outcome.closed:
+        state = "not answered"
+    else:
+        state = f"until {shown_time(question.until, columns)}"
+        if isinstance(line, Received):
+            state += f"; to answer: {command or f'securemsg answer {line.sender}'} CHOICE"
+    return f"{question.text} ({listed}; {state})"
 
 
 def _kept(line: Line) -> str:
@@ -225,6 +265,7 @@ def line_record(line: Line, own: str) -> dict[str, object]:
         "verified": None,
         "suite": line.suite,
         "keep": line.keep or None,
+        **({} if line.question is None else {"question": question_record(line.question)}),
     }
 
 
@@ -266,16 +307,17 @@ def screen_text(
         event = event.replace(f" {JOIN_COMMAND} ", " /join ")
     if event:
         return screen.event(line.sent_at, f"{event} ({mark})" if mark else event)
+    text = _said_in(line, screen.size()[0], "/answer")
     kept = [_kept(line)] if line.keep else []
     if isinstance(line, Received):
         marks = ", ".join([mark, *kept] if mark else kept)
-        return screen.line(line.sent_at, shown_name(line.sender, aliases), line.text, mark=marks)
+        return screen.line(line.sent_at, shown_name(line.sender, aliases), text, mark=marks)
     notes = [*kept, line.code] if line.code and line.status == "failed" else kept
     if line.status == "withdrawn":
         notes.append("withdrawn")
     if line.missed:
         notes.append(f"not to {', '.join(each.account for each in line.missed)}")
-    return screen.line(line.sent_at, own, line.text, mark=", ".join(notes), own=state_of(line))
+    return screen.line(line.sent_at, own, text, mark=", ".join(notes), own=state_of(line))
 
 
 def state_of(sent: Sent) -> str:
@@ -307,6 +349,8 @@ def contact_record(
         "fingerprint": fingerprint(contact.identity),
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
+        "signed": is_signed_claim(contact),
+        "policy": contact.policy,
         "new_devices": len(contact.unconfirmed),
         "known": contact.known,
         "origin": contact.origin,
@@ -357,7 +401,9 @@ def contact_text(
     news = f"  {unread} unread" if unread else ""
     suite = f"  {suite_mark(choice)}" if suite_mark(choice) else ""
     kept = f"  keep {duration_text(keep)}" if keep else ""
-    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{suite}{kept}{muted}{news}{_dropped(wanted)}"
+    policy = "" if contact.policy is Policy.PIN else f"  policy {contact.policy}"
+    marks = f"{suite}{policy}{kept}{muted}{news}{_dropped(wanted)}"
+    return f"{escape(name):<20}  {mark:<10}  {fingerprint(contact.identity)}{marks}"
 
 
 def stranger_text(name: str, wanted: Preferences) -> str:
@@ -413,6 +459,7 @@ def safety_record(contact: Contact, number: str, choice: Chosen) -> dict[str, ob
         "safety_number": number,
         "verified": contact.verified and not contact.has_changed,
         "changed": contact.has_changed,
+        "signed": is_signed_claim(contact),
         "new_devices": len(contact.unconfirmed),
         "fingerprint": fingerprint(offered(contact)),
         **suite_facts(choice),

@@ -13,7 +13,7 @@ from securemsg.cli.context import CommandContext
 from securemsg.cli.interrupts import Interrupted, interruptible
 from securemsg.cli.output import json_line, report, report_elsewhere, report_note, say, write_line
 from securemsg.cli.rendering import left_out_text, sent_record
-from securemsg.cli.times import short_time
+from securemsg.cli.times import moment_text, short_time
 from securemsg.client import messages
 from securemsg.client.state.records import Status
 from securemsg.net.clock import monotonic_seconds
@@ -187,4 +187,8 @@ class Sending:
             is_delivered = self._wait == DELIVERED or not sent.accepted_at
             status, moment = (sent.status, sent.delivered_at) if is_delivered else (ACCEPTED, sent.accepted_at)
             to = f"{sent.to}: " if len(self._problems) > 1 else ""
-            say(to + (f"{status} {short_time(moment, self._context.now())}" if moment else status))
+            now = self._context.now()
+            if sent.status == Status.QUEUED and sent.sent_at > now:
+                say(f"{to}to be sent {moment_text(sent.sent_at, now)}")
+                return
+            say(to + (f"{status} {short_time(moment, now)}" if moment else status))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 
 import click
 
-from securemsg.client.times import iso
+from securemsg.client.times import MAX_DELAY, iso
 from securemsg.protocol.envelope import MAX_KEEP, MIN_KEEP
 
 OFF = "off"
@@ -90,6 +91,41 @@ def parse_since(text: str, now: float) -> int:
         raise ValueError(text) from None
 
 
+def parse_at(text: str, now: float) -> int:
+    """
+    A point in time that lies ahead, in seconds: a time of day, local, of today or tomorrow; or as in L{parse_since}, but with a
+    duration from C{now}.
+
+    @raise ValueError: it is written otherwise.
+    """
+    text = text.strip()
+    if text[-1:] in _UNITS and text[:-1].isdigit():
+        return int(now) + parse_duration(text)
+    if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text, re.ASCII):
+        moment = datetime.combine(local(now).date(), time_of_day.fromisoformat(text.zfill(5)))
+        return int((moment if moment.timestamp() > now else moment + timedelta(days=1)).timestamp())
+    return parse_since(text, now)
+
+
+class At(click.ParamType[int]):
+    """An option that takes a point in time that lies ahead; see L{parse_at}."""
+
+    name = "time"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it, or fail with a sentence."""
+        now = time.time()
+        try:
+            moment = value if isinstance(value, int) else parse_at(value, now)
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 18:30, 2026-12-24T18:30, or 2h for in two hours", param, ctx)
+        if moment <= now:
+            self.fail(f"{value!r} is over; give a time that lies ahead", param, ctx)
+        if moment > now + MAX_DELAY:
+            self.fail(f"{value!r} is too far ahead: it can be {duration_text(MAX_DELAY)} at most", param, ctx)
+        return moment
+
+
 class Since(click.ParamType[int]):
     """An option that takes a point in time; see L{parse_since}."""
 
@@ -115,6 +151,12 @@ def short_time(seconds: float, now: float) -> str:
     """A time for people, in local time: the time of day, or the date if that is not today."""
     moment, today = local(seconds), local(now)
     return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d}"
+
+
+def moment_text(seconds: float, now: float) -> str:
+    """A time for people, in local time and to the minute, with the date if that is not today."""
+    moment = local(seconds)
+    return f"{moment:%H:%M}" if moment.date() == local(now).date() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def shown_time(seconds: float, columns: int) -> str:

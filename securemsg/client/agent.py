@@ -79,6 +79,7 @@ class Agent:
         self._context = Context(self._store, self._profile, self._now, self._seconds, self._soon, self._watch)
         self._sender = Sender(self._context, self._jitter)
         self._receiver = Receiver(self._context)
+        self._context.is_caught_up = lambda: self._receiver.is_idle
         self._short_invites = ShortInvites(self._context)
         is_guest = self._profile.is_guest
         self._login = GuestLogin() if is_guest else AccountLogin()

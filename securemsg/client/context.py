@@ -12,7 +12,7 @@ from attrs import define, field
 from securemsg.client.events import Changed, Event, Warned
 from securemsg.client.requests import Callback, Question, Requests
 from securemsg.client.state import contacts, verification
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state.contacts import Contact, Policy
 from securemsg.client.state.profile import DAY, Profile
 from securemsg.client.state.records import META, NOTICE, Notice, add_notice, end_notices, load_all
 from securemsg.client.warnings import warning_text
@@ -38,6 +38,7 @@ class Context:
     @ivar is_writable: whether the channel takes more.
     @ivar last_sent_at: when we last sent something.
     @ivar moved_at: when bytes last moved in either direction, to a second or so.
+    @ivar is_caught_up: whether all that waited at the server for this login is here.
     @ivar clock_ahead: by how many seconds the server's clock was ahead of ours when it last reported its time.
     """
 
@@ -49,6 +50,7 @@ class Context:
     watch: Callable[[Message | Unknown], None] | None = None
     channel: IChannel | None = field(default=None, init=False)
     requests: Requests = field(factory=Requests, init=False)
+    is_caught_up: Callable[[], bool] = field(default=lambda: True, init=False)
     is_writable: bool = field(default=True, init=False)
     last_sent_at: float = field(default=0.0, init=False)
     moved_at: float = field(default=0.0, init=False)
@@ -122,15 +124,25 @@ class Context:
         @raise Refusal: see L{contacts.adopt}.
         """
         before = contacts.get_contact(records, record.name)
-        contact = contacts.adopt(records, self.profile, record, self.time(), contacts.DIRECTORY)
+        contact = contacts.adopt(
+            records, self.profile, record, self.time(), contacts.DIRECTORY, may_follow=self.is_caught_up()
+        )
         if before is not None and before.has_changed:
             end_notices(records, "identity-changed", contact.name)
         self.announce(records, contact.name)
         return contact
 
     def announce(self, records: IRecords, name: str) -> None:
-        """Tell the user of a device that was added to a contact's list, in the transaction that saved the list."""
+        """
+        Tell the user of a device that was added to a contact's list, and of an identity that was followed, in the transaction
+        that saved them.
+        """
         contact = contacts.get_contact(records, name)
+        if contact is not None and contact.followed:
+            contacts.put_contact(records, contact := msgspec.structs.replace(contact, followed=False))
+            code = "identity-renewed" if contact.policy is Policy.SIGNED else "identity-followed"
+            self.warn(records, code, name, about=contact.identity)
+            self.notify(Changed())
         if contact is not None and contact.unannounced:
             contacts.put_contact(records, msgspec.structs.replace(contact, unannounced=False))
             self.warn(records, "contact-device-added", name)

@@ -17,6 +17,7 @@ from securemsg.client.messages import LAST_SEQ, PAGE, Line, as_line, own_profile
 from securemsg.client.rooms import store as rooms
 from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.state.conversations import Conversation, ConversationKind
+from securemsg.client.state.questions import asked_in
 from securemsg.client.state.records import HISTORY, HistoryRow, load_all, load_back
 from securemsg.interfaces import IProfileStore, IRecords, Step, no_step
 from securemsg.protocol.envelope import Kind, RelayedLine, decode_record
@@ -166,10 +167,13 @@ def _has_all(row: HistoryRow, wanted: list[str]) -> bool:
 
 
 def _words_of(row: HistoryRow) -> str:
-    """What somebody has written: a text, or the title of a room."""
+    """What somebody has written: a text, a question, an answer, or the title of a room."""
     kind, body = row.content.kind, row.content.body
     if kind in (Kind.TEXT, Kind.ANSWER):
         return body.decode("utf-8", "replace")
+    asked = asked_in(row)
+    if asked is not None:
+        return asked.said
     if row.sent:
         return ""
     match kind:

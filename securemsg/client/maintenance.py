@@ -6,7 +6,7 @@ from functools import partial
 
 from attrs import define, evolve, field
 
-from securemsg.client import owndevices, restored
+from securemsg.client import owndevices, renewal, restored
 from securemsg.client.context import Context
 from securemsg.client.owndevices import OwnDevices
 from securemsg.client.requests import Answer
@@ -52,6 +52,7 @@ class Maintenance:
             profile = load_profile(records) or context.profile
             if not profile.registered:
                 # The token was for this registration, and is not needed any more.
+                renewal.finish(records)
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, ownlist.PUBLISHED, profile.listing.version)

@@ -16,10 +16,11 @@ from securemsg.client.rooms.events import RoomEvent
 from securemsg.client.rooms.store import NO_LIST, Room, RoomState
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import disappearing, preferences, quarantine
+from securemsg.client.state import disappearing, preferences, quarantine, questions
 from securemsg.client.state.conversations import Conversation, ConversationKind, direct
 from securemsg.client.state.gaps import open_gaps
 from securemsg.client.state.profile import Profile, load_profile
+from securemsg.client.state.questions import Asked
 from securemsg.client.state.receipts import asks, note_read
 from securemsg.client.state.records import (
     HISTORY,
@@ -50,6 +51,7 @@ from securemsg.client.state.records import (
     unread_by_conversation,
     unsealed,
 )
+from securemsg.client.times import MAX_DELAY
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
@@ -58,6 +60,7 @@ from securemsg.protocol.envelope import (
     FROM_LOBBY,
     LINES,
     MAX_LOBBY_TEXT,
+    MAY_DISAPPEAR,
     Content,
     Kind,
     Person,
@@ -91,6 +94,8 @@ class Sent:
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar missed: in a room: members who do not get it, and why.
     @ivar keep: for how long both ends keep it, seconds; 0: as long as each likes.
+    @ivar at: in a list of what waits: when it is to be sent; 0: at once.
+    @ivar question: that it asks, or answers.
     """
 
     seq: int
@@ -109,6 +114,8 @@ class Sent:
     missed: tuple[LeftOut, ...] = ()
     read_at: int = 0
     keep: int = 0
+    at: int = 0
+    question: Asked | None = None
 
     @property
     def to(self) -> str:
@@ -140,7 +147,7 @@ class Received:
     @ivar note: what is odd about it: C{unsupported}, C{late}, C{forked}, C{repeated}; mostly empty.
     @ivar lacks_one_time: it opened a session that began without a one-time prekey.
     @ivar event: what has changed in a room, where it is no text; C{invite}: the invitation that it is.
-    @ivar keep: as in L{Sent}.
+    @ivar keep: as in L{Sent}; C{question} likewise.
     """
 
     seq: int
@@ -160,6 +167,7 @@ class Received:
     event: RoomEvent | None = None
     invite: RoomInvite | None = None
     keep: int = 0
+    question: Asked | None = None
     conversation: Conversation = field()
 
     @conversation.default
@@ -177,7 +185,7 @@ Line = Sent | Received
 
 def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
     """A row of history as a message."""
-    content = row.content
+    content, asked = row.content, questions.asked_in(row)
     return Sent(
         seq=seq,
         id=content.message_id,
@@ -188,19 +196,20 @@ def as_sent(conversation: Conversation, seq: int, row: HistoryRow) -> Sent:
         accepted_at=row.accepted_at,
         delivered_at=row.delivered_at,
         devices=row.devices,
-        text=content.body.decode("utf-8", "replace"),
+        text=content.body.decode("utf-8", "replace") if asked is None else asked.said,
         kind=content.kind,
         suite=row.suite,
         lacks_one_time=row.lacks_one_time,
         missed=row.missed,
         read_at=row.read_at,
         keep=content.keep,
+        question=asked,
     )
 
 
 def as_received(records: IRecords, profile: Profile, conversation: Conversation, seq: int, row: HistoryRow) -> Received:
     """A row of history as a message."""
-    content, account = row.content, row.sender or conversation.account
+    content, account, asked = row.content, row.sender or conversation.account, questions.asked_in(row)
     if not conversation.room:
         # Guests with one key file share a history.
         conversation = profile.conversation(account, content.device)
@@ -211,7 +220,7 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         to=profile.name,
         sent_at=min(content.sent_at, LAST_SECOND),
         received_at=row.at,
-        text=content.body.decode("utf-8", "replace"),
+        text=content.body.decode("utf-8", "replace") if asked is None else asked.said,
         kind=content.kind,
         verified=row.verified,
         suite=row.suite,
@@ -220,6 +229,7 @@ def as_received(records: IRecords, profile: Profile, conversation: Conversation,
         device=content.device,
         lacks_one_time=row.lacks_one_time,
         keep=content.keep,
+        question=asked,
         conversation=conversation,
     )
     if content.kind == Kind.LIST:
@@ -262,6 +272,7 @@ class Draft:
     @ivar to: the name of an account, or of a room.
     @ivar wants_receipt: C{None}: as the user has chosen for the profile.
     @ivar keep: for how long both ends keep it, seconds; 0: as long as each likes; C{None}: as chosen for the conversation.
+    @ivar at: when it is to be sent, up to L{MAX_DELAY} from now; 0: at once.
     """
 
     to: str
@@ -271,6 +282,7 @@ class Draft:
     expiry: int = MAX_EXPIRY
     to_newcomers: bool = False
     keep: int | None = None
+    at: int = 0
 
 
 def compose(
@@ -335,6 +347,7 @@ def compose_all(store: IProfileStore, drafts: Iterable[Draft], *, now: float) ->
                         expiry=each.expiry,
                         to_newcomers=each.to_newcomers,
                         keep=each.keep,
+                        at=each.at,
                     )
                 )
             except Refusal as refusal:
@@ -355,12 +368,14 @@ def compose_in(
     kind: int = Kind.TEXT,
     to_newcomers: bool = False,
     keep: int | None = None,
+    at: int = 0,
 ) -> bytes:
     """
     As L{compose}, within a transaction.
 
     @param to_newcomers: in a room: it may go to members who join before it is accepted.
     @param keep: see L{Draft}; an answer or a text is kept so.
+    @param at: see L{Draft}.
     @raise Refusal: C{no-such-account}: no guest of this name is known. C{too-large}, C{lobby-too-large}, C{illegal-name},
         C{bad-request} (to ourselves, or an invalid expiry or time), C{lobby-keep}, C{conflict} (the id belongs to another
         message), C{no-profile}.
@@ -379,6 +394,7 @@ def compose_in(
         kind=kind,
         to_newcomers=to_newcomers,
         keep=keep,
+        at=at,
     )
 
 
@@ -399,6 +415,7 @@ def write_in(
     kind: int = Kind.TEXT,
     to_newcomers: bool = False,
     keep: int | None = None,
+    at: int = 0,
 ) -> bytes:
     """
     As L{compose_in}, with a body that is made already.
@@ -413,6 +430,8 @@ def write_in(
         check_name(to.account)
     if to.account == profile.name or (to.is_room and wants_receipt) or not MIN_EXPIRY <= expiry <= MAX_EXPIRY:
         raise Refusal("bad-request")
+    if at > now + MAX_DELAY:
+        raise Refusal("bad-request")
     message_id = keys.random_id() if message_id is None else message_id
     if len(message_id) != keys.ID_SIZE:
         raise Refusal("bad-request")
@@ -421,23 +440,24 @@ def write_in(
     if not PEERS[to.kind].is_known(records, to):
         raise Refusal("no-such-account")
     if keep is None:
-        keep = disappearing.chosen(records, to) if kind in LINES else 0
+        keep = disappearing.chosen(records, to) if kind in MAY_DISAPPEAR else 0
     elif keep:
         disappearing.check_keep(keep)
         if to.kind is ConversationKind.LOBBY:
             raise Refusal("lobby-keep")
     known = load(records, MessageIndex, INDEX, message_id)
     if known is not None:
-        repeat(records, known, to, kind, body, now)
+        repeat(records, known, to, kind, body, now, at)
         return message_id
+    sent_at = max(now, at)
     seq = next_seq(records)
     content = msgspec.structs.replace(
-        draft(profile, kind, now, message_id), wants_receipt=wants_receipt, body=body, peer_list=peer_list, keep=keep
+        draft(profile, kind, sent_at, message_id), wants_receipt=wants_receipt, body=body, peer_list=peer_list, keep=keep
     )
     suite = pinned_suite(records, to).suite
     row = HistoryRow(content, sent=True, at=now, status=Status.QUEUED, expiry=expiry, suite=suite)
     save(records, HISTORY, to.bucket, row, seq)
-    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, now, expiry, newcomers=to_newcomers), seq)
+    save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), seq, sent_at, expiry, newcomers=to_newcomers, at=at), seq)
     save(records, INDEX, message_id, MessageIndex(to, seq, seq))
     disappearing.schedule(records, to.bucket, seq, now)
     return message_id
@@ -698,7 +718,7 @@ def _encode_text(text: str) -> bytes:
         raise Refusal("bad-request", "not a text") from error
 
 
-def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int) -> None:
+def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int, at: int = 0) -> None:
     """
     Handle a message id that is in use already: a message that has failed or was withdrawn is queued again.
 
@@ -718,7 +738,7 @@ def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, 
         content = row.content
         peer_list = _writable_room(records, to).mark if to.is_room else NO_LIST
         row = msgspec.structs.replace(row, content=msgspec.structs.replace(unsealed(content), peer_list=peer_list))
-        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, now, row.expiry), seq)
+        save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, max(now, at), row.expiry, at=at), seq)
         save(records, INDEX, content.message_id, MessageIndex(to, known.history, seq))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")
     save(records, HISTORY, to.bucket, again, known.history)

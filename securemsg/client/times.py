@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+# The longest time by which a message may be sent later than it was written, seconds.
+MAX_DELAY = 366 * 86400
 # The last second that the calendar can show: a sender's clock may say anything.
 _LAST = 253402300799
 

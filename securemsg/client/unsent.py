@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from securemsg.client import histories
 from securemsg.client.messages import Sent, as_sent, repeat, sent_in
@@ -70,17 +70,17 @@ def waiting(store: IProfileStore, limit: int = MAX_LISTED) -> Waiting:
     return Waiting(found, count, receipts, lists, others)
 
 
-def count(store: IProfileStore, limit: int = MAX_COUNTED) -> int:
-    """How many messages wait among so many rows of the outbox."""
+def count(store: IProfileStore, now: float, limit: int = MAX_COUNTED) -> int:
+    """How many messages wait among so many rows of the outbox, but for those whose time has not come."""
     with store.reading() as records:
         rows = load_all(records, OutboxRow, OUTBOX, ROWS, limit=limit)
-        return sum(1 for _, row in rows if row.history and not row.withdrawn)
+        return sum(1 for _, row in rows if row.history and not row.withdrawn and row.at <= now)
 
 
-def waiting_ids(store: IProfileStore) -> list[bytes]:
-    """The ids of the messages that wait in the outbox, in the order in which they were written."""
+def waiting_ids(store: IProfileStore, now: float) -> list[bytes]:
+    """The ids of the messages that wait in the outbox and whose time has come, in the order in which they were written."""
     with store.reading() as records:
-        found = (_message_of(records, row) for _, row in _rows(records))
+        found = (_message_of(records, row) for _, row in _rows(records) if row.at <= now)
         return [message.id for message in found if message is not None and message.status == Status.QUEUED]
 
 
@@ -122,7 +122,8 @@ def find(store: IProfileStore, prefix: str, since: int, step: Step = no_step) ->
 
 def retry(store: IProfileStore, message_id: bytes, now: float) -> None:
     """
-    Queue a message again that has failed or was withdrawn, under its own id. Nothing happens to others.
+    Queue a message again that has failed or was withdrawn, under its own id; one that waits for its time waits no more. Nothing
+    happens to others.
 
     @raise Refusal: C{not-in-room}.
     """
@@ -130,7 +131,17 @@ def retry(store: IProfileStore, message_id: bytes, now: float) -> None:
         found = find_sent(records, message_id)
         if found is not None:
             known, row = found
+            _send_at_once(records, known.outbox, int(now))
             repeat(records, known, known.conversation, row.content.kind, row.content.body, int(now))
+
+
+def _send_at_once(records: IRecords, seq: int, now: int) -> None:
+    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
+    history = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row is not None else None
+    if row is not None and history is not None and row.at > now:
+        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, at=0, created_at=now), seq)
+        content = msgspec.structs.replace(history.content, sent_at=now)
+        save(records, HISTORY, row.bucket, msgspec.structs.replace(history, content=content), row.history)
 
 
 def clear_codes(store: IProfileStore, kept: frozenset[str]) -> None:
@@ -155,4 +166,4 @@ def _message_of(records: IRecords, row: OutboxRow) -> Sent | None:
     if not row.history:
         return None
     history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
-    return None if history is None else as_sent(row.home or row.to, row.history, history)
+    return None if history is None else evolve(as_sent(row.home or row.to, row.history, history), at=row.at)

@@ -21,6 +21,10 @@ WARNINGS: dict[str, str] = {
     "identity-changed": "{name}'s keys have changed: a new device, or somebody posing as {name}. Messages from {name} are held"
     " back and nothing is sent until you accept the new keys. Compare numbers first: securemsg verify {name}; then:"
     " securemsg contacts accept {name}",
+    "identity-renewed": "{name} has renewed their keys, which the old ones have signed; they are used from now on, as you have"
+    " chosen (securemsg contacts policy {name} signed)",
+    "identity-followed": "{name}'s keys have changed, and the new ones are used from now on, as you have chosen (securemsg"
+    " contacts policy {name} tofu): whoever runs the server could be posing as {name}",
     "list-rolled-back": "the server showed an old device list of {name}; it was ignored" + _TELL,
     "list-forked": "the server showed two device lists of {name} that contradict each other; the first one stays in use"
     + _TELL,
@@ -44,6 +48,8 @@ WARNINGS: dict[str, str] = {
     "bundle-old": "the keys of {name} that the server shows are more than two weeks old: {name} has been offline, or the server"
     " withholds newer ones",
     "bad-content": "a message from {name} is not readable by this version; ask {name} which program sent it",
+    "late-answer": "{name} has answered a question of yours that was answered or over; the answer does not count",
+    "bad-answer": "an answer from {name} fits no question that you have asked {name}, and was ignored",
     "suite-unavailable": "a message from {name} is encrypted with a key file that was not given here, or by a newer version; "
     + _KEY_FILE,
     "wrong-key": "a message from {name} does not fit the key file that was given for {name}; " + _KEY_FILE,

@@ -29,6 +29,11 @@ class RsaKey:
     private: bytes = field(repr=False, eq=False)
     public: bytes
 
+    @property
+    def bits(self) -> int:
+        """Its size: what surrounds the modulus takes 38 bytes, whatever the size."""
+        return (len(self.public) - 38) * 8
+
     @classmethod
     def generate(cls, bits: int = DEFAULT_BITS) -> RsaKey:
         """Make a fresh key pair, which takes tenths of a second or, of 4096 bits, some seconds."""

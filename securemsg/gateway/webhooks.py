@@ -97,7 +97,7 @@ class Webhooks:
         if not text.strip():
             return _accepted([])
         try:
-            if unsent.count(self._store) >= self._spool:
+            if unsent.count(self._store, self._now()) >= self._spool:
                 self._count("spool-full", route, f"{self._spool} messages wait to be sent; webhooks are refused until then")
                 return _unavailable("too many messages wait to be sent")
             return self._commit(route, webhook, text)

@@ -81,6 +81,7 @@ TABLE = (
     Code("illegal-name", SentIn.FAILED | SentIn.LOCAL, Consequence.FATAL | Consequence.UNREADABLE),
     Code("reserved-name", SentIn.FAILED, Consequence.FATAL),
     Code("name-taken", SentIn.FAILED, Consequence.FATAL),
+    Code("mailbox-not-empty", SentIn.FAILED, Consequence.FATAL),
     Code("bad-device-list", SentIn.FAILED | SentIn.REFUSED | SentIn.LOCAL, Consequence.FATAL | Consequence.DISTRUSTED),
     Code(
         "unauthentic",
@@ -132,6 +133,7 @@ TABLE = (
     Code("unknown-account", SentIn.LOCAL, Consequence.RETRY),
     # what a client makes of what it receives
     Code("identity-changed", SentIn.LOCAL, Consequence.HELD),
+    Code("catching-up", SentIn.LOCAL, Consequence.RETRY),
     Code("suite-unavailable", SentIn.LOCAL, Consequence.HELD),
     Code("wrong-key", SentIn.LOCAL, Consequence.HELD),
     Code("own-account", SentIn.LOCAL, Consequence.UNREADABLE),

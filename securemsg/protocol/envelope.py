@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from typing import Annotated, TypeVar
+from unicodedata import category
 
 import msgspec
 from attrs import frozen
@@ -67,6 +68,10 @@ MAX_LOBBY_TEXT = MAX_TEXT - 128
 # How long the ends may keep a message that disappears, seconds: at least, and at most.
 MIN_KEEP = 10
 MAX_KEEP = 366 * 86_400
+# Of a question: how many choices it may have, and how long each may be, bytes of UTF-8.
+MAX_CHOICES = 16
+MAX_CHOICE = 64
+CHOICE_LABEL = b"securemsg/1 choice"
 # Streams that a content says its own goes on from: what the oldest of these continues, its own contents say.
 MAX_CONTINUED = 8
 # Bytes of a piped stream in one part, which lies within one block of the stream: the first block begins with it.
@@ -103,6 +108,8 @@ class Kind(enum.IntEnum):
     HEARD = 21      # the sender has got something of the recipient: sessions heal with an answer
     # between two
     READ = 22       # these message ids were shown to the sender's user
+    QUESTION = 23   # asks the recipient's user to choose
+    CHOICE = 24     # what the sender's user has chosen
     PART = 25       # a part of a piped stream
     TAKEN = 26      # how far the recipient of a piped stream has taken it
 
@@ -231,6 +238,47 @@ class ConfirmedLine(Record, frozen=True):
     message_id: Id
 
 
+class Question(Discreet, frozen=True):
+    """
+    Body of a C{QUESTION}.
+
+    @ivar until: when it is over, by its sender's clock.
+    """
+
+    text: str
+    choices: Annotated[tuple[str, ...], Meta(min_length=2, max_length=MAX_CHOICES)]
+    until: Counter
+
+    def __post_init__(self) -> None:
+        """
+        Check the choices; a body that is read is malformed then.
+
+        @raise ValueError: two are the same; or one is empty, too long, or has control characters.
+        """
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("two choices are the same")
+        for choice in self.choices:
+            if not choice or any(category(character) == "Cc" for character in choice):
+                raise ValueError("a choice is empty, or has control characters")
+            if len(choice.encode("utf-8", "surrogatepass")) > MAX_CHOICE:
+                raise ValueError(f"a choice has more than {MAX_CHOICE} bytes")
+
+
+class Choice(Record, frozen=True):
+    """
+    Body of a C{CHOICE}.
+
+    @ivar question: the message id of the question.
+    @ivar index: of the choice, from 0.
+    @ivar signature: of the sender's device over L{CHOICE_LABEL}, account and identity of who has asked, account, identity and
+        device of who answers, C{question}, H(body of the question), and C{u64(index)}.
+    """
+
+    question: Id
+    index: Annotated[int, Meta(ge=0, lt=MAX_CHOICES)]
+    signature: Signature
+
+
 class PipePart(Discreet, frozen=True):
     """
     Body of a C{PART}.
@@ -311,6 +359,8 @@ KINDS: dict[int, KindRules] = {
     Kind.LISTS: KindRules(counted=False, shown=False, record=RoomLists),
     Kind.HEARD: KindRules(counted=False, shown=False),
     Kind.READ: KindRules(counted=False, shown=False, record=Receipt),
+    Kind.QUESTION: KindRules(record=Question),
+    Kind.CHOICE: KindRules(record=Choice),
     # Offsets and digest show what is missing; what has counters would have to stay in the history.
     Kind.PART: KindRules(counted=False, shown=False, record=PipePart),
     Kind.TAKEN: KindRules(counted=False, shown=False, record=PipeTaken),
@@ -318,6 +368,9 @@ KINDS: dict[int, KindRules] = {
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})
 TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
+# Between two accounts alone; and what its writer may have disappear.
+ONLY_DIRECT = frozenset({Kind.QUESTION, Kind.CHOICE})
+MAY_DISAPPEAR = LINES | ONLY_DIRECT
 # In a room; and what two say of rooms, which is no part of what they write to each other.
 ONLY_IN_ROOM = frozenset({Kind.LIST, Kind.LEAVING})
 IN_ROOM = LINES | {Kind.VOID} | ONLY_IN_ROOM

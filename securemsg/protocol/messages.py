@@ -665,18 +665,6 @@ def encode_message(message: Message) -> bytes:
     return payload
 
 
-def check_canonical(value: Struct, data: bytes) -> None:
-    """
-    Check that a record came in the canonical encoding, so that what is signed, hashed or compared has no second form.
-
-    Structs that are no L{Record} are open to items of newer peers, which encoding them again would lose.
-
-    @raise msgspec.DecodeError: msgpack could say the same in fewer bytes, or in other ones.
-    """
-    if isinstance(value, Record) and _encode(value) != data:
-        raise msgspec.DecodeError("not the canonical encoding")
-
-
 def decode_message(payload: bytes) -> Message | Unknown:
     """
     Read and validate the payload of a frame.

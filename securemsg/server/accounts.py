@@ -74,6 +74,7 @@ class AccountState:
     @ivar root: the account at the root of its inviters' tree; 0: a guest's, who is in none.
     @ivar pins: how many commands in progress refer to it.
     @ivar removed: whether it was deleted; a command that still refers to it must not use it.
+    @ivar is_renewing: its identity and devices are being exchanged: nothing is taken for it.
     """
 
     name: str
@@ -84,6 +85,7 @@ class AccountState:
     devices: dict[bytes, DeviceState] = field(factory=dict, repr=False)
     pins: int = 0
     removed: bool = False
+    is_renewing: bool = False
 
     @property
     def logged_in(self) -> int:
@@ -168,6 +170,7 @@ class AccountCache:
             self._add_devices(account, stored)
             self._evict(account)
         elif stored.version > account.version:
+            account.identity = stored.identity
             account.record = _record_of(stored)
             account.version = stored.version
             self._drop_devices(account, keep={device.device for device in stored.devices})

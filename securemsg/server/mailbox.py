@@ -276,7 +276,7 @@ def _are_current(recipients: Recipients, sender: DeviceState, *, in_room: bool) 
     """
     Whether the deposit names exactly the devices of its recipients. In a room an account may be gone.
 
-    @raise Refusal: C{bad-request}: an account or device is named twice.
+    @raise Refusal: C{bad-request}: an account or device is named twice. C{retry-later}: the devices of one are being exchanged.
     """
     if len(recipients) > 1 and len({destination.account for _, destination in recipients}) != len(recipients):
         raise Refusal("bad-request")
@@ -285,6 +285,8 @@ def _are_current(recipients: Recipients, sender: DeviceState, *, in_room: bool) 
         parts = destination.parts
         if account is None:
             are_current = are_current and in_room
+        elif account.is_renewing:
+            raise Refusal("retry-later")
         elif len(parts) == 1 and account is not sender.account:
             if len(account.devices) != 1 or parts[0].device not in account.devices:
                 are_current = False

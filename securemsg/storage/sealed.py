@@ -47,6 +47,7 @@ TABLES = (
     "preferences",
     "aliases",
     "disappearing",
+    "questions",
     "streams",
 )
 NUMBERS = {name: number for number, name in enumerate(TABLES, 1)}

@@ -446,7 +446,7 @@ class EndTests(BotCase):
                 self.patch(flush, "unsent", fail)
             return sent
 
-        def fail(store: object) -> int:
+        def fail(store: object, now: float) -> int:
             raise StateUnusable("the disk is gone")
 
         talking = Deferred.fromCoroutine(talk())

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.cli.times import Duration, Since, duration_text, parse_duration, parse_since, short_time, shown_time
+from securemsg.cli.times import (
+    At,
+    Duration,
+    Since,
+    duration_text,
+    moment_text,
+    parse_at,
+    parse_duration,
+    parse_since,
+    short_time,
+    shown_time,
+)
 
 
 class DurationTests(SynchronousTestCase):
@@ -85,6 +96,26 @@ class SinceTests(SynchronousTestCase):
         for text in ("", "d", "7", "yesterday", "2026-13-01", "-7d", "1.5h", "9999999999d", "0001-01-01"):
             problem = self.assertRaises(click.BadParameter, Since(lambda: self.NOW).convert, text, None, None)
             self.assertIn("2026-11-30T14:05", str(problem))
+
+    def test_ahead(self) -> None:
+        """What lies ahead: the next such time of day, a date with a time, or a duration from now."""
+        at = {"2h": 7200, "10m": 600, "09:01": 60, "9:01": 60, "09:00": 86400, "08:59": 86400 - 60, "2027-01-15T10:00": 3600}
+        for text, seconds in at.items():
+            self.assertEqual(parse_at(text, self.NOW) - self.NOW, seconds)
+        for text in ("soon", "25:00", "9:60", "12", ""):
+            self.assertRaises(ValueError, parse_at, text, self.NOW)
+
+    def test_not_ahead(self) -> None:
+        """What is over, or more than a year ahead, is explained."""
+        self.assertGreater(At().convert("2h", None, None), time.time() + 7000)
+        for text, why in (("2020-01-01T10:00", "is over"), ("2y", "366d at most"), ("soon", "18:30")):
+            problem = self.assertRaises(click.BadParameter, At().convert, text, None, None)
+            self.assertIn(why, str(problem))
+
+    def test_moment(self) -> None:
+        """The time of day, with the date if that is another."""
+        self.assertEqual(moment_text(self.NOW + 60, self.NOW), "09:01")
+        self.assertEqual(moment_text(self.NOW + 86400, self.NOW), "2027-01-16 09:00")
 
     def test_before_all_time(self) -> None:
         """What lies before 1970 is as long ago as anything can be."""

@@ -68,8 +68,8 @@ class UnsentTests(HistoryCase):
         waiting = unsent.waiting(self.store)
         self.assertEqual([(message.to, message.text) for message in waiting.messages], [("bob", "one"), ("cia", "two")])
         self.assertEqual((waiting.count, waiting.receipts, waiting.lists, waiting.others), (2, 2, 1, 3))
-        self.assertEqual((unsent.count(self.store), unsent.count(self.store, 1)), (2, 1))
-        self.assertEqual(unsent.waiting_ids(self.store), [message.id for message in waiting.messages])
+        self.assertEqual((unsent.count(self.store, START), unsent.count(self.store, START, 1)), (2, 1))
+        self.assertEqual(unsent.waiting_ids(self.store, START), [message.id for message in waiting.messages])
 
     def test_bounded(self) -> None:
         """No more are listed than the limit says; all are counted."""

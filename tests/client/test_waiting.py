@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from securemsg.client import messages
+from securemsg.client import messages, unsent
 from securemsg.client.events import Disconnected, Drained
 from securemsg.client.sending.sender import ANSWER_TIME, MIN_RATE
 from securemsg.client.state import verification
 from securemsg.client.state.profile import DAY
+from securemsg.client.times import MAX_DELAY
+from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 from securemsg.protocol.states import Side
 from securemsg.server.limits import Settings
 from tests.client.case import WorldCase
-from tests.client.rig import World, decoded
+from tests.client.rig import START, World, decoded
 
 
 class WaitingTests(WorldCase):
@@ -210,6 +212,69 @@ class WaitingTests(WorldCase):
         agent.writable(True)
         self.world.settle()
         self.assertEqual(self.bob.read(), ["hello"])
+
+
+class ScheduledTests(WorldCase):
+    """What is to be sent at a time."""
+
+    def later(self, text: str, after: int = 100) -> bytes:
+        """Write a message that is to be sent later."""
+        alice = self.alice.profile().conversation("bob", b"")
+        return self.alice.send(alice, text, at=int(self.world.clock) + after)
+
+    def test_sent_then(self) -> None:
+        """It goes out at its time, says so as its time, and holds nothing up."""
+        self.later("later")
+        self.alice.send("bob", "now")
+        self.world.advance(99)
+        self.assertEqual(self.bob.read(), ["now"])
+        self.world.advance(2)
+        [received] = messages.unread(self.bob.store)
+        self.assertEqual((received.text, received.sent_at), ("later", int(START) + 100))
+
+    def test_while_away(self) -> None:
+        """Where nobody is connected at its time, it goes out with the next connection; a new process waits for it, too."""
+        self.later("first")
+        self.later("second", 200)
+        self.alice.die()
+        self.world.advance(150)
+        self.alice.connect()
+        self.assertEqual(self.bob.read(), ["first"])
+        self.world.advance(51)
+        self.assertEqual(self.bob.read(), ["second"])
+
+    def test_at_once(self) -> None:
+        """Whoever asks for it has it sent at once, with the time that it is now."""
+        wanted, other = self.later("wanted"), self.later("other")
+        self.world.advance(10)
+        unsent.retry(self.alice.store, wanted, self.world.clock)
+        agent = self.alice.agent
+        assert agent is not None
+        agent.send_now()
+        self.world.settle()
+        [received] = messages.unread(self.bob.store)
+        self.assertEqual((received.text, received.sent_at), ("wanted", int(START) + 10))
+        self.assertEqual(self.alice.sent(other).status, "queued")
+
+    def test_withdrawn(self) -> None:
+        """It can be withdrawn until then, and leaves no gap."""
+        gone = self.later("gone")
+        self.assertFalse(messages.withdraw(self.alice.store, gone))
+        self.world.advance(101)
+        self.alice.send("bob", "now")
+        self.assertEqual([(each.text, each.gap_before) for each in messages.unread(self.bob.store)], [("now", 0)])
+
+    def test_horizon(self) -> None:
+        """What is written far ahead is not given up for its age."""
+        message_id = self.later("later", 40 * DAY)
+        self.alice.die()
+        self.world.advance(40 * DAY + 10)
+        self.alice.connect()
+        self.assertEqual(self.alice.sent(message_id).status, "accepted")
+
+    def test_too_late(self) -> None:
+        """More than a year ahead is refused."""
+        self.assertRaises(Refusal, self.later, "never", MAX_DELAY + 1)
 
 
 class IdentityTests(WorldCase):

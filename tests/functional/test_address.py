@@ -13,6 +13,7 @@ INVITE, NEWCOMER = "INVITE", "newcomer"
 CONNECTING: tuple[tuple[str, ...], ...] = (
     ("join", INVITE, NEWCOMER),
     ("send", "server", "hello"),
+    ("ask", "somebody", "Is it so?"),
     ("recv",),
     ("recv", "--follow"),
     ("respond", "--exec", "cat"),
@@ -25,14 +26,15 @@ CONNECTING: tuple[tuple[str, ...], ...] = (
     ("ping",),
     ("doctor",),
     ("invite",),
+    ("identity", "renew"),
     ("room", "create", "team"),
 )
 # These never connect; C{serve} becomes the daemon, C{admin} talks with the one of this machine, over its own socket. C{devices}
-# does only to change a list, C{lobby} only for who is in it.
+# does only to change a list, C{lobby} only for who is in it, and C{answer} only where somebody has asked.
 LOCAL = {"serve", "history", "search", "export", "outbox", "settings", "whoami", "passphrase", "profile", "keygen", "admin"}
-LOCAL |= {"devices", "lobby", "help", "completion"}
+LOCAL |= {"answer", "devices", "lobby", "help", "completion"}
 # These go on for ever; all others end with status 0 once they have reached the server.
-ENDLESS = {row for row in CONNECTING if "--follow" in row or row[0] in ("respond", "gateway", "pipe")}
+ENDLESS = {row for row in CONNECTING if "--follow" in row or row[0] in ("ask", "respond", "gateway", "pipe")}
 ROUTES = '[routes.note]\nto = "another"\nformat = "text"\ntoken = "0123456789abcdef"\n'
 
 

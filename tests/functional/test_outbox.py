@@ -38,6 +38,29 @@ class OutboxTests(TerminalCase):
         self.assertEqual(follower.interrupt().status, 130)
         self.assertEqual(ann.run("outbox").out, "")
 
+    def test_later(self) -> None:
+        """
+        What is written for later is sent at its time by the process that is connected then, also by one that came after a kill;
+        or at once, if that is asked for.
+        """
+        ann, bob = self.person("ann"), self.person("bob")
+        refused = ann.error("send", "bob", "later", "--at", "2h", "--wait", "accepted", status=2)
+        self.assertIn("omit --wait", refused["error"])
+        killed = ann.start("recv", "--follow", "--json")
+        bob.send("ann", "hello")
+        until(lambda: killed.line_count == 1, "the connection")
+        [shown] = ann.run("send", "bob", "soon", "--at", "3s", "--json").rows
+        self.assertEqual(shown["status"], "queued")
+        ann.run("send", "bob", "much later", "--at", "2h")
+        killed.kill()
+        follower = ann.start("recv", "--follow", "--json")
+        self.assertEqual(bob.texts(1), ["soon"])
+        [later] = ann.run("outbox", "--json").rows
+        self.assertEqual(later["text"], "much later")
+        ann.run("outbox", "retry", later["id"][:8])
+        self.assertEqual(bob.texts(1), ["much later"])
+        self.assertEqual(follower.interrupt().status, 130)
+
     def drop(self, name: str) -> None:
         """Start commands without a setting of ours."""
         value = os.environ.pop(name, None)

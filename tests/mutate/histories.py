@@ -73,6 +73,17 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "client/unsent.py",
+        "tests/client/test_waiting.py",
+        ("            _send_at_once(records, known.outbox, int(now))\n", "", "ScheduledTests::test_at_once"),
+    ),
+    *guards(
+        "client/messages.py",
+        "tests/client/test_waiting.py",
+        ("    if at > now + MAX_DELAY:\n", "    if False:\n", "ScheduledTests::test_too_late"),
+        ("    sent_at = max(now, at)\n", "    sent_at = now\n", "ScheduledTests::test_horizon"),
+    ),
+    *guards(
         "cli/commands/outbox.py",
         "tests/cli/commands/test_outbox.py",
         ("    if len(possible) > 1:\n", "    if False:\n", "CancelTests::test_unclear"),

@@ -43,7 +43,6 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "protocol/messages.py",
         "tests/protocol/test_messages.py",
-        ("if isinstance(value, Record) and _encode(value) != data:", "if False:", "MessageTests::test_one_encoding"),
         ("encode_message(message) != payload and isinstance(message, Record)", "False", "MessageTests::test_one_encoding"),
         (" or items[0] in KNOWN_TAGS:", ":", "MessageTests::test_missing_item"),
         (
@@ -83,7 +82,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "protocol/devices.py",
         "tests/protocol/test_devices.py",
-        ("check_canonical(devices, body)", "pass", "DeviceListTests::test_one_encoding"),
+        ("if encode_device_list(devices) != body:", "if False:", "DeviceListTests::test_one_encoding"),
         (
             'for column in ("id", "signing_key", "agreement_key"):',
             'for column in ("signing_key", "agreement_key"):',

@@ -30,6 +30,7 @@ class CodeTests(SynchronousTestCase):
         """Whoever is refused at the door for good does not knock again."""
         ends = {"server-identity", "login-failed", "unsupported-version", "removed", "device-removed"}
         joins = {"bad-token", "name-taken", "illegal-name", "reserved-name", "registration-closed", "bad-device-list"}
+        joins |= {"mailbox-not-empty"}
         self.assertEqual(FATAL, ends | joins)
 
     def test_undeliverable(self) -> None:

@@ -11,6 +11,7 @@ from attrs import frozen
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import SecuremsgError, error_for, explain
 from securemsg.account.names import aliases, full_name, shown_name
+from securemsg.account.questions import answer
 from securemsg.account.readlocks import ReadLocks
 from securemsg.account.rooms import find, is_room
 from securemsg.account.rooms import members as members_of
@@ -23,6 +24,7 @@ from securemsg.cli.chat.scrollback import Scrollback
 from securemsg.cli.chat.sentlines import HINTS, SHOWN, SentLines
 from securemsg.cli.chat.slash import (
     AcceptKeys,
+    AnswerQuestion,
     ChooseKeep,
     Confirm,
     Explain,
@@ -215,6 +217,8 @@ class Chat:
                 await self._accept_keys()
             case ChooseKeep(keep):
                 await self._choose_keep(keep)
+            case AnswerQuestion(choice):
+                await self._answer(choice)
             case SwitchTo(name):
                 await self._switch(name)
             case ShowMembers():
@@ -347,6 +351,18 @@ class Chat:
         with self._context.store.reading() as records:
             await self._notify(f"-- {keep_text(self.name, disappearing.chosen(records, conversation))}")
         self._connection.changed()
+
+    async def _answer(self, choice: str) -> None:
+        """Answer the question that this contact has asked."""
+        try:
+            _, message_id = answer(self._context.store, self.name, choice, now=self._context.now())
+        except SecuremsgError as problem:
+            self.mistakes += 1
+            await self._notify(f"-- {problem.text}; {problem.hint}" if problem.hint else f"-- {problem.text}")
+            return
+        self.unanswered.wrote(message_id)
+        await self._sent_lines.wrote([message_id])
+        self._connection.nudge()
 
     async def _refuse_guest(self) -> bool:
         """Say that there are no keys to compare, with a guest or in a room; C{False}: there are."""
@@ -592,7 +608,7 @@ class Chat:
 
     def toolbar(self) -> str:
         """One line: the contact, the connection, what is waiting, who else wrote."""
-        waiting = unsent.count(self._context.store, MAX_WAITING)
+        waiting = unsent.count(self._context.store, self._context.now(), MAX_WAITING)
         parts = [
             self.title(),
             self._link_state(),
@@ -616,7 +632,7 @@ class Chat:
             "connection": self._link_state(),
             "suite": pinned_suite(self._context, self.name).suite,
             **self._connection.link_facts(),
-            "outbox": unsent.count(self._context.store),
+            "outbox": unsent.count(self._context.store, self._context.now()),
             "unread": sum(messages.unread_counts(self._context.store).values()),
         }
 

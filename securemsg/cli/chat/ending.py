@@ -87,7 +87,7 @@ async def finish(
         raise error_for("not-answered", text=f"{conversation.name} did not answer in time")
     if conversation.answers.lost:
         raise error_for("not-answered", text="the connection was lost before every message was answered", hint="ask again")
-    waiting = 0 if context.folder is None else unsent.count(context.store)
+    waiting = 0 if context.folder is None else unsent.count(context.store, context.now())
     if waiting:
         still = f"{amount(waiting, 'message')} from before {'waits' if waiting == 1 else 'wait'} in the outbox"
         report_note("waiting", f"{still}; see: securemsg outbox", context.settings.as_json)

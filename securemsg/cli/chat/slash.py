@@ -105,6 +105,13 @@ class ChooseKeep:
 
 
 @frozen
+class AnswerQuestion:
+    """Answer the question of this contact that is open."""
+
+    choice: str
+
+
+@frozen
 class SwitchTo:
     """Talk with somebody else."""
 
@@ -186,6 +193,7 @@ Intention = (
     | Confirm
     | AcceptKeys
     | ChooseKeep
+    | AnswerQuestion
     | SwitchTo
     | ShowMembers
     | LeaveRoom
@@ -251,6 +259,10 @@ def _keep(words: list[str]) -> Intention:
     return ChooseKeep(keep)
 
 
+def _answer(words: list[str]) -> Intention:
+    return AnswerQuestion(" ".join(words)) if words else Misunderstood("usage: /answer CHOICE, or the number of the choice")
+
+
 def _switch(words: list[str]) -> Intention:
     # As typed in a shell, or without the quotes that only a shell needs.
     name = words[0].strip("'\"") if len(words) == 1 else ""
@@ -302,6 +314,7 @@ COMMANDS: dict[str, Command] = {
     "/verify": Command("[confirm|DIGITS]", "show the safety number; confirm: both sides have the same", _verify),
     "/accept": Command("", "accept the new keys of this contact, unverified", _alone(AcceptKeys())),
     "/keep": Command("[TIME|off]", "delete what you write here from now on at both ends TIME after it was read", _keep),
+    "/answer": Command("CHOICE", "answer the question that was asked here; signed: it can be shown to others", _answer),
     "/status": Command("", "show the connection, and what is waiting", _alone(ShowState())),
     "/quit": Command("", f"leave; so do `{LEAVING_WORD}` and the end of the input", _alone(Leave())),
 }

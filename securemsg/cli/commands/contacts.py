@@ -26,7 +26,7 @@ from securemsg.client.rooms import store
 from securemsg.client.rooms.store import RoomState
 from securemsg.client.sessions import pins
 from securemsg.client.state import disappearing, preferences
-from securemsg.client.state.contacts import all_contacts
+from securemsg.client.state.contacts import Policy, all_contacts
 from securemsg.client.state.verification import accept
 from securemsg.errors import Refusal
 from securemsg.protocol.envelope import RSA
@@ -34,6 +34,7 @@ from securemsg.protocol.envelope import RSA
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
 
+POLICIES = click.Choice([policy.value for policy in Policy])
 ALL_ACTIONS = ("accept", *ACTIONS)
 
 
@@ -44,6 +45,8 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
             return "alias", NAME.convert(name, parameter, ctx), NAME.convert(alias, parameter, ctx)
         case ("keep", name, keep):
             return "keep", NAME.convert(name, parameter, ctx), str(KeepTime().convert(keep, parameter, ctx))
+        case ("policy", name, policy):
+            return "policy", NAME.convert(name, parameter, ctx), POLICIES.convert(policy, parameter, ctx)
         case (action, name) if action in ALL_ACTIONS and action not in WITH_WORD:
             return action, NAME.convert(name, parameter, ctx), ""
         case (name,):
@@ -54,7 +57,9 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
     others = ", ".join(action for action in ALL_ACTIONS if action not in WITH_WORD)
     meant = f"did you mean {near[0]}? " if near and near[0] != words[0] else ""
     raise click.UsageError(
-        f"{meant}give nothing, NAME, alias NAME ALIAS, keep NAME TIME, or an action and NAME; actions: {others}", ctx
+        f"{meant}give nothing, NAME, alias NAME ALIAS, keep NAME TIME, policy NAME POLICY, or an action and NAME;"
+        f" actions: {others}",
+        ctx,
     )
 
 
@@ -93,6 +98,10 @@ def contacts(ctx: click.Context, words: tuple[str, str, str]) -> int:
 
     keep NAME 1d has what you write to NAME from now on disappear at both ends: here a day after the server has accepted it,
     there a day after NAME has read it. keep NAME off ends that. What NAME writes is NAME's to choose.
+
+    policy NAME pin|signed|tofu chooses what happens when NAME's keys change while nobody watches. pin, the default: nothing is
+    sent until you accept the new keys. signed: new keys that the old ones have signed (identity renew) are used at once, with
+    a warning. tofu: whatever keys the server shows are used, with a warning; NAME is unverified then.
 
     block NAME drops what NAME sends, and tells NAME nothing; unblock NAME ends that, and what was dropped is gone. mute NAME
     only keeps NAME from ringing, and from counting as unread; unmute NAME ends that. forget NAME forgets NAME's keys and alias.

@@ -19,17 +19,18 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.progress import progress
 from securemsg.cli.rendering import amount, kind_name, line_record
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import short_time
+from securemsg.cli.times import moment_text, short_time
 from securemsg.cli.wrapping import cut, fill
 from securemsg.client import histories, messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.messages import ROOM_CHANGED, Sent
 from securemsg.client.state.conversations import Conversation
 from securemsg.client.state.records import Status
+from securemsg.client.times import iso
 from securemsg.client.unsent import SHORTEST_ID
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import Kind
+from securemsg.protocol.envelope import MAY_DISAPPEAR
 
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
@@ -45,7 +46,7 @@ ENDED: dict[str, str] = {Status.FAILED: "has failed", Status.WITHDRAWN: "was wit
 # Before the reason that stands below a message.
 INDENT = "    "
 # The states of what is listed.
-WAITING, HELD, FAILED = "waiting", "held", "failed"
+WAITING, HELD, FAILED, SCHEDULED = "waiting", "held", "failed", "scheduled"
 # Why a message is held back until somebody acts, and with which command, in a line's space.
 HELD_WORDS = {
     BLOCKING: ("identity changed", "securemsg verify {name}"),
@@ -88,6 +89,7 @@ class Reason:
 
 
 BEHIND = Reason(WAITING, "", "behind a message that waits", "")
+LATER = Reason(SCHEDULED, "", "its time has not come", "securemsg outbox retry ID")
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -136,7 +138,8 @@ def cancel(ctx: click.Context, ids: tuple[str, ...]) -> int:
 @click.pass_context
 def retry(ctx: click.Context, ids: tuple[str, ...]) -> int:
     """
-    Try at once to send what waits: all of it, or the messages with these IDs, which may also have failed or been withdrawn.
+    Try at once to send what waits: all whose time has come, or the messages with these IDs, which may also be scheduled for
+    later, or have failed or been withdrawn.
     They keep their ids.
 
     Messages that are held back until you decide something stay in the outbox.
@@ -146,7 +149,7 @@ def retry(ctx: click.Context, ids: tuple[str, ...]) -> int:
         chosen = [_find(context, each, wanted) for each in ids]
         for message in chosen:
             unsent.retry(context.store, message.id, context.now())
-        tried = [message.id for message in chosen] if ids else unsent.waiting_ids(context.store)
+        tried = [message.id for message in chosen] if ids else unsent.waiting_ids(context.store, context.now())
         if not tried:
             report_note("nothing-waits", "no message waits", context.settings.as_json)
             return Exit.DONE
@@ -162,11 +165,11 @@ def _show(context: CommandContext) -> None:
     with progress("looking for failed messages", histories.count(store, histories.conversations(store))) as step:
         failed = unsent.failed(store, int(now) - RECENT, step)
     with store.reading() as records:
-        listed = [(message, reason_of(records, message)) for message in failed]
+        listed = [(message, reason_of(records, message, now)) for message in failed]
         stuck: set[Conversation] = set()
         for message in found.messages:
-            reason = reason_of(records, message)
-            if not reason.code and message.conversation in stuck:
+            reason = reason_of(records, message, now)
+            if reason is not LATER and not reason.code and message.conversation in stuck:
                 reason = BEHIND
             elif reason.code:
                 stuck.add(message.conversation)
@@ -176,6 +179,7 @@ def _show(context: CommandContext) -> None:
         for message, _ in group:
             record = line_record(message, context.profile.name)
             record |= {"code": reason.code, "why": reason.text, "hint": reason.hint}
+            record["at"] = iso(message.at) if message.at else None
             write_record(record, as_json, row_text(message, reason.state, now, width))
         if reason.code and not as_json:
             write_line(reason_text(reason, columns()))
@@ -183,6 +187,8 @@ def _show(context: CommandContext) -> None:
         _show_rest(found)
         if failed:
             say("securemsg: to send a failed message again: securemsg outbox retry ID")
+        if any(reason is LATER for _, reason in listed):
+            say("securemsg: what is scheduled is sent at its time; to send one now: securemsg outbox retry ID")
         if any(reason.state == WAITING for _, reason in listed):
             say("securemsg: what waits is sent with the next connection; to try now: securemsg outbox retry")
         if not listed:
@@ -201,8 +207,9 @@ def _show_rest(found: unsent.Waiting) -> None:
 
 def row_text(message: Sent, state: str, now: float, width: int) -> str:
     """One message in a line: its id, to whom, when, its state, and the beginning of its text."""
-    text = message.text if message.kind in (Kind.TEXT, Kind.ANSWER) else f"({kind_name(message.kind)})"
-    head = f"{_short(message)}  {escape(message.to)}  {short_time(message.sent_at, now)}  {state}  "
+    text = message.text if message.kind in MAY_DISAPPEAR else f"({kind_name(message.kind)})"
+    when = moment_text(message.at, now) if state == SCHEDULED else short_time(message.sent_at, now)
+    head = f"{_short(message)}  {escape(message.to)}  {when}  {state}  "
     return cut(head + escape(text), width)
 
 
@@ -217,8 +224,10 @@ def reason_text(reason: Reason, width: int) -> str:
     return fill(text, width, INDENT, INDENT)
 
 
-def reason_of(records: IRecords, message: Sent) -> Reason:
+def reason_of(records: IRecords, message: Sent, now: float) -> Reason:
     """Why a message is not sent."""
+    if message.at > now:
+        return LATER
     held = held_up_in(records, message)
     if held:
         text, hint = (words.replace("{name}", message.to) for words in HELD_WORDS[held])

@@ -7,6 +7,7 @@ import sys
 from typing import BinaryIO
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from securemsg.account.compose import checked, commit_all, draft_of
@@ -20,7 +21,7 @@ from securemsg.cli.output import say
 from securemsg.cli.sending import NONE, Sending
 from securemsg.cli.settings import PEER, json_option, settings_of, shared, suite_options, wire_option
 from securemsg.cli.suites import pin
-from securemsg.cli.times import Duration, KeepTime
+from securemsg.cli.times import At, Duration, KeepTime
 from securemsg.crypto.keys import ID_SIZE, digest
 from securemsg.protocol.devices import LOBBY_NAME
 from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
@@ -95,6 +96,9 @@ class MessageId(click.ParamType[bytes]):
     help="Delete it at both ends after TIME; off: never.  [default: as chosen for NAME]",
 )
 @click.option(
+    "--at", type=At(), metavar="TIME", help="Send it then: 18:30, 2026-12-24T18:30, or 2h for in two hours."
+)
+@click.option(
     "--id",
     "message_id",
     type=MessageId(),
@@ -117,6 +121,7 @@ def send(
     wait: str,
     expires: int,
     keep: int | None,
+    at: int | None,
     message_id: bytes | None,
     no_queue: bool,
     to_newcomers: bool,
@@ -142,6 +147,9 @@ def send(
     With --keep 1d it disappears: here a day after the server has accepted it, and there a day after NAME has read it. NAME's
     program does that; it cannot be made to, and whoever has read it may remember it. contacts keep NAME 1d chooses it for all.
 
+    With --at it waits in the outbox until then, and send ends at once. It is sent by whatever is connected at that time, such
+    as recv --follow, chat or a bot; if nothing is, with the next connection. Until then, outbox cancel ID withdraws it.
+
     With --key-file alone, NAME must be `server` and no profile is needed: all that counts is that both sides have the file,
     and what cannot be sent now is not kept. With --suite psk you write from your profile to a contact who has the same file.
     With --suite rsa you write to a contact who has an RSA key.
@@ -152,16 +160,22 @@ def send(
         raise click.UsageError("--wait delivered waits for a receipt: omit --no-receipts")
     if show_wire and wait == NONE:
         raise click.UsageError("--show-wire needs --wait accepted or delivered")
+    if at:
+        if ctx.get_parameter_source("wait") is not ParameterSource.DEFAULT or no_queue or show_wire:
+            raise click.UsageError("--at does not wait: omit --wait, --no-queue and --show-wire")
+        wait = NONE
     with context_for(settings_of(ctx), name[0]) as context:
         names = tuple(dict.fromkeys(full_name(context.store, each) for each in name))
         if context.profile.name in names:
             raise error_for("own-name", context.profile.name)
         if wait == NONE and context.folder is None:
-            raise click.UsageError("--wait none would send nothing: with --key-file alone no outbox is kept")
+            raise click.UsageError("with --key-file alone no outbox is kept: --at and --wait none would send nothing")
         if to_newcomers and not all(map(is_room, names)):
             raise click.UsageError("--to-newcomers is for rooms")
         if keep and LOBBY_NAME in names:
             raise error_for("lobby-keep")
+        if at and LOBBY_NAME in names:
+            raise click.UsageError("--at is not for the lobby, which is left before then")
         body = given_text(text)
         drafts = [
             draft_of(
@@ -173,6 +187,7 @@ def send(
                 to_newcomers=to_newcomers,
                 receipts=not no_receipts,
                 keep=keep,
+                at=at or 0,
             )
             for to in names
         ]

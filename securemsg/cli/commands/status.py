@@ -136,7 +136,7 @@ def key_files(context: CommandContext) -> dict[str, str]:
 def queue_facts(context: CommandContext) -> dict[str, object]:
     """What waits."""
     return {
-        "outbox": unsent.count(context.store),
+        "outbox": unsent.count(context.store, context.now()),
         "unread": sum(messages.unread_counts(context.store).values()),
         "held_back": {peer.name: peer.rows for peer in messages.held_back(context.store)},
         "held_back_dropped": messages.quarantined(context.store)[1],

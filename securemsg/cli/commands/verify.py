@@ -17,7 +17,7 @@ from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import device_text, safety_record, safety_text
 from securemsg.cli.settings import NAME, json_option, settings_of, shared
 from securemsg.cli.suites import caution, pinned_suite
-from securemsg.client.state.contacts import Contact
+from securemsg.client.state.contacts import Contact, is_signed_claim
 from securemsg.client.state.verification import confirm, mark_shown, safety
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
@@ -108,9 +108,10 @@ def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
     if sys.stderr.isatty():
         say(qr_code(number.replace(" ", "")))
     if contact.has_changed:
+        signed = " The old ones have signed the new, so whoever changed them has had both." if is_signed_claim(contact) else ""
         say(
-            f"The keys of {name} have CHANGED. Only if both sides see the same number: securemsg contacts accept {name}, then:"
-            f" securemsg verify {name} --confirm"
+            f"The keys of {name} have CHANGED.{signed} Only if both sides see the same number:"
+            f" securemsg contacts accept {name}, then: securemsg verify {name} --confirm"
         )
         return
     added = new_devices(store, contact)

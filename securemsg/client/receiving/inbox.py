@@ -18,8 +18,8 @@ from securemsg.client.sessions import resets, suites
 from securemsg.client.sessions.addresses import Opened
 from securemsg.client.sessions.peers import PEERS
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state import contacts, inpipes, invites, lobby, outpipes, preferences, quarantine
-from securemsg.client.state.contacts import IdentityChanged
+from securemsg.client.state import contacts, inpipes, invites, lobby, outpipes, preferences, quarantine, questions
+from securemsg.client.state.contacts import IdentityChanged, Policy
 from securemsg.client.state.conversations import Conversation, ConversationKind
 from securemsg.client.state.counters import conversations_with
 from securemsg.client.state.gaps import Arrival
@@ -53,6 +53,8 @@ from securemsg.protocol.envelope import (
     IN_ROOM,
     KINDS,
     LINES,
+    MAY_DISAPPEAR,
+    ONLY_DIRECT,
     ONLY_IN_ROOM,
     PIPED,
     TO_LOBBY,
@@ -214,7 +216,7 @@ def _check(
         raise Refusal("bad-content")
     if rules.size not in (0, len(content.body)):
         raise Refusal("bad-content")
-    if content.keep and (content.kind in KINDS.keys() - LINES or conversation.kind is ConversationKind.LOBBY):
+    if content.keep and (content.kind in KINDS.keys() - MAY_DISAPPEAR or conversation.kind is ConversationKind.LOBBY):
         raise Refusal("bad-content")
     if rules.record is not None:
         lobby.check_names(decode_record(rules.record, content.body))
@@ -223,6 +225,8 @@ def _check(
 
 def _belongs(profile: Profile, conversation: Conversation, kind: int) -> bool:
     """Whether a kind comes in a conversation, from its peer: in the lobby the one side says what the other must not."""
+    if kind in ONLY_DIRECT:
+        return conversation.kind is ConversationKind.DIRECT
     if conversation.is_room:
         return kind in IN_ROOM
     if conversation.kind is not ConversationKind.LOBBY:
@@ -256,6 +260,10 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
         if is_shown and is_new:
             preferences.note_dropped(records, _author(content) or name)
         return Change(name, began=opened.device_id if opened.first else b"")
+    unfit = ""
+    if is_new and content.kind == Kind.CHOICE:
+        unfit = questions.problem_of(records, profile, contact, content, now)
+        is_shown = not unfit
     if content.wants_receipt and is_shown and not is_room:
         # Also for a repeated message: its sender may not have got the receipt.
         note_receipt(records, profile, contact, opened.conversation, content.message_id, now)
@@ -276,6 +284,8 @@ def _accept(records: IRecords, profile: Profile, opened: Opened, content: Conten
     warnings = [code for code in marks if code != "contact-list-behind"]
     if has_joined:
         warnings.append("joined")
+    if unfit:
+        warnings.append(unfit)
     if has_begun:
         warnings.append(inpipes.BEGUN)
     if arrival.note == "forked":
@@ -314,7 +324,11 @@ def _keep(records: IRecords, opened: Opened, content: Content, arrival: Arrival,
         lacks_one_time=opened.lacks_one_time,
         sender=opened.contact.name if conversation.is_room else "",
     )
+    if content.kind == Kind.CHOICE:
+        row = questions.answered(records, row, seq)
     save(records, HISTORY, conversation.bucket, row, seq)
+    if content.kind == Kind.QUESTION:
+        questions.received(records, conversation, seq, content.message_id)
     save_unread(records, conversation, content.kind, seq)
     if arrival.seq:
         # Readers may have passed this seq already.
@@ -383,13 +397,15 @@ def _quarantine(
         known = contacts.get_contact(records, delivery.account)
         identity = b"" if known is None else known.identity
         contacts.put_contact(records, refusal.contact)
-    if refusal.code in NO_RESET - WAITS:
+    # The directory says what becomes of it, and not the user.
+    is_followed = isinstance(refusal, IdentityChanged) and refusal.contact.policy is Policy.TOFU
+    if refusal.code in NO_RESET - WAITS and not is_followed:
         warnings = (refusal.code,)
     stored = quarantine.add(records, delivery, refusal.code, identity, now)
     if not stored:
         warnings = (*warnings, "quarantine-full")
     _ask_again(records, profile, delivery, refusal, now)
-    return Change(delivery.account, warnings=warnings), stored
+    return Change(delivery.account, behind=int(is_followed), warnings=warnings), stored
 
 
 def _ask_again(records: IRecords, profile: Profile, delivery: Deliver, refusal: Refusal, now: int) -> None:

@@ -53,7 +53,17 @@ from securemsg.client.state.records import (
 )
 from securemsg.crypto import keys
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import ABOUT_ROOMS, KINDS, UNKNOWN, Content, ContentKey, Kind, RoomContentKey, encode_record
+from securemsg.protocol.envelope import (
+    ABOUT_ROOMS,
+    KINDS,
+    ONLY_DIRECT,
+    UNKNOWN,
+    Content,
+    ContentKey,
+    Kind,
+    RoomContentKey,
+    encode_record,
+)
 from securemsg.protocol.messages import Deposit, Destination, ListMark, Part
 
 # A message that was not accepted within this time is given up, seconds.
@@ -61,6 +71,8 @@ HORIZON = 30 * DAY
 # Why what was written before its recipient was blocked is not sent.
 BLOCKED = "contact-blocked"
 EMPTY: Mapping[str, str] = {}
+# Whoever is written one of these is known: their user has written it, not a machine.
+PERSONAL = ONLY_DIRECT | {Kind.TEXT}
 
 
 def prepare(
@@ -148,7 +160,7 @@ def _seal(
     parts = _parts(records, where, content, key, plans, {}, now)
     if not row.content and not row.again:
         _count(records, row, content, where.choice.suite, _lacks_one_time(plans))
-    if content.kind == Kind.TEXT and not row.to.is_room and PEERS[row.to.kind].has_account:
+    if content.kind in PERSONAL and not row.to.is_room and PEERS[row.to.kind].has_account:
         [recipient] = where.recipients
         if not recipient.contact.known:
             contacts.put_contact(records, msgspec.structs.replace(recipient.contact, known=True))

@@ -7,7 +7,7 @@ are in memory only, and are filled from the outbox after each login. Their C{sec
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable
 
 from attrs import define, field
@@ -68,12 +68,14 @@ class SendQueues:
     @ivar last: the highest seq that was loaded from the outbox.
     @ivar unanswered_size: the bytes of all unanswered deposits.
     @ivar is_full: the window was full, and not half of it is free so far.
+    @ivar scheduled: rows to be sent later: when, to whom, and their seqs; the earliest first. They hold up no others.
     """
 
     _jitter: Callable[[], float]
     last: int = 0
     unanswered_size: int = field(init=False, default=0)
     is_full: bool = field(init=False, default=False)
+    scheduled: list[tuple[int, Conversation, int]] = field(init=False, factory=list)
     _queues: dict[Conversation, SendQueue] = field(init=False, factory=dict)
     _unanswered: dict[bytes, tuple[SendQueue, int, int, float, int]] = field(init=False, factory=dict)
 
@@ -81,6 +83,18 @@ class SendQueues:
         """Add a row of the outbox."""
         self.last = max(self.last, seq)
         insort(self._queues.setdefault(conversation, SendQueue(conversation)).waiting, seq)
+
+    def schedule(self, at: int, conversation: Conversation, seq: int) -> None:
+        """Add a row of the outbox when that time of the wall clock has come."""
+        self.last = max(self.last, seq)
+        insort(self.scheduled, (at, conversation, seq), key=lambda row: row[0])
+
+    def add_due(self, now: float) -> None:
+        """Add the rows whose time has come."""
+        count = bisect_right(self.scheduled, now, key=lambda row: row[0])
+        for _, conversation, seq in self.scheduled[:count]:
+            self.add(conversation, seq)
+        del self.scheduled[:count]
 
     def next(self, seconds: float) -> SendQueue | None:
         """The queue whose first row is the next to be sent; C{None}: nothing may be sent now."""

@@ -92,8 +92,13 @@ class Sender:
             self.commit_accepted()
 
     def end_pauses(self) -> None:
-        """Try at once what the server has refused for now; L{pump} must follow."""
+        """Try at once what the server has refused for now, or whose time the user has brought forward; L{pump} must follow."""
         self._queues.end_pauses()
+        scheduled, self._queues.scheduled = self._queues.scheduled, []
+        with self._context.store.reading() as records:
+            for _, to, seq in scheduled:
+                row = load(records, OutboxRow, OUTBOX, ROWS, seq)
+                self._queues.schedule(0 if row is None else row.at, to, seq)
 
     def commit_accepted(self) -> None:
         """Commit what the server has accepted. While the window is full that waits for more answers, or the next tick."""
@@ -199,7 +204,11 @@ class Sender:
         with self._context.store.reading() as records:
             while rows := load_all(records, OutboxRow, OUTBOX, ROWS, self._queues.last, PAGE):
                 for seq, row in rows:
-                    self._queues.add(row.to, seq)
+                    if row.at and not row.sealed:
+                        self._queues.schedule(row.at, row.to, seq)
+                    else:
+                        self._queues.add(row.to, seq)
+        self._queues.add_due(self._context.time())
 
     def _unblock(self) -> None:
         """Release the queues of contacts whose identity the user has accepted, and those of rooms that may go on."""
@@ -445,4 +454,5 @@ class Sender:
             except IdentityChanged:
                 context.warn(records, "identity-changed", name)
             except Refusal as refusal:
-                context.warn(records, refusal.code, name)
+                if refusal.code in DISTRUSTED:
+                    context.warn(records, refusal.code, name)

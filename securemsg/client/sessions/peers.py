@@ -162,11 +162,12 @@ PEERS: dict[ConversationKind, Peer] = {
 
 
 def _up_to_date(records: IRecords, name: str, now: int) -> Contact:
-    """A contact, if the directory confirmed it recently, and the user was told of every device that was added."""
+    """A contact, if the directory confirmed it recently, and the user was told of what has been added or followed."""
     contact = contacts.get_contact(records, name)
     if contact is not None and contact.has_changed:
         raise Refusal("identity-changed")
-    if contact is None or contact.devices is None or contact.unannounced or abs(now - contact.checked_at) > CHECK_AGE:
+    is_unsettled = contact is not None and (contact.unannounced or contact.followed or contact.changed_to)
+    if contact is None or contact.devices is None or is_unsettled or abs(now - contact.checked_at) > CHECK_AGE:
         raise NeedAccount(name)
     return contact
 

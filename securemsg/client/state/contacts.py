@@ -1,22 +1,27 @@
 """
 Contacts: their identities and device lists, and which changes are accepted without asking the user.
 
-A first contact is trusted on first use and says so; from then on its identity is pinned, and its list only moves forward.
+A first contact is trusted on first use and says so; from then on its identity is pinned, unless the user has chosen another
+policy, and its list only moves forward.
 What the directory or a message claims is judged here, before anything else looks at it. Source: C{docs/protocol.md},
 section "Device lists".
 """
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 from securemsg.client.state import integrity
 from securemsg.client.state.lists import LIST_WARNING, device_digest, forget_lists, remember_list, seen_list, verified_list
 from securemsg.client.state.profile import Profile
+from securemsg.client.state.successions import leads_to
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import (
+    SERVER_NAME,
     Device,
     DeviceList,
     check_name,
@@ -29,6 +34,14 @@ TABLE = "contacts"
 INVITE = "invite"
 DIRECTORY = "directory"
 MESSAGE = "message"
+
+
+class Policy(enum.StrEnum):
+    """What happens when another identity claims a contact's name."""
+
+    PIN = "pin"        # nothing, until the user has decided
+    SIGNED = "signed"  # it is followed if the known one has signed it
+    TOFU = "tofu"      # whatever the directory shows is followed; such a contact is not verified
 
 
 class Contact(Record, frozen=True):
@@ -49,6 +62,8 @@ class Contact(Record, frozen=True):
     @ivar shown_comparison: the L{comparison} that the user was shown last; empty: none.
     @ivar known: we wrote to it, accepted or verified its identity, invited it or were invited by it.
     @ivar shown_claim: C{changed_to} as the user was shown its number last; empty: none was shown since one was accepted.
+    @ivar policy: what happens when its identity changes.
+    @ivar followed: by that policy another identity was taken, and the user has not been told so far.
     """
 
     name: str
@@ -67,11 +82,13 @@ class Contact(Record, frozen=True):
     shown_comparison: bytes = b""
     known: bool = False
     shown_claim: bytes = b""
+    policy: Policy = Policy.PIN
+    followed: bool = False
 
     @property
     def has_changed(self) -> bool:
         """Whether nothing may be sent before the user accepts the other identity."""
-        return bool(self.changed_to)
+        return bool(self.changed_to) and self.policy is not Policy.TOFU
 
     @property
     def comparison(self) -> bytes:
@@ -84,6 +101,9 @@ class Contact(Record, frozen=True):
         """A digest of what decides whom and what we trust: identities, whether one was compared, and the devices."""
         listed = sorted(_keys_digest(device) for device in devices(self))
         state = msgspec.msgpack.encode((self.verified, self.unconfirmed, self.shown_comparison, self.shown_claim))
+        if self.policy is not Policy.PIN:
+            # Digests that were made before there were policies stay the same.
+            state += self.policy.encode()
         return integrity.row_digest(self.identity, self.changed_to, state, *listed)
 
     @property
@@ -139,21 +159,28 @@ def forget_contact(records: IRecords, contact: Contact) -> None:
 
 def put_judged(records: IRecords, contact: Contact, now: int) -> None:
     """Keep a contact as a record or a message has updated it, and remember its list, and when it was seen first."""
-    if get_contact(records, contact.name) != contact:
+    before = get_contact(records, contact.name)
+    if before != contact:
+        if before is not None and before.identity != contact.identity:
+            forget_lists(records, contact.name)
         put_contact(records, contact)
         if contact.devices is not None:
             remember_list(records, decode_device_list(contact.devices.body), contact.devices.body, now)
 
 
-def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, origin: str) -> Contact:
+def adopt(
+    records: IRecords, profile: Profile, record: AccountRecord, now: int, origin: str, *, may_follow: bool = True
+) -> Contact:
     """
     Adopt a record of an account, if it is valid.
+
+    @param may_follow: see L{judge}.
 
     @raise IdentityChanged: the claim is kept in the contact (catch this inside the transaction), and nothing else.
     @raise Refusal: nothing has changed: see L{judge}.
     """
     try:
-        contact = judge(profile, get_contact(records, record.name), record, now, origin)
+        contact = judge(profile, get_contact(records, record.name), record, now, origin, may_follow=may_follow)
     except IdentityChanged as changed:
         put_contact(records, changed.contact)
         raise
@@ -161,21 +188,34 @@ def adopt(records: IRecords, profile: Profile, record: AccountRecord, now: int, 
     return contact
 
 
-def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: int, origin: str) -> Contact:
+def judge(
+    profile: Profile, known: Contact | None, record: AccountRecord, now: int, origin: str, *, may_follow: bool = True
+) -> Contact:
     """
     A contact as updated by a record; nothing is saved.
+
+    @param may_follow: whether another identity may be taken now: what was sealed under the one before opens no more.
 
     @raise Unauthentic: the list is not signed by the identity beside it.
     @raise Refusal: C{bad-device-list}: for another account or server, or malformed. C{illegal-name}. C{own-account}.
         C{list-rolled-back}: older than the one we have. C{list-forked}: another list with the same version, or one that does
         not follow ours.
-    @raise IdentityChanged: signed, but by another identity than we know.
+        C{catching-up}: another identity would be followed, but not now.
+    @raise IdentityChanged: signed, but by another identity than we know, which is not followed.
     """
     listing = _read(profile, record)
     digest = keys.sha256(record.devices.body)
     known = known or new_contact(record.name, record.identity, origin, now)
     if record.identity != known.identity:
-        raise IdentityChanged(_claimed(known, record, listing))
+        if known.devices is not None and leads_to(decode_device_list(known.devices.body), record.identity, known.identity):
+            # What was renewed since is no claim, but a server, or a message, that is behind.
+            raise Refusal("list-rolled-back")
+        if not _is_followed(profile, known, record.identity, listing, origin):
+            raise IdentityChanged(_claimed(known, record, listing))
+        if not may_follow:
+            raise Refusal("catching-up")
+        checked_at = now if origin == DIRECTORY else 0
+        return renewed(known, record.identity, record.devices, now, checked_at=checked_at, followed=True)
     _check_follows(known, listing, digest)
     before = {device.keys: device.rsa_key for device in devices(known)}
     # The first list that is known of somebody adds nothing. An RSA key may be added, but neither changes nor goes: else whoever
@@ -198,6 +238,60 @@ def judge(profile: Profile, known: Contact | None, record: AccountRecord, now: i
         # Only the directory clears a claim: an old message from the known identity proves nothing about today.
         return msgspec.structs.replace(contact, checked_at=now, changed_to=b"", changed_devices=None)
     return contact
+
+
+def renewed(
+    known: Contact,
+    identity: bytes,
+    signed: SignedDeviceList | None,
+    now: int,
+    *,
+    checked_at: int = 0,
+    followed: bool = False,
+) -> Contact:
+    """
+    A contact under another identity; nothing is saved. Sessions belong to an identity: with this one they begin anew.
+
+    @param signed: its list, checked; C{None}: it is not known.
+    @param checked_at: when the directory said so; 0: ask it before the next message.
+    @param followed: by the contact's policy, and not by the user's decision.
+    """
+    listing = None if signed is None else decode_device_list(signed.body)
+    return msgspec.structs.replace(
+        known,
+        identity=identity,
+        verified=known.verified and followed and known.policy is Policy.SIGNED,
+        devices=signed,
+        version=0 if listing is None else listing.version,
+        digest=b"" if signed is None else keys.sha256(signed.body),
+        checked_at=checked_at,
+        first_seen=now,
+        changed_to=b"",
+        changed_devices=None,
+        unconfirmed=(),
+        unannounced=False,
+        shown_claim=b"",
+        followed=followed,
+    )
+
+
+def is_signed_claim(contact: Contact) -> bool:
+    """Whether the identity that claims a contact's name was signed by the one that we know."""
+    if not contact.changed_to or contact.changed_devices is None:
+        return False
+    listing = decode_device_list(contact.changed_devices.body)
+    return listing.version > contact.version and leads_to(listing, contact.identity, contact.changed_to)
+
+
+def _is_followed(profile: Profile, known: Contact, identity: bytes, listing: DeviceList, origin: str) -> bool:
+    """
+    Whether another identity is taken without asking the user. The contact C{server} has nobody to ask, and follows what is
+    signed.
+    """
+    policy = Policy.SIGNED if profile.name == SERVER_NAME and known.policy is Policy.PIN else known.policy
+    if policy is Policy.TOFU and origin == DIRECTORY:
+        return True
+    return policy is not Policy.PIN and listing.version > known.version and leads_to(listing, known.identity, identity)
 
 
 def introduced(records: IRecords, profile: Profile, record: AccountRecord, now: int) -> Contact:

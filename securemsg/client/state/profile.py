@@ -165,7 +165,7 @@ def create_profile(link: InviteLink, name: str, now: int, rsa_key: bytes | None 
         device_key=device_key,
         agreement=agreement,
         incarnation=_new_incarnation(0),
-        devices=_signed(identity, DeviceList(link.pin, name, 1, b"", now, [device])),
+        devices=sign_list(identity, DeviceList(link.pin, name, 1, b"", now, [device])),
         udp_port=link.udp_port,
     )
 
@@ -188,7 +188,7 @@ def resigned(
         issued_at=now,
         devices=devices or profile.listing.devices,
     )
-    return evolve(profile, devices=_signed(profile.identity, following))
+    return evolve(profile, devices=sign_list(profile.identity, following))
 
 
 def is_due(profile: Profile, now: int) -> bool:
@@ -262,7 +262,7 @@ def _read(data: bytes) -> Profile:
     )
 
 
-def _signed(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
+def sign_list(identity: SigningKey, devices: DeviceList) -> SignedDeviceList:
     """Encode a list and sign its very bytes."""
     body = encode_device_list(devices)
     return SignedDeviceList(body, identity.sign(DEVICE_LIST_LABEL, body))

@@ -31,6 +31,7 @@ SENT = "sent"
 COUNTERS = "counters"
 RECEIPTS = "receipts"
 QUARANTINE = "quarantine"
+QUESTIONS = "questions"
 META = "meta"
 
 # Buckets that stand beside others in one table; the others are longer or begin otherwise.
@@ -72,6 +73,26 @@ class LeftOut(Record, frozen=True):
     code: Code
 
 
+class Outcome(Private, frozen=True):
+    """
+    What has become of a question. In the row of an answer: what it answers.
+
+    @ivar choice: the index of what was chosen; C{None}: nothing, yet.
+    @ivar at: when that was committed here; C{answer}: seq of the answer's history row; C{signature}: of the answer.
+    @ivar device: that signed it.
+    @ivar closed: nobody waits for an answer any more, and none is taken.
+    @ivar question: in the row of an answer: the body of the question.
+    """
+
+    choice: Counter | None = None
+    at: Counter = 0
+    answer: Counter = 0
+    signature: bytes = b""
+    device: bytes = b""
+    closed: bool = False
+    question: bytes = b""
+
+
 class HistoryRow(Private, frozen=True):
     """
     A message, sent or received. Bucket: of the conversation; order: its seq.
@@ -90,6 +111,7 @@ class HistoryRow(Private, frozen=True):
     @ivar sender: of a received one in a room: the member's name; else empty.
     @ivar read_at: when it was shown to its recipient, as that one says; 0: that is not known.
     @ivar accepted_under: in a room: the number of the list that it was accepted under; C{missed}: who did not get it, and why.
+    @ivar outcome: of a question or an answer; C{None}: it is neither, or a question that is open.
     """
 
     content: Content
@@ -112,6 +134,7 @@ class HistoryRow(Private, frozen=True):
     accepted_under: Counter = 0
     missed: tuple[LeftOut, ...] = ()
     read_at: Counter = 0
+    outcome: Outcome | None = None
 
 
 class OutboxRow(Private, frozen=True):
@@ -128,6 +151,7 @@ class OutboxRow(Private, frozen=True):
     @ivar withdrawn: the user has withdrawn it.
     @ivar home: the room whose message is sent again to one of its members; C{None}: C{to}.
     @ivar newcomers: in a room: it may go to members who joined since it was written.
+    @ivar at: when it is to be sent, by the clock of this machine; 0: at once.
     """
 
     to: Conversation
@@ -142,6 +166,7 @@ class OutboxRow(Private, frozen=True):
     stale: bool = False
     home: Conversation | None = None
     newcomers: bool = False
+    at: Counter = 0
 
     @property
     def bucket(self) -> bytes:

@@ -18,6 +18,7 @@ from securemsg.client.state.records import (
     INBOUND,
     INDEX,
     OUTBOX,
+    QUESTIONS,
     ROWS,
     SENT,
     HistoryRow,
@@ -143,4 +144,5 @@ def drop(records: IRecords, bucket: bytes, seq: int, row: HistoryRow) -> bool:
     elif records.get(INBOUND, ROWS, seq) is not None:
         return False
     records.delete(HISTORY, bucket, seq)
+    records.delete(QUESTIONS, bucket, seq)
     return True

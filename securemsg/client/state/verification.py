@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import msgspec
 
-from securemsg.client.state.contacts import Contact, get_contact, offered, put_contact, put_judged
-from securemsg.client.state.lists import forget_lists
+from securemsg.client.state.contacts import (
+    Contact,
+    Policy,
+    get_contact,
+    is_signed_claim,
+    offered,
+    put_contact,
+    put_judged,
+    renewed,
+)
 from securemsg.client.state.profile import Profile
 from securemsg.client.state.records import clear_notices
 from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.devices import decode_device_list
 
 # Warnings that are settled by accepting or confirming a contact.
 SETTLED_BY_USER = ("identity-changed", "contact-device-added")
@@ -36,28 +43,32 @@ def accept(records: IRecords, name: str, now: int) -> Contact:
         return contact
     if contact.shown_claim not in (b"", contact.changed_to):
         raise Refusal("not-shown")
-    forget_lists(records, name)
-    listing = None if contact.changed_devices is None else decode_device_list(contact.changed_devices.body)
-    contact = msgspec.structs.replace(
-        contact,
-        identity=contact.changed_to,
-        verified=False,
-        devices=contact.changed_devices,
-        version=0 if listing is None else listing.version,
-        digest=b"" if contact.changed_devices is None else keys.sha256(contact.changed_devices.body),
-        # Ask the directory before the next message.
-        checked_at=0,
-        first_seen=now,
-        changed_to=b"",
-        changed_devices=None,
-        unconfirmed=(),
-        unannounced=False,
-        known=True,
-        shown_claim=b"",
-    )
+    contact = msgspec.structs.replace(renewed(contact, contact.changed_to, contact.changed_devices, now), known=True)
+    return _settled(records, contact, now)
+
+
+def set_policy(records: IRecords, name: str, policy: Policy, now: int) -> Contact:
+    """
+    Choose what happens when a contact's identity changes; a change that waits and that the policy follows is followed now.
+
+    @raise Refusal: C{no-such-account}.
+    """
+    contact = msgspec.structs.replace(_existing(records, name), policy=policy)
+    if policy is Policy.TOFU:
+        contact = msgspec.structs.replace(contact, verified=False)
+    if contact.has_changed and (policy is Policy.TOFU or (policy is Policy.SIGNED and is_signed_claim(contact))):
+        # The user is here, and need not be told later.
+        followed = renewed(contact, contact.changed_to, contact.changed_devices, now, followed=True)
+        return _settled(records, msgspec.structs.replace(followed, followed=False), now)
+    put_contact(records, contact)
+    return contact
+
+
+def _settled(records: IRecords, contact: Contact, now: int) -> Contact:
+    """Save a contact whose other identity was taken."""
     put_judged(records, contact, now)
     for code in SETTLED_BY_USER:
-        clear_notices(records, code, name)
+        clear_notices(records, code, contact.name)
     return contact
 
 
@@ -78,7 +89,7 @@ def confirm(records: IRecords, profile: Profile, name: str, digits: str = "") ->
         number, or a new device, was not shown before. C{other-number}: the digits are of another number.
     """
     contact = _existing(records, name)
-    if contact.has_changed:
+    if contact.changed_to:
         raise Refusal("identity-changed")
     if digits and digits != safety(profile, contact).replace(" ", ""):
         raise Refusal("other-number")

@@ -71,6 +71,9 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
     there = connection.execute(REGISTERED, (new.name,)).fetchone()
     if there == (new.identity, new.token):
         return
+    if new.former:
+        _renew(connection, new)
+        return
     if new.token and not _is_good(connection, new.token, new.now):
         raise Refusal("bad-token")
     if there is not None:
@@ -82,6 +85,19 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
     account = connection.execute(ADD_ACCOUNT, values).lastrowid
     assert account is not None
     _add_devices(connection, account, new.devices)
+
+
+def _renew(connection: sqlite3.Connection, new: NewAccount) -> None:
+    """Give an account another identity, and other devices."""
+    found = connection.execute("SELECT id, version FROM accounts WHERE name = ? AND identity = ?", (new.name, new.former))
+    there = found.fetchone()
+    if there is None or new.version != there[1] + 1:
+        raise Refusal("bad-device-list")
+    for (mailbox,) in connection.execute("SELECT mailbox FROM devices WHERE account = ?", there[:1]).fetchall():
+        _remove_device(connection, mailbox)
+    values = new.identity, new.version, new.token, new.body, new.signature, there[0]
+    connection.execute("UPDATE accounts SET identity = ?, version = ?, token = ?, body = ?, signature = ? WHERE id = ?", values)
+    _add_devices(connection, there[0], new.devices)
 
 
 def publish(

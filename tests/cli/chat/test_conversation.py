@@ -11,7 +11,9 @@ import msgspec
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 
+from securemsg.account import questions
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.questions import Draft
 from securemsg.cli.chat.conversation import Chat, ChatOptions
 from securemsg.cli.chat.ending import finish
 from securemsg.cli.chat.screen import MARKS, Screen
@@ -22,6 +24,7 @@ from securemsg.client import messages
 from securemsg.client.autoresponder import Autoresponder, Immediate
 from securemsg.client.state import disappearing, preferences
 from securemsg.client.state.contacts import devices, get_contact, new_contact, put_contact
+from securemsg.crypto.keys import random_id
 from securemsg.storage.memory import MemoryProfile
 from tests.cli.rig import Person, PlaceCase
 from tests.client.rig import outbox_rows
@@ -80,6 +83,57 @@ class ChatCase(PlaceCase):
         """Send from the other side."""
         messages.compose(person.context.store, to, text, now=self.place.now())
         self.place.settle(1.5)
+
+
+class QuestionTests(ChatCase):
+    """Ben asks Ada."""
+
+    def ask(self, text: str) -> bytes:
+        """Ben asks; return the id of the question."""
+        draft = Draft("ada", random_id(), text, ("yes", "not yet"))
+        now = self.place.now()
+        questions.ask(self.ben.context.store, [draft], int(now) + 600, now=now)
+        self.place.settle(1.5)
+        self.show()
+        return draft.message_id
+
+    def test_answered(self) -> None:
+        """The question is shown with its choices; /answer answers it, once, and the chat waits for that to be accepted."""
+        question = self.ask("Ready?")
+        self.assertIn("Ready? (1 yes, 2 not yet; until ", self.data[-1])
+        self.assertIn("; to answer: securemsg answer ben CHOICE)", self.data[-1])
+        self.take("/answer maybe")
+        self.assertIn("choose one of: 1 yes, 2 not yet", self.notes[-1])
+        self.take("/answer not yet")
+        self.place.settle(1.5)
+        sent = messages.sent(self.ben.context.store, question)
+        assert sent is not None
+        assert sent.question is not None
+        self.assertEqual((sent.question.choice, self.chat.unanswered.pending), ("not yet", 1))
+        self.show()
+        self.assertEqual((self.chat.unanswered.pending, self.chat.mistakes), (0, 1))
+        self.take("/answer yes")
+        self.assertIn("you have answered ben already: not yet", self.notes[-1])
+        self.take("/answer")
+        self.assertIn("usage: /answer", self.notes[-1])
+
+    def test_screen(self) -> None:
+        """At a terminal it names the command of the chat; what was answered is marked, and the answer says to what."""
+        self.chat = Chat(
+            self.ada.context,
+            self.ada.connection,
+            "ben",
+            write=self.write_data,
+            notify=lambda text: self.put(self.notes, text),
+            columns=lambda: 120,
+            options=ChatOptions(screen=Screen(lambda: (120, 24), False, True, True)),
+        )
+        self.ask("Ready?")
+        self.assertIn("to answer: /answer CHOICE)", " ".join(self.data[-1].split()))
+        self.take("/answer 1")
+        self.assertIn("yes (the answer to: Ready?)", self.data[-1])
+        self.take("/last 2")
+        self.assertIn("Ready? (1 yes, 2 not yet; answered: yes)", " ".join(self.data[-2].split()))
 
 
 class NarrowTests(ChatCase):

@@ -18,11 +18,13 @@ from securemsg.account.timeouts import Timeout
 from securemsg.account.tracking import HELD_UP
 from securemsg.cli.commands.outbox import HELD_WORDS, Attempt, reason_of, reason_text, report_attempt, row_text
 from securemsg.cli.context import CommandContext
+from securemsg.cli.times import short_time
 from securemsg.cli.wrapping import cut
-from securemsg.client import messages
+from securemsg.client import messages, unsent
 from securemsg.client.state.contacts import get_contact, put_contact
 from securemsg.client.state.conversations import direct
 from securemsg.client.state.records import HISTORY, OUTBOX, ROWS, OutboxRow, Status, find_sent, save
+from securemsg.client.times import iso
 from securemsg.interfaces import IProfileStore
 from securemsg.protocol.envelope import Kind
 from securemsg.protocol.messages import MAX_EXPIRY
@@ -122,7 +124,7 @@ class ListTests(OutboxCase):
         """A reason is wrapped between words, and every row of it is indented."""
         message = self.failed()
         with self.store.reading() as records:
-            reason = evolve(reason_of(records, message), hint="securemsg contacts lists those you know")
+            reason = evolve(reason_of(records, message, NOW), hint="securemsg contacts lists those you know")
         rows = reason_text(reason, 40).splitlines()
         self.assertEqual(" ".join(row.strip() for row in rows), reason_text(reason, 0).strip())
         self.assertGreater(len(rows), 1)
@@ -159,6 +161,21 @@ class ListTests(OutboxCase):
                 save(records, OUTBOX, ROWS, OutboxRow(BEN, int(kind), 0, NOW, MAX_EXPIRY), number)
         done = self.run_command("outbox")
         self.assertIn("securemsg: besides messages there wait: receipts 1, changes of rooms 2, others 1\n", done.err)
+
+    def test_scheduled(self) -> None:
+        """What is to be sent later says when, and how it is sent at once; what is behind it does not wait for it."""
+        with self.store.writing() as records:
+            messages.compose_in(records, BEN, "later", now=NOW, at=NOW + 86400)
+        self.compose("now")
+        done = self.run_command("outbox")
+        self.assertIn(f"{short_time(NOW + 86400, NOW)} ", done.out)
+        self.assertIn("scheduled  later", done.out)
+        self.assertNotIn("behind", done.out)
+        self.assertIn("to send one now: securemsg outbox retry ID", done.err)
+        later, now = self.run_command("outbox", "--json").rows
+        self.assertEqual((later["at"], later["why"], now["at"]), (iso(NOW + 86400), "its time has not come", None))
+        self.assertEqual(unsent.waiting_ids(self.store, NOW), [bytes.fromhex(now["id"])])
+        self.assertEqual(unsent.count(self.store, NOW), 1)
 
     def test_narrow(self) -> None:
         """A line is never longer than the terminal is wide, and its beginning stays."""

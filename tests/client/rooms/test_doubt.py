@@ -137,10 +137,10 @@ class WaitingTests(DoubtCase):
         """A change that can be made counts as unsent until it is made, so that no command ends before that."""
         self.ada.disconnect()
         self.want(self.ada, PendingChange(ChangeKind.TITLE, text="New"))
-        self.assertEqual(unsent(self.ada.store), 1)
+        self.assertEqual(unsent(self.ada.store, self.world.clock), 1)
         self.ada.connect()
         self.pass_time()
-        self.assertEqual((unsent(self.ada.store), self.room(self.ben).title), (0, "New"))
+        self.assertEqual((unsent(self.ada.store, self.world.clock), self.room(self.ben).title), (0, "New"))
 
 
 class AbsenceTests(DoubtCase):

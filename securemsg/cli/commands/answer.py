@@ -1,0 +1,32 @@
+"""C{securemsg answer}: answer a question with one of its choices."""
+
+from __future__ import annotations
+
+import click
+
+from securemsg.account.questions import answer as choose
+from securemsg.account.tracking import ACCEPTED
+from securemsg.cli.profiles import opened
+from securemsg.cli.sending import Sending
+from securemsg.cli.settings import json_option, settings_of, shared
+
+
+@click.command()
+@click.argument("who")
+@click.argument("choice")
+@json_option("Print the result as a JSON object.")
+@shared
+@click.pass_context
+def answer(ctx: click.Context, who: str, choice: str) -> int:
+    """
+    Answer the question that WHO has asked with CHOICE: one of its choices, or its number from 1.
+
+    WHO is an account; if several of its questions are open, the first digits of the id of one, which the error lists. An answer
+    is signed: whoever has asked can show it to others. It can be given once, and not when the time of the question is over.
+    It is saved to disk first: if it cannot be sent now, it is sent with the next connection.
+    """
+    with opened(settings_of(ctx)) as context:
+        to, message_id = choose(context.store, who, choice, now=context.now())
+        sending = Sending(context, ACCEPTED)
+        sending.add(to, message_id)
+        return sending.run()
