@@ -126,7 +126,7 @@ class PipeSender:
     async def _send(self, step: Step) -> None:
         """Send what comes, as fast as it is taken, then the end, and wait for the recipient's."""
         row = self._row()
-        if not row.end and not row.outcome:
+        if not row.outcome and (not row.end or _is_file(STDIN)):
             await self._skip(row)
         while not row.end and not row.outcome:
             if not row.room:
@@ -145,20 +145,26 @@ class PipeSender:
 
     async def _skip(self, row: OutPipe) -> None:
         """
-        Read again what was sent before.
+        Read again what was sent before, and send again what may be lost of it.
 
         @raise SecuremsgError: C{other-input}.
         """
-        chain, left = Chain(), row.offset
+        chain, at, untaken = Chain(), 0, bytearray()
         with progress("KiB sent before", unit=1024) as step:
-            while left:
-                data = await in_thread(self._reactor, _read, min(left, PIECE))
-                if not data:
-                    raise error_for("other-input")
-                chain, left = chain.add(data), left - len(data)
+            while at < row.offset and (data := await in_thread(self._reactor, _read, min(row.offset - at, PIECE))):
+                chain = chain.add(data)
+                untaken += data[max(row.taken - at, 0) :]
+                at += len(data)
                 step(len(data))
         if chain != row.chain:
+            if row.end:
+                # There is nothing more to send, and only the recipient's word to wait for.
+                return
             raise error_for("other-input")
+        with self._context.store.writing() as records:
+            profile, now = self._context.profile, int(self._context.now())
+            outpipes.repeat(records, profile, self._stream, row.taken, bytes(untaken), now)
+        self._connection.nudge()
 
     async def _read(self, most: int) -> bytes:
         """The next bytes, as soon as there are any; empty: the input, or the stream, has ended."""
@@ -388,6 +394,11 @@ class PipeReceiver:
         context = self._context
         with context.store.writing() as records:
             return change(InPipes(records, context.profile, self._name, int(context.now())), *arguments)
+
+
+def _is_file(descriptor: int) -> bool:
+    """Whether what is read there can be read again from its beginning."""
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _read(most: int) -> bytes:

@@ -22,7 +22,7 @@ from securemsg.cli.settings import Settings
 from securemsg.client.state import contacts, outpipes
 from securemsg.client.state.inpipes import InPipe, InPipes
 from securemsg.client.state.outpipes import OutPipe
-from securemsg.client.state.pipes import WINDOW
+from securemsg.client.state.pipes import TABLE, WINDOW
 from securemsg.protocol.envelope import BLOCK, PipeEnd
 from tests.cli.commands.rig import ProfileCase
 from tests.cli.rig import Person, PlaceCase
@@ -180,6 +180,36 @@ class SenderTests(PipingCase):
         self.place.settle()
         self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
         self.assertEqual(self.target.read_bytes(), DATA)
+
+    def lose(self) -> None:
+        """What has come to Bob and was not taken is gone, as after a restore of his profile, or of the server."""
+        with self.bob.context.store.writing() as records:
+            for bucket, order, _ in records.scan(TABLE):
+                records.delete(TABLE, bucket, order)
+
+    def test_lost(self) -> None:
+        """What was lost on the way is sent again, once, by a sender that goes on, also where the end was sent."""
+        for data in (DATA, DATA[: 3 * BLOCK + 5]):
+            self.setUp()
+            self.give(data)
+            self.die(self.send())
+            self.lose()
+            self.give(data)
+            taker, sender = self.take(self.target), self.send()
+            self.place.settle()
+            self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
+            self.assertEqual(self.target.read_bytes(), data)
+
+    def test_ended_with_other_input(self) -> None:
+        """Where all was sent, another input changes nothing: only the recipient's word is waited for."""
+        self.give(b"some")
+        self.die(self.send())
+        self.give(b"another")
+        sender = self.send()
+        taker = self.take(self.target)
+        self.place.settle()
+        self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
+        self.assertEqual(self.target.read_bytes(), b"some")
 
     def test_other_input(self) -> None:
         """Another input, or a shorter one, is refused before anything of it is sent."""

@@ -76,7 +76,8 @@ class InPipes:
 
     def receive(self, contact: Contact, part: PipePart) -> bool:
         """
-        Keep a part. One that does not fit ends its stream here; its sender hears of that if some of it was taken.
+        Keep a part. One that is here already, or was taken, comes again after a kill of its sender. One that does not fit ends
+        its stream here; its sender hears of that if some of it was taken.
 
         @return: whether it is the first of its stream.
         """
@@ -90,6 +91,8 @@ class InPipes:
         if row.end:
             return False
         span = Span(part.offset, len(part.data), part.end)
+        if part.is_sound and (span in row.parts or (not part.end and span.offset + span.size <= row.taken)):
+            return False
         is_in_window = row.taken <= part.offset <= row.taken + WINDOW * BLOCK and len(row.parts) <= WINDOW
         if not part.is_sound or not is_in_window or any(span.overlaps(other) for other in row.parts):
             self._finish(part.stream, row, PipeEnd.REFUSED, tell=row.taken > 0)

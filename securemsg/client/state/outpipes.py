@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from securemsg.client.state import preferences
 from securemsg.client.state.pipes import MAX_KNOWN, TABLE, WINDOW, Chain, add_known, forget, known, say
 from securemsg.client.state.profile import Private, Profile
-from securemsg.client.state.records import load, save
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load, load_all, save
 from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import BLOCK, PipeEnd, PipePart, PipeTaken, decode_record
+from securemsg.protocol.envelope import BLOCK, Content, Kind, PipeEnd, PipePart, PipeTaken, decode_record
 from securemsg.protocol.messages import Code, Counter, Name
 
 _OUT = b"out/"
@@ -100,9 +100,40 @@ def end(records: IRecords, profile: Profile, stream: bytes, offset: int, how: Pi
     @raise Refusal: as L{send}.
     """
     row = _at(records, stream, offset)
-    digest = row.chain.value if how is PipeEnd.COMPLETE else b""
-    say(records, profile, row.to, PipePart(stream, offset, b"", how, digest), now)
-    return _put(records, stream, replace(row, end=how, chain=Chain()))
+    say(records, profile, row.to, _last_part(stream, row, how), now)
+    return _put(records, stream, replace(row, end=how))
+
+
+def repeat(records: IRecords, profile: Profile, stream: bytes, begin: int, data: bytes, now: int) -> None:
+    """
+    Send again what was not taken and is not on its way: the server may have lost it, or the recipient could not open it.
+
+    @param data: all that was sent and not taken; C{begin}: where that begins.
+    """
+    row = get(records, stream)
+    assert row is not None, "it was begun"
+    waiting, at = _waiting(records, stream), row.taken
+    for behind in row.ends:
+        if at not in waiting:
+            say(records, profile, row.to, PipePart(stream, at, data[at - begin : behind - begin]), now)
+        at = behind
+    if row.end and row.offset not in waiting:
+        say(records, profile, row.to, _last_part(stream, row, PipeEnd(row.end)), now)
+
+
+def _last_part(stream: bytes, row: OutPipe, how: PipeEnd) -> PipePart:
+    return PipePart(stream, row.offset, b"", how, row.chain.value if how is PipeEnd.COMPLETE else b"")
+
+
+def _waiting(records: IRecords, stream: bytes) -> set[int]:
+    """The offsets of the parts of a stream that are in the outbox."""
+    offsets = set()
+    for _, row in load_all(records, OutboxRow, OUTBOX, ROWS):
+        if row.kind == Kind.PART:
+            part = decode_record(PipePart, decode_record(Content, row.content).body)
+            if part.stream == stream:
+                offsets.add(part.offset)
+    return offsets
 
 
 def note_taken(records: IRecords, name: str, device: bytes, said: PipeTaken) -> None:
