@@ -10,8 +10,9 @@ import msgspec
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.client import messages
-from securemsg.client.state import contacts, outpipes, pipes, preferences
+from securemsg.client import messages, renewal
+from securemsg.client.state import contacts, outpipes, pipes, preferences, verification
+from securemsg.client.state.contacts import Policy
 from securemsg.client.state.inpipes import MAX_STREAMS, InPipe, InPipes
 from securemsg.client.state.outpipes import OutPipe
 from securemsg.client.state.pipes import MAX_KNOWN, TABLE, WINDOW, Chain
@@ -463,8 +464,27 @@ class MaliciousRecipientTests(PipeCase):
         self.ends.send(b"begun")
         self.ends.take()
         with self.ends.alice.store.writing() as records:
-            outpipes.note_taken(records, "bob", b"another device..", PipeTaken(STREAM, 5, PipeEnd.REFUSED))
+            bob = contacts.get_contact(records, "bob")
+            assert bob is not None
+            outpipes.note_taken(records, bob, b"another device..", PipeTaken(STREAM, 5, PipeEnd.REFUSED))
         self.assertEqual(self.ends.out.outcome, PipeEnd.NONE)
+
+    def test_new_keys(self) -> None:
+        """A recipient that has renewed its keys, and so is another device, goes on."""
+        with self.ends.alice.store.writing() as records:
+            verification.set_policy(records, "bob", Policy.SIGNED, self.ends.now)
+        self.ends.send(DATA[:1000])
+        self.ends.take()
+        self.ends.bob.die()
+        self.ends.world.settle()
+        profile = self.ends.bob.profile()
+        with self.ends.bob.store.writing() as records:
+            renewal.begin(records, profile, None, self.ends.now)
+        self.ends.bob.connect()
+        self.ends.send(DATA[1000:2000])
+        self.ends.world.advance(3, 3)
+        self.assertEqual(self.ends.take(), DATA[1000:2000])
+        self.assertEqual(self.ends.out.taken, 2000)
 
 
 def take_some(offset: int, data: bytes, streams: InPipes) -> None:

@@ -377,7 +377,7 @@ def _apply_piped(records: IRecords, profile: Profile, opened: Opened, content: C
     if opened.conversation.kind is not ConversationKind.DIRECT or SERVER_NAME in (name, profile.name):
         return False
     if content.kind == Kind.TAKEN:
-        outpipes.note_taken(records, name, opened.device_id, decode_record(PipeTaken, content.body))
+        outpipes.note_taken(records, opened.contact, opened.device_id, decode_record(PipeTaken, content.body))
         return False
     part = decode_record(PipePart, content.body)
     return inpipes.InPipes(records, profile, name, now).receive(opened.contact, part)

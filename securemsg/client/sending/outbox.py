@@ -57,6 +57,7 @@ from securemsg.protocol.envelope import (
     ABOUT_ROOMS,
     KINDS,
     ONLY_DIRECT,
+    PIPED,
     UNKNOWN,
     Content,
     ContentKey,
@@ -308,12 +309,17 @@ def _note_sealing(records: IRecords, row: OutboxRow, suite: str, lacks_one_time:
 
 def _return_to_draft(records: IRecords, row: OutboxRow, seq: int) -> OutboxRow | None:
     """
-    Turn a row that was sealed for another identity of the contact back into a draft; drop it if it is not a message.
+    Turn a row that was sealed for another identity of the contact back into a draft; drop it if it is neither a message nor a
+    part of a stream.
 
     @return: the draft, if there is one.
     """
-    history = load(records, HistoryRow, HISTORY, row.bucket, row.history)
+    history, content = load(records, HistoryRow, HISTORY, row.bucket, row.history), content_of(records, row)
     remove_row(records, seq)
+    if row.kind in PIPED and content is not None:
+        row = msgspec.structs.replace(row, sealed=False, stale=False, content=encode_record(unsealed(content)))
+        save(records, OUTBOX, ROWS, row, seq)
+        return row
     if row.content or row.again or history is None:
         return None
     row = msgspec.structs.replace(row, sealed=False, stale=False)

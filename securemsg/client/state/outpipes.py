@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from securemsg.client.state import preferences
+from securemsg.client.state import contacts, preferences
+from securemsg.client.state.contacts import Contact
 from securemsg.client.state.pipes import MAX_KNOWN, TABLE, WINDOW, Chain, add_known, forget, known, say
 from securemsg.client.state.profile import Private, Profile
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load, load_all, save
@@ -136,10 +137,15 @@ def _waiting(records: IRecords, stream: bytes) -> set[int]:
     return offsets
 
 
-def note_taken(records: IRecords, name: str, device: bytes, said: PipeTaken) -> None:
-    """The recipient says how far a stream was taken. What cannot be true is ignored; one of its devices takes it."""
+def note_taken(records: IRecords, contact: Contact, device: bytes, said: PipeTaken) -> None:
+    """
+    The recipient says how far a stream was taken. What cannot be true is ignored; one of its devices takes it, or another if
+    that one is gone from its list.
+    """
     row = get(records, said.stream)
-    if row is None or row.to != name or row.outcome or row.device not in (b"", device):
+    if row is None or row.to != contact.name or row.outcome:
+        return
+    if row.device != device and contacts.device(contact, row.device) is not None:
         return
     if not row.taken <= said.offset <= row.offset:
         return
