@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -27,9 +28,19 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 7
     WRONG_SERVER = 8
     PROFILE = 9
+    SECOND_CHOICE = 10
     # EX_IOERR of sysexits.h.
     CUT = 74
     INTERRUPTED = 130
+
+
+# Of several, what a script most needs to know: what was refused counts more than what may come right by itself.
+_MILD = (Exit.DONE, Exit.TIMED_OUT, Exit.NOT_CONNECTED, Exit.IDENTITY_CHANGED, Exit.NO_CONTACT, Exit.REFUSED)
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """The worst of several exit statuses; 0: there is none."""
+    return max(statuses, key=lambda status: _MILD.index(Exit(status)) if status in _MILD else len(_MILD), default=Exit.DONE)
 
 
 MEANINGS: dict[Exit, str] = {
@@ -47,6 +58,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.WRONG_SERVER: "the server's identity does not match the pin, or the server does not have the key file",
     Exit.PROFILE: "profile damaged, wrong passphrase, key or passphrase file that another user owns or can read, or"
     " another recv or respond, or pipe of the same stream, is running",
+    Exit.SECOND_CHOICE: "ask: the second choice, 11 the third, and so on; 0 is the first",
     Exit.CUT: "pipe: the stream was cut; what came before was written",
     Exit.INTERRUPTED: "interrupted",
 }
@@ -228,16 +240,18 @@ WORDS: dict[str, _Words] = {
     "no-questions": _Words(
         Exit.USAGE, "{name} cannot be asked; only people can", "ask each of them: securemsg ask NAME,NAME TEXT --first"
     ),
-    "question-unanswered": _Words(Exit.TIMED_OUT, "{name} has not answered in time; the question is over", "ask again"),
+    "question-unanswered": _Words(
+        Exit.TIMED_OUT, "{name} has not answered in time; the question has expired", "ask again, with another --id"
+    ),
     "no-question": _Words(
-        Exit.USAGE, "{name} has asked you nothing that can be answered", "see what was asked: securemsg history {name}"
+        Exit.USAGE, "there is no question from {name}", "see what was said: securemsg history {name}"
     ),
     "question-answered": _Words(Exit.REFUSED, "you have answered {name} already", "to say more: securemsg send {name}"),
     "question-over": _Words(
         Exit.REFUSED, "the time to answer {name} is over; nothing was sent", "write instead: securemsg send {name}"
     ),
     "several-questions": _Words(Exit.USAGE, "several questions of {name} are open"),
-    "not-a-choice": _Words(Exit.USAGE, "that is none of the choices of {name}'s question, or may be several"),
+    "not-a-choice": _Words(Exit.USAGE, "not one of the choices of {name}'s question, or ambiguous"),
     # rooms
     "no-such-room": _Words(Exit.NO_CONTACT, "no such room: {name}", "list yours: securemsg room list"),
     "room-unclear": _Words(
@@ -384,6 +398,11 @@ WORDS: dict[str, _Words] = {
         Exit.REFUSED,
         "the room {name} knows you by your keys",
         "leave it first with `securemsg room leave {name}`, and have yourself invited again afterwards",
+    ),
+    "messages-held": _Words(
+        Exit.REFUSED,
+        "messages that could not be opened so far will be lost with the old keys",
+        "see whose they are with `securemsg doctor`, and accept their keys; or renew all the same: --yes",
     ),
     "mailbox-not-empty": _Words(
         Exit.NOT_CONNECTED,
@@ -544,7 +563,7 @@ WORDS: dict[str, _Words] = {
     # the process
     "too-many-files": _Words(Exit.INTERNAL, "too many open files", "raise the limit: ulimit -n 1024"),
     # output
-    "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "what was not written stays unread"),
+    "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "make room, or write it elsewhere"),
 }
 
 

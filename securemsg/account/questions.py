@@ -22,7 +22,7 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 from securemsg.protocol.envelope import Kind, Question, encode_record
-from securemsg.protocol.messages import MAX_EXPIRY, MAX_TEXT, MIN_EXPIRY
+from securemsg.protocol.messages import MAX_TEXT
 
 # Hex digits that name a question, at least; those that are shown.
 MIN_DIGITS = 4
@@ -76,14 +76,14 @@ def _ask(records: IRecords, draft: Draft, until: int, now: int) -> None:
         raise error_for("too-large")
     left, keep = until - now, disappearing.chosen(records, to)
     # It is not to disappear before it is over.
-    _write(records, to, Kind.QUESTION, body, left, now, draft.message_id, max(keep, left) if keep else 0)
+    _write(records, to, Kind.QUESTION, body, now, draft.message_id, max(keep, left) if keep else 0)
 
 
 def _write(
-    records: IRecords, to: Conversation, kind: Kind, body: bytes, left: int, now: int,
-    message_id: bytes | None = None, keep: int | None = None,
+    records: IRecords, to: Conversation, kind: Kind, body: bytes, now: int, message_id: bytes | None = None,
+    keep: int | None = None,
 ) -> bytes:  # fmt: skip
-    """Write a message that is of use for so many seconds."""
+    """Write a message. One that comes too late is delivered, too: else it would be missed."""
     return write_in(
         records,
         to,
@@ -91,7 +91,6 @@ def _write(
         now=now,
         message_id=message_id,
         wants_receipt=asks(records, own_profile(records), to),
-        expiry=min(max(left, MIN_EXPIRY), MAX_EXPIRY),
         kind=kind,
         keep=keep,
     )
@@ -142,7 +141,7 @@ def _answer(records: IRecords, who: str, choice: str, now: int) -> tuple[str, by
     contact = contacts.get_contact(records, to.account)
     assert contact is not None, "has asked"
     body = encode_record(questions.choose(own_profile(records), contact, question, index))
-    message_id = _write(records, to, Kind.CHOICE, body, asked.until - now, now)
+    message_id = _write(records, to, Kind.CHOICE, body, now)
     written = find_sent(records, message_id)
     assert written is not None, "just now"
     known, row = written

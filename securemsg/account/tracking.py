@@ -13,7 +13,7 @@ from securemsg.client.messages import ROOM_CHANGED, Sent
 from securemsg.client.rooms.store import RoomState, get_room
 from securemsg.client.sending.results import first_code
 from securemsg.client.sessions.pins import pinned_suite
-from securemsg.client.state.contacts import get_contact
+from securemsg.client.state.contacts import get_contact, is_signed_claim
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.envelope import RSA
 
@@ -79,7 +79,10 @@ async def follow(
         raise too_late(store, connection, message_id)
     if is_enough(sent, wait):
         return sent
-    raise problem_of(sent, held_up_by(store, sent))
+    held_up = held_up_by(store, sent)
+    if held_up == BLOCKING and not sent.conversation.is_room:
+        raise _changed(store, sent.conversation.account)
+    raise problem_of(sent, held_up)
 
 
 def held_up_by(store: IProfileStore, sent: Sent) -> str:
@@ -119,12 +122,22 @@ def _held_up_in_room(records: IRecords, sent: Sent) -> str:
     return sent.code if sent.code == ROOM_CHANGED else ""
 
 
+def _changed(store: IProfileStore, name: str) -> SecuremsgError:
+    """The error for a contact whose keys have changed; it says whether the old ones have signed the new."""
+    with store.reading() as records:
+        contact = get_contact(records, name)
+    if contact is not None and is_signed_claim(contact):
+        return error_for(BLOCKING, name, text="{name} has new keys, which the old ones have signed")
+    return error_for(BLOCKING, name)
+
+
 def problem_of(sent: Sent, held_up: str) -> SecuremsgError:
     """Why a message does not get any further."""
     if sent.status == "withdrawn":
         return error_for("withdrawn")
     if sent.status == "queued":
-        return error_for(held_up or BLOCKING, sent.to if sent.conversation.is_room else sent.conversation.account)
+        name = sent.to if sent.conversation.is_room else sent.conversation.account
+        return error_for(held_up or BLOCKING, name)
     return error_for(sent.code or "refused", sent.to)
 
 

@@ -19,7 +19,7 @@ from securemsg.account.errors import Exit, SecuremsgError, error_for, explain, t
 from securemsg.cli.completion import COMPLETION
 from securemsg.cli.config import read_config, use_table
 from securemsg.cli.helptext import Formatter
-from securemsg.cli.output import OutputClosed, report, say, silence
+from securemsg.cli.output import OutputClosed, flush_all, report, say, silence
 from securemsg.cli.settings import NamedPath, json_option, shared
 from securemsg.coredump import forbid_core_dumps
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -178,7 +178,9 @@ def main() -> None:
         problem = error_for("too-many-files")
         report(problem, "--json" in sys.argv)
         sys.exit(problem.status)
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    flush_all()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -192,7 +194,10 @@ def run(arguments: list[str]) -> int:
         return complete()
     try:
         result = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            silence()
         return int(result or Exit.DONE)
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED

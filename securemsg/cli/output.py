@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from securemsg.client.events import Warned
 
-STDOUT = 1
+STDOUT, STDERR = 1, 2
 
 
 class OutputClosed(Exception):
@@ -81,6 +81,18 @@ def write_line(text: str) -> None:
     """
     with contextlib.suppress(OutputMissing):
         _write_line(text)
+
+
+def write_result(text: str) -> None:
+    """
+    Write a line that tells what a command has done. Its exit status tells it, too: a reader that has gone changes nothing.
+
+    @raise SecuremsgError: it cannot be written.
+    """
+    try:
+        write_line(text)
+    except OutputClosed:
+        silence()
 
 
 def write_record(record: dict[str, object], as_json: bool, text: str, *, verbatim: bool = False) -> None:
@@ -195,12 +207,22 @@ def report(problem: SecuremsgError, as_json: bool) -> None:
         say(f"securemsg: {escape(problem.text)}{escape(hint)} [{escape(problem.code)}]")
 
 
-def silence() -> None:
-    """Let nothing more go to standard output, not even what Python flushes at its end."""
+def silence(descriptor: int = STDOUT) -> None:
+    """Let nothing more go to standard output, or to another, not even what Python flushes at its end."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, STDOUT)
+        os.dup2(nowhere, descriptor)
         os.close(nowhere)
+
+
+def flush_all() -> None:
+    """Flush what is left: where that fails, Python would end with a status of its own."""
+    for stream, descriptor in ((sys.stdout, STDOUT), (sys.stderr, STDERR)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            silence(descriptor)
 
 
 def _write_line(text: str) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from securemsg.account.beside import OwnerGone, OwnersConnection, finish
-from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.errors import Exit, SecuremsgError, worst
 from securemsg.account.timeouts import Timeout, rest_of
 from securemsg.account.tracking import ACCEPTED, DELIVERED, HELD_UP, Connection, follow, is_enough
 from securemsg.cli.context import CommandContext
 from securemsg.cli.interrupts import Interrupted, interruptible
-from securemsg.cli.output import json_line, report, report_elsewhere, report_note, say, write_line
+from securemsg.cli.output import json_line, report, report_elsewhere, report_note, say, write_result
 from securemsg.cli.rendering import left_out_text, sent_record
 from securemsg.cli.times import moment_text, short_time
 from securemsg.client import messages
 from securemsg.client.state.records import Status
+from securemsg.client.times import iso
 from securemsg.net.clock import monotonic_seconds
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ class Sending:
         self._problems: dict[bytes, SecuremsgError | None] = {}
         self._arrived: set[bytes] = set()
         self._refused: list[tuple[str, SecuremsgError]] = []
+        self._write: Callable[[], tuple[str, bytes]] | None = None
 
     def add(self, to: str, written: bytes | SecuremsgError) -> None:
         """Take the id of a message that was committed, or why there is none."""
@@ -55,16 +59,19 @@ class Sending:
         else:
             self._problems[written] = None
 
-    def run(self) -> int:
+    def run(self, write: Callable[[], tuple[str, bytes]] | None = None) -> int:
         """
         Wait for them, and say what became of each.
 
-        @return: the highest of their exit statuses.
+        @param write: commits one more message once all that waits for us is here, or cannot come; it gives to whom, and the id.
+
+        @return: the worst of their exit statuses.
         @raise SecuremsgError: what is wrong with the one message that there is.
         """
         if self._wait == NONE:
             self._context.wake_owner()
-        elif self._problems:
+        elif self._problems or write is not None:
+            self._write = write
             self._wait_for_all()
         failures = list(self._refused)
         for number, problem in self._problems.items():
@@ -78,13 +85,15 @@ class Sending:
         for to, failure in failures:
             named = f"to {to}: {failure.text}" if to else failure.text
             report(SecuremsgError(failure.status, failure.code, named, failure.hint), self._context.settings.as_json)
-        return max((failure.status for _, failure in failures), default=Exit.DONE)
+        return worst(failure.status for _, failure in failures)
 
     def _wait_for_all(self) -> None:
         try:
             status = self._follow()
             rest = SecuremsgError(Exit.INTERRUPTED, "interrupted", "interrupted") if status != Exit.DONE else None
         except SecuremsgError as problem:
+            if not self._problems:
+                raise
             rest = problem
         for number in self._problems.keys() - self._arrived:
             sent = messages.sent(self._context.store, number)
@@ -103,6 +112,7 @@ class Sending:
                 report_elsewhere(context.settings.as_json)
             try:
                 with interruptible():
+                    self._write_one()
                     finish(self._until_settled(OwnersConnection(context.profile_folder, context.address.in_words), limit))
                 return Exit.DONE
             except Interrupted:
@@ -111,10 +121,20 @@ class Sending:
                 limit = rest_of(limit, monotonic_seconds() - started)
 
         async def connected(reactor: Any, connection: AccountConnection) -> int:
+            if self._write is not None:
+                with contextlib.suppress(SecuremsgError):
+                    await connection.ask("drained", timeout=limit)
+                self._write_one()
+                connection.nudge()
             await self._until_settled(connection, limit)
             return Exit.DONE
 
         return context.run_connected(connected, show_wire=self._show_wire)
+
+    def _write_one(self) -> None:
+        if self._write is not None:
+            self.add(*self._write())
+            self._write = None
 
     async def _until_settled(self, connection: Connection, limit: Timeout) -> None:
         started = monotonic_seconds()
@@ -151,6 +171,8 @@ class Sending:
             else:
                 fate = f"message {shown} stays in the outbox and is sent with the next connection"
             hint = f"{fate}; {hint}" if hint else fate
+        elif problem.status == Exit.INTERRUPTED:
+            hint = f"message {number.hex()} is {sent.status}"
         if self._context.settings.as_json:
             self._print(number, held_up_by)
         return SecuremsgError(problem.status, problem.code, problem.text, hint)
@@ -169,7 +191,9 @@ class Sending:
         if self._context.folder is None and sent.status == Status.QUEUED:
             # The outbox is in memory, and ends with this process.
             record["status"] = NOT_KEPT
-        write_line(json_line({**record, "code": record["code"] or held_up_by}))
+        if sent.status == Status.QUEUED and sent.sent_at > self._context.now():
+            record["at"] = iso(sent.sent_at)
+        write_result(json_line({**record, "code": record["code"] or held_up_by}))
 
     def _report(self, number: bytes) -> None:
         """Print what became of a message; for people, on standard error and only at a terminal."""

@@ -120,7 +120,7 @@ class At(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is not a time such as 18:30, 2026-12-24T18:30, or 2h for in two hours", param, ctx)
         if moment <= now:
-            self.fail(f"{value!r} is over; give a time that lies ahead", param, ctx)
+            self.fail(f"{value!r} is in the past; give a time in the future", param, ctx)
         if moment > now + MAX_DELAY:
             self.fail(f"{value!r} is too far ahead: it can be {duration_text(MAX_DELAY)} at most", param, ctx)
         return moment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.account.errors import MEANINGS, WORDS, Exit, error_for, explain, table
+from securemsg.account.errors import MEANINGS, WORDS, Exit, error_for, explain, table, worst
 from securemsg.client.warnings import WARNINGS, warning_text
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.protocol.codes import TABLE, Consequence
@@ -21,9 +21,17 @@ RAISED = re.compile(r"""\b(?:Refusal|RemoteProtocolError|error_for)\("([a-z-]+)\
 class ExitTests(SynchronousTestCase):
     """The table."""
 
+    def test_worst(self) -> None:
+        """Of several, what may come right by itself counts less than what was refused; a bug counts most."""
+        self.assertEqual(worst([0, 7, 3]), 3)
+        self.assertEqual(worst([6, 4, 7]), 4)
+        self.assertEqual(worst([7, 6]), 6)
+        self.assertEqual(worst([5, 1]), 1)
+        self.assertEqual(worst([]), 0)
+
     def test_contract(self) -> None:
         """The numbers are those that scripts depend on, and each has its words."""
-        self.assertEqual([status.value for status in Exit], [*range(10), 74, 130])
+        self.assertEqual([status.value for status in Exit], [*range(11), 74, 130])
         self.assertEqual(set(MEANINGS), set(Exit))
         for status, meaning in MEANINGS.items():
             self.assertIn(f"{status.value:>3}  {meaning}", table())

@@ -40,6 +40,21 @@ class RenewTests(PlaceCase):
         self.assertEqual(sorted(ben.texts(2)), ["to the new keys", "to whom?"])
         self.assertEqual(copy.error("recv", status=5)["code"], "login-failed")
 
+    def test_held_back(self) -> None:
+        """What is held back would be lost with the old keys: a script has to say so."""
+        fay, gus = self.person("fay"), self.person("gus")
+        fay.send("gus", "hello")
+        gus.texts(1)
+        gus.send("fay", "hello")
+        fay.texts(1)
+        gus.run("identity", "renew")
+        gus.send("fay", "important")
+        fay.recv()
+        self.assertEqual(fay.error("identity", "renew", status=5)["code"], "messages-held")
+        self.assertIn("the old ones have signed", fay.error("send", "gus", "who?", "--quiet", status=4)["error"])
+        fay.run("contacts", "accept", "gus")
+        self.assertEqual(fay.texts(1), ["important"])
+
     def test_killed(self) -> None:
         """Killed on the way, it is finished by the next call; until then other commands say so."""
         dan, eve = self.person("dan"), self.person("eve")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from tests.functional.support import PlaceCase, until
@@ -38,6 +39,16 @@ class QuestionTests(PlaceCase):
         for person, name in ((ann, "bob"), (bob, "ann")):
             self.assertEqual([row["question"]["choice"] for row in person.history(name)[1:]], ["later", "later"])
         self.assertEqual(ann.error(*line[:2], "Else?", *line[3:6], *line[6:], status=5)["code"], "conflict")
+
+    def test_answered_unread(self) -> None:
+        """Who answers without having read fetches the question first; a status is one although nobody reads the output."""
+        ida, joe = self.person("ida"), self.person("joe")
+        ida.send("joe", "hello")
+        line = f"securemsg --profile {shlex.quote(str(ida.profile))} ask joe 'Deploy?' | true; exit ${{PIPESTATUS[0]}}"
+        asking = self.place.start_shell("asking", line)
+        until(lambda: [row["status"] for row in ida.history("joe")][1:] == ["accepted"], "the question is out")
+        joe.run("answer", "ida", "no")
+        self.assertEqual(asking.wait().status, 10)
 
     def test_several(self) -> None:
         """The first answer of several counts, or all do; the answer may come to another process; a time may be over."""

@@ -27,6 +27,20 @@ class ClosedTests(PlaceCase):
         self.assertEqual(rex.texts(2 * len(CLOSED)), [text for text in CLOSED for _ in range(2)])
         self.run_closed(una, "send nobody x 2>&-", status=3)
 
+    def test_reader_gone(self) -> None:
+        """A reader that has gone, or a full disk below standard error, changes no status either."""
+        ivo, ada = self.person("ivo"), self.person("ada")
+        for line, status in (
+            ("send nobody x --json | true", 3),
+            ("send ada x --json --wait delivered --timeout 1 | true", 7),
+            ("send nobody x 2>/dev/full", 3),
+            ("ask ada 'Now?' --timeout 1 --json | true", 7),
+            ("send ada x 2>/dev/full", 0),
+        ):
+            whole = f"securemsg --profile {shlex.quote(str(ivo.profile))} {line}; exit ${{PIPESTATUS[0]}}"
+            checked(self.place.start_shell("gone", whole).wait(), status, (line,))
+        del ada
+
     def test_recv(self) -> None:
         """Messages are printed without the other streams; without a standard output none is taken as read."""
         ida, max_ = self.person("ida"), self.person("max")

@@ -28,7 +28,7 @@ GUARDS: tuple[Guard, ...] = (
         ("if sent is None or not is_enough(sent, self._wait):", "if True:", "SeveralTests::test_interrupted"),
         ('named = f"to {to}: {failure.text}" if to else failure.text', "named = failure.text", "SeveralTests::test_several"),
         (
-            "return max((failure.status for _, failure in failures), default=Exit.DONE)",
+            "return worst(failure.status for _, failure in failures)",
             "return Exit.DONE",
             "SeveralTests::test_several",
         ),

@@ -19,14 +19,12 @@ from securemsg.cli.settings import json_option, settings_of, shared
 @click.pass_context
 def answer(ctx: click.Context, who: str, choice: str) -> int:
     """
-    Answer the question that WHO has asked with CHOICE: one of its choices, or its number from 1.
+    Answer the question that WHO has asked with CHOICE: one of its choices, or its number from 1. What waits at the server is
+    fetched first.
 
     WHO is an account; if several of its questions are open, the first digits of the id of one, which the error lists. An answer
     is signed: whoever has asked can show it to others. It can be given once, and not when the time of the question is over.
     It is saved to disk first: if it cannot be sent now, it is sent with the next connection.
     """
     with opened(settings_of(ctx)) as context:
-        to, message_id = choose(context.store, who, choice, now=context.now())
-        sending = Sending(context, ACCEPTED)
-        sending.add(to, message_id)
-        return sending.run()
+        return Sending(context, ACCEPTED).run(lambda: choose(context.store, who, choice, now=context.now()))

@@ -11,14 +11,14 @@ from twisted.internet.defer import CancelledError
 
 from securemsg.account import questions
 from securemsg.account.connection import AccountConnection
-from securemsg.account.errors import Exit, SecuremsgError, error_for
+from securemsg.account.errors import Exit, SecuremsgError, error_for, worst
 from securemsg.account.names import full_name
 from securemsg.account.questions import Draft
 from securemsg.account.timeouts import IdleTimeout, Timeout
 from securemsg.account.tracking import ACCEPTED, follow, settled
 from securemsg.cli.commands.send import MessageId, Peers, given_text, id_of
 from securemsg.cli.context import CommandContext
-from securemsg.cli.output import json_line, report, report_note, say, write_line
+from securemsg.cli.output import json_line, report, report_note, say, write_result
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import question_record
 from securemsg.cli.settings import json_option, settings_of, shared
@@ -38,7 +38,7 @@ MAX_ASKED = 16
 # How long a question is open unless --timeout says otherwise, seconds.
 DEFAULT_TIME = 600
 # The exit status of the second choice; the others follow. The first has 0.
-SECOND = 10
+SECOND = Exit.SECOND_CHOICE
 
 
 class Choices(click.ParamType[tuple[str, ...]]):
@@ -99,8 +99,8 @@ def ask(
     After a kill or Ctrl-C, ask again with the same --id, TEXT and --choices: it waits for the rest of the time, and NAME is not
     asked twice. A question that cannot be sent is withdrawn, and the exit status is that of send.
 
-    Several NAMEs need --first or --all. With --all the exit status is the highest of all choices, or that of whoever did not
-    answer. With --id each question gets an id that is made of it and NAME.
+    Several NAMEs need --first or --all. With --all the exit status is the highest of all choices, or, where anybody did not
+    answer, why. With --id each question gets an id that is made of it and NAME.
     """
     settings = settings_of(ctx)
     time = DEFAULT_TIME if settings.timeout is None else settings.timeout
@@ -164,8 +164,8 @@ class _Asking:
             raise self._problems[self._ids[0]]
         for problem in self._problems.values():
             report(problem, self._context.settings.as_json)
-        failed = [int(problem.status) for problem in self._problems.values()]
-        return max(failed or [status_of(question) for _, question in answered])
+        failed = worst(problem.status for problem in self._problems.values())
+        return failed or max((status_of(question) for _, question in answered), default=0)
 
     async def _wait(self, reactor: Any, connection: AccountConnection) -> int:
         """Wait until the questions are out, and then for the answers. What is not out by then is withdrawn."""
@@ -243,12 +243,12 @@ class _Asking:
     def _print(self, sent: Sent, question: Asked) -> None:
         """Print what was answered, and mark the answer as read: it was shown; programs are also told if nothing was."""
         if self._context.settings.as_json:
-            write_line(json_line(record_of(sent, question)))
+            write_result(json_line(record_of(sent, question)))
         elif question.choice:
             if sys.stderr.isatty():
                 say(f"{sent.to} answered: {escape(question.choice)}")
             name = f"{sent.to}: " if len(self._ids) > 1 and not self._first else ""
-            write_line(name + escape(question.choice))
+            write_result(name + escape(question.choice))
         if question.choice:
             messages.mark_read(self._context.store, [question.outcome.answer], now=self._context.now())
 

@@ -47,6 +47,8 @@ def _read_words(ctx: click.Context, parameter: click.Parameter, words: tuple[str
             return "keep", NAME.convert(name, parameter, ctx), str(KeepTime().convert(keep, parameter, ctx))
         case ("policy", name, policy):
             return "policy", NAME.convert(name, parameter, ctx), POLICIES.convert(policy, parameter, ctx)
+        case ("policy", *_):
+            raise click.UsageError(f"give a name and a policy: {', '.join(Policy)}; contacts NAME shows it", ctx)
         case (action, name) if action in ALL_ACTIONS and action not in WITH_WORD:
             return action, NAME.convert(name, parameter, ctx), ""
         case (name,):

@@ -40,7 +40,7 @@ def identity() -> None:
 
 
 @identity.command()
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask, and renew although messages are held back.")
 @json_option("Print a JSON object.")
 @shared
 @click.pass_context
@@ -52,21 +52,26 @@ def renew(ctx: click.Context, yes: bool) -> int:
     `contacts policy YOU signed` use the new keys at once; all others are warned, and nothing goes between you until they have
     compared numbers and accepted. Backups and other copies of this profile are of no more use.
 
-    Leave your rooms first, and have yourself invited again. If it is interrupted, run it again.
+    Leave your rooms first, and have yourself invited again. Messages that are held back (see doctor) are lost: accept the new
+    keys of their senders first. If it is interrupted, run it again.
     """
     with opened(settings_of(ctx), joined=False) as context:
         with context.store.reading() as records:
             is_begun = renewal.is_begun(records)
             rooms = [room.alias for room in all_rooms(records) if room.state in JOINED]
-            unread = load_totals(records).rows
+            held = load_totals(records).rows
         if not is_begun:
             if not context.profile.registered:
                 raise error_for("not-joined")
             if rooms:
                 raise error_for("in-rooms", f"'#{rooms[0]}'")
-            if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-                if unread:
-                    say(f"{amount(unread, 'message')} that could not be opened so far will be lost")
+            can_ask = sys.stdin.isatty() and sys.stderr.isatty()
+            if held and not yes:
+                text = f"{amount(held, 'message')} that could not be opened so far will be lost with the old keys"
+                if not can_ask:
+                    raise error_for("messages-held", text=text)
+                say(text)
+            if not yes and can_ask:
                 click.confirm("Make all keys of this account anew?", abort=True, err=True)
         return _Renewal(context).run()
 
@@ -91,7 +96,7 @@ class _Renewal:
             text = f"{profile.name} has new keys, fingerprint {record['fingerprint']}"
             write_record(record, context.settings.as_json, text)
             if not context.settings.as_json:
-                say("Tell your contacts: those who did not choose otherwise have to compare numbers and accept the new keys.")
+                say(f"Contacts have to compare numbers and accept, unless they chose: contacts policy {profile.name} signed")
         return status
 
     async def _renew(self, reactor: Any) -> int:

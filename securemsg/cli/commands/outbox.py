@@ -232,7 +232,8 @@ def reason_of(records: IRecords, message: Sent, now: float) -> Reason:
     if held:
         text, hint = (words.replace("{name}", message.to) for words in HELD_WORDS[held])
         return Reason(HELD, held, text, hint)
-    if message.code:
+    # Of what was held back that says why it was, and not that it is any more.
+    if message.code and message.code not in HELD_UP:
         problem = error_for(message.code, message.to)
         return Reason(FAILED if message.status == Status.FAILED else WAITING, message.code, problem.text, problem.hint)
     return Reason(WAITING, "", "waiting for the connection", "securemsg outbox retry")

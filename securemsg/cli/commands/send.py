@@ -135,8 +135,8 @@ def send(
     The text is UTF-8, at most 48 KiB; a final line end of standard input is dropped. The message is saved to disk first: if it
     cannot be sent now, it is sent with the next connection.
 
-    To several, it is a message of its own to each. All are saved at once; the exit status is the highest of theirs, and with
-    --id each gets an id that is made of it and NAME.
+    To several, it is a message of its own to each. All are saved at once; the exit status is the worst of theirs (7 counts
+    least, then 6), and with --id each gets an id that is made of it and NAME: one NAME alone gets the id as it is.
 
     To a room such as '#team' it goes to all its members. Who does not get it, and why, is said on standard error. If somebody
     has joined since it was written, it waits, unless --to-newcomers is given: securemsg room release '#team' sends it.

@@ -108,7 +108,8 @@ def _advise(store: IProfileStore, contact: Contact, number: str) -> None:
     if sys.stderr.isatty():
         say(qr_code(number.replace(" ", "")))
     if contact.has_changed:
-        signed = " The old ones have signed the new, so whoever changed them has had both." if is_signed_claim(contact) else ""
+        words = " The old keys have signed the new ones: whoever made the change holds both."
+        signed = words if is_signed_claim(contact) else ""
         say(
             f"The keys of {name} have CHANGED.{signed} Only if both sides see the same number:"
             f" securemsg contacts accept {name}, then: securemsg verify {name} --confirm"
