@@ -72,9 +72,16 @@ def makeService(options: Options) -> Service:
 
     use_monotonic_clock(reactor)
     log = log_file_of(twistd)
-    install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread)
     # twistd makes the log and the pid file before the service starts; they are private unless --umask says otherwise.
     if twistd.get("umask") is None:
         os.umask(0o077)
     pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None
-    return Daemon(options.setup, state, reactor, partial(end_process, pid_file), log)
+
+    def reread() -> Setup:
+        fresh = Options()
+        fresh.parse(options.given)
+        return fresh.setup
+
+    daemon = Daemon(options.setup, state, reactor, partial(end_process, pid_file), log, reread)
+    install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread, daemon.reload)
+    return daemon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -10,7 +11,7 @@ from twisted.logger import Logger
 
 from securemsg.daemon.folder import StateError, read_private, write_private
 from securemsg.errors import Unauthentic
-from securemsg.net.tls import ServerCredentials, Spki, certificate_is_good
+from securemsg.net.tls import ServerCredentials, Spki, certificate_end, certificate_is_good, chain_problem
 
 TLS_KEY = "tls.key"
 TLS_CERTIFICATE = "tls.pem"
@@ -38,6 +39,65 @@ def load_credentials(certificate: Path, key: Path, spki: Spki) -> ServerCredenti
             f"{certificate} and {key} are not a certificate and its private key, both PEM and without a passphrase;"
             " check --cert and --key"
         ) from error
+
+
+class IssuedPair:
+    """An issued certificate and its key, which an ACME client or a person replaces while the daemon runs."""
+
+    def __init__(self, credentials: ServerCredentials, spki: Spki, now: Callable[[], float]) -> None:
+        """
+        @param credentials: those that were read at the start.
+        """
+        self._credentials = credentials
+        self._spki = spki
+        self._now = now
+        self._seen = _states(*credentials.files)
+
+    def look(self) -> bool:
+        """
+        Read the files again if they have changed; see L{reload}.
+
+        @return: whether there is another pair.
+        """
+        return _states(*self._credentials.files) != self._seen and self.reload(*self._credentials.files)
+
+    def reload(self, certificate: Path, key: Path) -> bool:
+        """
+        Read the files again, and take them for new connections if they are good. If they are not, the log says why, and the
+        pair stays as it is until they change again.
+
+        @return: whether there is another pair.
+        """
+        self._seen = _states(certificate, key)
+        try:
+            fresh = load_credentials(certificate, key, self._spki)
+            problem = chain_problem(fresh.pem)
+            if problem:
+                raise StateError(f"{certificate}: {problem}; put the certificate first, then each issuer")
+            if certificate_end(fresh.pem) <= self._now():
+                raise StateError(f"{certificate} has expired")
+        except StateError as error:
+            _log.error("the certificate stays as it is: {problem}", problem=str(error))
+            return False
+        if fresh.pem == self._credentials.pem and fresh.files == self._credentials.files:
+            return False
+        self._credentials.replace(fresh)
+        end = datetime.fromtimestamp(certificate_end(fresh.pem), UTC)
+        _log.info("new connections use {certificate}, which expires {end}", certificate=str(certificate), end=f"{end:%Y-%m-%d}")
+        return True
+
+
+def _states(*paths: Path) -> tuple[object, ...]:
+    """What changes when a file is written or exchanged."""
+    states: list[object] = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            states.append(None)
+        else:
+            states.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(states)
 
 
 def keep_credentials(

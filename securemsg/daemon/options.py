@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.python import usage
 
 from securemsg import __version__
+from securemsg.daemon.configfile import ConfigError, arguments, read_config
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
 
@@ -81,6 +82,7 @@ class Options(usage.Options):
         " for twistd's own options, such as --logfile, run twistd."
     )
     optParameters = [
+        ["config", None, None, "INI file with options; those on the command line win."],
         ["port", "p", "8443", "TCP port to listen on."],
         ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the first socket passed by systemd."],
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
@@ -108,6 +110,7 @@ class Options(usage.Options):
     ]
 
     setup: Setup
+    given: Sequence[str] = ()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -115,11 +118,31 @@ class Options(usage.Options):
 
         @raise SystemExit: it was a mistake.
         """
+        self.given = list(sys.argv[1:] if options is None else options)
         try:
-            super().parseOptions(options)
+            self.parse(self.given)
         except usage.UsageError as error:
-            sys.stderr.write(f"securemsg: {' '.join(str(error).split())}; see: securemsg serve --help\n")
+            sys.stderr.write(f"securemsg: {error}\n")
             raise SystemExit(2) from None
+
+    def parse(self, given: Sequence[str]) -> None:
+        """
+        Parse the options, and before them those in the file that they name.
+
+        @raise usage.UsageError: one line that says what is wrong, and where.
+        """
+        path = _config_in(given)
+        try:
+            settings = {} if path is None else read_config(path)
+            before = [] if path is None else arguments(path, settings, FLAGS, PARAMETERS)
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+        try:
+            super().parseOptions([*before, *given])
+        except usage.UsageError as error:
+            text = " ".join(str(error).split())
+            where = next((f"{path}:{each.line}: " for name, each in settings.items() if f"--{name} " in f"{text} "), "")
+            raise usage.UsageError(f"{where}{text}; see: securemsg serve --help") from None
 
     def opt_version(self) -> None:
         """Show the version of securemsg, and exit."""
@@ -181,6 +204,22 @@ class Options(usage.Options):
             lobby=bool(self["lobby"]),
             tls=cast(Literal["epoll", "stock"], self["tls"]),
         )
+
+
+# What may stand in the file.
+FLAGS = [row[0] for row in cast(list[list[str]], Options.optFlags)]
+PARAMETERS = [row[0] for row in cast(list[list[str]], Options.optParameters) if row[0] != "config"]
+
+
+def _config_in(given: Sequence[str]) -> Path | None:
+    """The configuration file that a command line names; the last one counts."""
+    found = None
+    for number, each in enumerate(given):
+        if each == "--config" and number + 1 < len(given):
+            found = given[number + 1]
+        elif each.startswith("--config="):
+            found = each.partition("=")[2]
+    return _path(found)
 
 
 def _path(text: str | None) -> Path | None:

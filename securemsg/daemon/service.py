@@ -15,17 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from attrs import asdict, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
+from twisted.python.usage import UsageError
 
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
-from securemsg.daemon.certificate import keep_credentials, load_credentials
+from securemsg.daemon.certificate import IssuedPair, keep_credentials, load_credentials
 from securemsg.daemon.checks import EXPECTED, check_whole
 from securemsg.daemon.collector import relax_collector
 from securemsg.daemon.contact import ContactOptions, open_contact
@@ -47,7 +48,7 @@ from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import DaemonLog
-from securemsg.daemon.udp import UdpPort
+from securemsg.daemon.udp import UdpPort, quic_options
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -107,11 +108,14 @@ class Daemon(Service):
         reactor: Any,
         leave: Callable[[int], object] = os._exit,
         log_file: DaemonLog | None = None,
+        reread: Callable[[], Setup] | None = None,
     ) -> None:
         """
         @param leave: ends the process at once.
         @param log_file: for twistd's log, if it goes to one.
+        @param reread: reads the options again, with their file; raises C{UsageError}.
         """
+        self._reread = reread
         self._log_file = log_file
         self._setup = setup
         self._state = state
@@ -132,6 +136,9 @@ class Daemon(Service):
         self._contact: HostedContact | None = None
         self._public: PublicFactory | None = None
         self._udp: UdpListener | None = None
+        self._issued: IssuedPair | None = None
+        # What serves new connections over UDP another certificate.
+        self._renew_udp: Callable[[], None] = lambda: None
 
     def setServiceParent(self, parent: Any) -> None:
         """Give twistd the observer of its log, which it takes from the application."""
@@ -185,6 +192,7 @@ class Daemon(Service):
         limit = self._limit_connections(connection_limit(setup.max_clients))
         if setup.certificate is not None and setup.key is not None:
             credentials = load_credentials(setup.certificate, setup.key, keys.spki_digest)
+            self._issued = IssuedPair(credentials, keys.spki_digest, time.time)
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
@@ -233,7 +241,8 @@ class Daemon(Service):
         if udp_port is not None:
             self._public.others = self._udp_count
             count = partial(len, self._public.open)
-            self._udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
+            self._udp = udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
+            self._renew_udp = lambda: udp.renew(*quic_options(credentials, public))
         opened = await listen_public(
             self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock"
         )
@@ -247,6 +256,34 @@ class Daemon(Service):
             advertised=host_port(host, port),
             fingerprint=keys.fingerprint(identity.public),
         )
+
+    def reload(self) -> None:
+        """
+        Read the configuration and the certificate again, as a signal asks for. With any mistake in the configuration nothing
+        changes.
+        """
+        if self._public is None or self._reread is None or not self.running:
+            return
+        try:
+            fresh = self._reread()
+        except UsageError as error:
+            self._log.error("the configuration was not read again, and nothing has changed: {problem}", problem=str(error))
+            return
+        others = {name for name, value in asdict(fresh, recurse=False).items() if value != getattr(self._setup, name)}
+        others -= {"certificate", "key"}
+        if (fresh.certificate is None) is not (self._issued is None):
+            others.add("cert")
+        elif self._issued is not None and fresh.certificate is not None and fresh.key is not None:
+            self._reload_certificate(partial(self._issued.reload, fresh.certificate, fresh.key))
+        if others:
+            names = ", ".join(sorted(each.replace("_", "-") for each in others))
+            self._log.warn("changes of these options need a restart: {names}", names=names)
+        else:
+            self._log.info("the options were read again")
+
+    def _reload_certificate(self, look: Callable[[], bool]) -> None:
+        if look():
+            self._renew_udp()
 
     async def _stop(self) -> None:
         """Close everything in reverse order."""
@@ -364,6 +401,8 @@ class Daemon(Service):
         try:
             self._core.tick()
             self._hangups.report()
+            if self._issued is not None:
+                self._reload_certificate(self._issued.look)
             if self._contact is not None:
                 # A guest who connects while this is on its way has just been active, and stays.
                 self._contact.forget_gone(self._core.guests)

@@ -130,11 +130,14 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def install_signal_handlers(log: DaemonLog | None, call: Callable[[Callable[[], None]], object]) -> None:
+def install_signal_handlers(
+    log: DaemonLog | None, call: Callable[[Callable[[], None]], object], reload: Callable[[], None]
+) -> None:
     """
     Reopen the log at these signals, which by default end a process.
 
     @param call: makes a call in the reactor's thread, outside the signal's handler.
+    @param reload: what SIGHUP asks for besides.
     """
 
     def reopen() -> None:
@@ -147,7 +150,10 @@ def install_signal_handlers(log: DaemonLog | None, call: Callable[[Callable[[], 
         _log.info("the log was reopened" if log is not None else "signal ignored: the log does not go to a file")
 
     def handle(number: int, frame: FrameType | None) -> None:
-        call(reopen)
+        if number != signal.SIGHUP or log is not None:
+            call(reopen)
+        if number == signal.SIGHUP:
+            call(reload)
 
     for number in SIGNALS:
         signal.signal(number, handle)

@@ -64,12 +64,11 @@ class UdpPort:
         @param limit: of open connections, those that C{others} counts among them.
         @raise PortUnavailable: the port is in use, or not allowed.
         """
-        from securemsg.net import quic, quicwire, udp
+        from securemsg.net import quic, udp
 
         reset_key = keep_key(state / RESET_KEY, partial(keys.random_bytes, KEY_SIZE), KEY_SIZE)
         listener = udp.UdpListener(
-            quic.server_configuration(*credentials.files),
-            evolve(options, observe=partial(quicwire.observe_quic, spki=credentials.spki)),
+            *quic_options(credentials, options),
             limit,
             lambda cid: keys.mac(reset_key, keys.STATELESS_RESET, cid)[: quic.RESET_TOKEN_SIZE],
             keys.random_bytes,
@@ -77,3 +76,15 @@ class UdpPort:
         )
         listener.listen(reactor, self._host, self.number, self._inherited)
         return listener
+
+
+def quic_options(credentials: ServerCredentials, options: ConnectionOptions) -> tuple[Any, ConnectionOptions]:
+    """
+    What connections over UDP need, with the key of TLS.
+
+    @param options: of connections over TCP.
+    """
+    from securemsg.net import quic, quicwire
+
+    observe = partial(quicwire.observe_quic, spki=credentials.spki)
+    return quic.server_configuration(*credentials.files), evolve(options, observe=observe)

@@ -12,7 +12,9 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 from OpenSSL import SSL, crypto
@@ -39,6 +41,9 @@ RELEASE_BUFFERS = 0x10
 
 # Bytes that one end of a handshake sends at once, a chain of certificates included, at most.
 MAX_FLIGHT = 1 << 20
+
+# How each certificate of a chain begins in PEM.
+CHAIN_BEGIN = b"-----BEGIN CERT"
 
 # Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; a parameter: it needs a crypto library.
 Spki = Callable[[bytes], bytes]
@@ -106,10 +111,11 @@ def _test_handshake(context: SSL.Context) -> tuple[SSL.Connection, SSL.Connectio
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerCredentials:
     """
-    The server's end: certificate chain and key, from PEM files.
+    The server's end: certificate chain and key, from PEM files. They may be replaced: connections that are there keep theirs.
 
     @ivar files: both.
     @ivar spki: SHA-256 of the SubjectPublicKeyInfo.
+    @ivar pem: the certificate and its chain.
     @ivar records: how to read and write on what L{connection_on} gives.
     """
 
@@ -129,7 +135,14 @@ class ServerCredentials:
         self._context.set_alpn_select_callback(_select)
         self.records = choose_records(SSL, *_test_handshake(self._context))
         self.files = certificate, key
+        self.pem = pem
         self.spki = spki(pem)
+        self._spkis = WeakKeyDictionary({self._context: self.spki})
+
+    def replace(self, fresh: ServerCredentials) -> None:
+        """Take another pair for the handshakes to come."""
+        self._context, self.files, self.pem, self.spki = fresh._context, fresh.files, fresh.pem, fresh.spki
+        self._spkis[self._context] = self.spki
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The server's end of one connection."""
@@ -143,7 +156,7 @@ class ServerCredentials:
 
     def observe(self, transport: Wire) -> LinkInfo | None:
         """What protects a connection that a client made."""
-        return _observe(transport, lambda connection: self.spki)
+        return _observe(transport, lambda connection: self._spkis.get(connection.get_context(), self.spki))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -218,6 +231,26 @@ def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkIn
     )
 
 
+def certificate_end(pem: bytes) -> float:
+    """
+    When a certificate expires, Unix time.
+
+    @raise Exception: of many kinds: it is none.
+    """
+    end = (crypto.load_certificate(crypto.FILETYPE_PEM, pem).get_notAfter() or b"").decode("ascii")
+    return datetime.strptime(end, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def chain_problem(pem: bytes) -> str:
+    """What is wrong with the order of a certificate and its chain; empty: each is issued by the next."""
+    blocks = [CHAIN_BEGIN + block for block in pem.split(CHAIN_BEGIN)[1:]]
+    chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks]
+    for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
+        if certificate.get_issuer() != issuer.get_subject():
+            return f"certificate {number + 1} of {len(chain)} has not issued the one before it"
+    return ""
+
+
 def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: float) -> bool:
     """
     Whether a certificate names all of these hosts and addresses, and holds for a while yet.
@@ -225,9 +258,7 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
     @param margin: seconds from C{now} for which it must hold.
     """
     try:
-        certificate = crypto.load_certificate(crypto.FILETYPE_PEM, pem)
-        patterns = extract_patterns(certificate)
-        end = datetime.strptime((certificate.get_notAfter() or b"").decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        patterns, end = extract_patterns(crypto.load_certificate(crypto.FILETYPE_PEM, pem)), certificate_end(pem)
     except Exception:  # noqa: BLE001 - a damaged one fails in more ways than anybody lists, and is replaced
         return False
     named = {getattr(pattern, "pattern", None) for pattern in patterns}
@@ -235,7 +266,7 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
         wanted: object = ipaddress.ip_address(name) if _is_address(name) else name.encode("ascii")
         if wanted not in named:
             return False
-    return end.timestamp() > now + margin
+    return end > now + margin
 
 
 def _is_address(host: str) -> bool:

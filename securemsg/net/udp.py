@@ -83,6 +83,10 @@ class UdpListener(DatagramProtocol):
         self.turned_away = 0
         self._port: IListeningPort | None = None
 
+    def renew(self, configuration: QuicConfiguration, options: ConnectionOptions) -> None:
+        """Take others for the connections to come."""
+        self._configuration, self._options = configuration, options
+
     def __len__(self) -> int:
         """The number of open connections."""
         return len(self._open)

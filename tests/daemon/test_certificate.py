@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +15,7 @@ from securemsg.daemon.certificate import (
     DAY,
     TLS_CERTIFICATE,
     TLS_KEY,
+    IssuedPair,
     keep_credentials,
     load_credentials,
 )
@@ -149,3 +150,60 @@ class IssuedCertificateTests(SynchronousTestCase):
         self.assertIn("not a certificate and its private key", self.complaint())
         self.key.write_bytes(b"")
         self.assertIn("not a certificate and its private key", self.complaint())
+
+
+class IssuedPairTests(SynchronousTestCase):
+    """An issued pair that is replaced while the daemon runs."""
+
+    def setUp(self) -> None:
+        """One is in use."""
+        folder = scratch(self)
+        self.certificate, self.key = folder / "cert.pem", folder / "key.pem"
+        self.write()
+        self.credentials = load_credentials(self.certificate, self.key, spki_digest)
+        self.now = time.time()
+        self.pair = IssuedPair(self.credentials, spki_digest, lambda: self.now)
+        self.before = self.credentials.spki
+
+    def write(self, days: int = 90, *, only: str = "", chain: bytes = b"") -> None:
+        """Write another pair, or one file of it."""
+        key, certificate = tls_key_pair(NAMES, days=days)
+        if only != "certificate":
+            self.key.write_bytes(key)
+        if only != "key":
+            self.certificate.write_bytes(certificate + chain)
+
+    def test_replaced(self) -> None:
+        """Another pair is used by connections that come later; without a change nothing happens."""
+        self.assertFalse(self.pair.look())
+        self.write()
+        self.assertTrue(self.pair.look())
+        self.assertNotEqual(self.credentials.spki, self.before)
+        self.assertFalse(self.pair.look())
+
+    def test_bad(self) -> None:
+        """Half a pair, none, an expired one, or a chain out of order leaves the one that is there; once, until it changes."""
+        _, stranger = tls_key_pair(["other.example"], days=90)
+        bad: list[Callable[[], object]] = [
+            lambda: self.write(only="key"),
+            lambda: self.certificate.write_bytes(b"nothing"),
+            self.key.unlink,
+            lambda: self.write(days=1),
+            lambda: self.write(chain=stranger),
+        ]
+        for make in bad:
+            make()
+            self.now = time.time() + (2 * DAY if make is bad[3] else 0)
+            self.assertFalse(self.pair.look())
+            self.assertEqual(self.credentials.spki, self.before)
+            self.assertFalse(self.pair.look())
+        self.write()
+        self.assertTrue(self.pair.look())
+
+    def test_other_files(self) -> None:
+        """The configuration may name other files."""
+        certificate, key = self.certificate.with_name("c2"), self.key.with_name("k2")
+        certificate.write_bytes(self.certificate.read_bytes())
+        key.write_bytes(self.key.read_bytes())
+        self.assertTrue(self.pair.reload(certificate, key))
+        self.assertEqual(self.credentials.files, (certificate, key))

@@ -103,12 +103,14 @@ class LogTests(SynchronousTestCase):
         write = Logger(observer=log.observe()).info
         write("one")
         calls: list[Callable[[], None]] = []
-        install_signal_handlers(log, calls.append)
+        install_signal_handlers(log, calls.append, lambda: None)
         for count, number in enumerate(twistd.SIGNALS, 1):
             moved = self.path.with_name(f"moved{count}")
             self.path.rename(moved)
             os.kill(os.getpid(), number)
-            [call] = calls
+            # At SIGHUP the options are read again besides.
+            self.assertEqual(len(calls), 2 if number == signal.SIGHUP else 1)
+            call = calls[0]
             calls.clear()
             call()
             write("two")
@@ -127,11 +129,13 @@ class LogTests(SynchronousTestCase):
     def test_no_file(self) -> None:
         """Where the log is no file the signals end nothing."""
         calls: list[Callable[[], None]] = []
-        install_signal_handlers(None, calls.append)
+        reread: list[bool] = []
+        install_signal_handlers(None, calls.append, lambda: reread.append(True))
         for number in twistd.SIGNALS:
             os.kill(os.getpid(), number)
         for call in calls:
             call()
+        self.assertEqual(reread, [True])
         self.assertEqual(len(calls), len(twistd.SIGNALS))
 
     def test_no_folder(self) -> None:

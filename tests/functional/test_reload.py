@@ -1,0 +1,82 @@
+"""A daemon that is told to read its configuration and its certificate again."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from pathlib import Path
+
+from securemsg.crypto.keys import tls_key_pair
+from tests.functional.support import HOST, PlaceCase, until
+
+
+class ReloadTests(PlaceCase):
+    """Its options are in a file."""
+
+    def write(self, name: str) -> None:
+        """Issue a certificate for this name."""
+        key, certificate = tls_key_pair([name], days=90)
+        for path, data in ((self.key, key), (self.certificate, certificate)):
+            draft = path.with_suffix(".new")
+            draft.write_bytes(data)
+            draft.rename(path)
+
+    def shown(self) -> bytes:
+        """The certificate that a new connection is shown."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["securemsg/1"])
+        with socket.create_connection((HOST, self.daemon.port), 10) as raw, context.wrap_socket(raw) as wrapped:
+            return wrapped.getpeercert(binary_form=True) or b""
+
+    @property
+    def certificate(self) -> Path:
+        """The file."""
+        return self.place.folder / "cert.pem"
+
+    @property
+    def key(self) -> Path:
+        """The other file."""
+        return self.place.folder / "key.pem"
+
+    def test_reload(self) -> None:
+        """
+        A new certificate is shown to new connections, and open ones stay. With a mistake in the file nothing changes.
+        """
+        config = self.place.folder / "securemsg.conf"
+        self.daemon.stop()
+        self.write("one.example")
+        good = f"[securemsg]\ncert = {self.certificate}\nkey = {self.key}\nmax-clients = 100\n"
+        config.write_text(good, "utf-8")
+        self.daemon.options = (*self.daemon.options, "--config", str(config))
+        self.daemon.start()
+        ann, bob = self.person("ann"), self.person("bob")
+        follower = ann.start("recv", "--follow", "--json")
+        bob.send("ann", "one")
+        until(lambda: follower.line_count == 1, "a message")
+        first = self.shown()
+
+        config.write_text(good.replace("100", "many"), "utf-8")
+        self.write("two.example")
+        self.signal()
+        until(lambda: f"{config}:4: --max-clients" in self.daemon.log, "a line about the mistake")
+        self.assertEqual(self.shown(), first)
+
+        config.write_text(good.replace("100", "200"), "utf-8")
+        self.signal()
+        until(lambda: "need a restart: max-clients" in self.daemon.log, "a line about the option")
+        second = self.shown()
+        self.assertNotEqual(second, first)
+
+        self.key.write_bytes(b"no key")
+        self.signal()
+        until(lambda: "the certificate stays as it is" in self.daemon.log, "a line about the key")
+        self.assertEqual(self.shown(), second)
+        bob.send("ann", "two")
+        until(lambda: follower.line_count == 2, "a message over the connection of before")
+        self.assertEqual(follower.err.count("connect"), 0)
+
+    def signal(self) -> None:
+        """Ask."""
+        self.daemon.running.process.send_signal(signal.SIGHUP)
