@@ -48,7 +48,8 @@ def check_start(setup: Setup, state: Path, user: int | None = None) -> None:
         read_private(state / name)
     if setup.certificate is not None and setup.key is not None:
         load_credentials(setup.certificate, setup.key, keys.spki_digest)
-    check_port(setup.host, setup.port)
+    if not setup.descriptor:
+        check_port(setup.host, setup.port)
     if setup.key_file is not None:
         check_key_file(setup.key_file, setup.loose, state)
     if setup.record is not None:

@@ -15,6 +15,7 @@ from twisted.python import usage
 from securemsg import __version__
 from securemsg.daemon.configfile import ConfigError, arguments, read_config
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
+from securemsg.net.listener import PortUnavailable, address_of
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
 
 MAX_DESCRIPTOR = 1023
@@ -35,7 +36,7 @@ class Setup:
     """
     The checked options, as far as they can be checked without looking at this machine.
 
-    @ivar host: IP address to listen on.
+    @ivar host: IP address to listen on; C{descriptor}: of a socket that listens there already; 0: none.
     @ivar advertise: host and port that invites name.
     @ivar udp_port: UDP port to listen on; 0: none.
     @ivar udp_descriptor: of a socket to listen on instead; 0: none.
@@ -66,6 +67,7 @@ class Setup:
     udp_descriptor: int = 0
     lobby: bool = False
     tls: Literal["epoll", "stock"] = "epoll"
+    descriptor: int = 0
 
 
 class Options(usage.Options):
@@ -83,7 +85,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["config", None, None, "INI file with options; those on the command line win."],
-        ["port", "p", "8443", "TCP port to listen on."],
+        ["port", "p", "8443", "TCP port to listen on; fd:3 is the first socket passed by systemd."],
         ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the first socket passed by systemd."],
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
         ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
@@ -163,8 +165,7 @@ class Options(usage.Options):
             except PidFileTaken as error:
                 sys.stderr.write(f"securemsg: {error}\n")
                 raise SystemExit(1) from None
-        port = _number("--port", self["port"], 1, MAX_PORT)
-        host = _address(self["host"])
+        host, port, descriptor = _listening(self["host"], self["port"])
         if self["advertise"] is None and host in WILDCARDS:
             raise usage.UsageError(
                 f"--host {host} listens on all addresses; give the one for invites with --advertise HOST[:PORT]"
@@ -203,6 +204,7 @@ class Options(usage.Options):
             prints=bool(self["print"]),
             lobby=bool(self["lobby"]),
             tls=cast(Literal["epoll", "stock"], self["tls"]),
+            descriptor=descriptor,
         )
 
 
@@ -236,6 +238,21 @@ def _number(option: str, text: str, least: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
         raise usage.UsageError(f"{option} is a number from {least} to {most}, not {text!r}")
     return int(text)
+
+
+def _listening(host: str, port: str) -> tuple[str, int, int]:
+    """
+    Address and port to listen on, and the descriptor of a socket that does already; 0: none.
+
+    @raise usage.UsageError: they are none.
+    """
+    if not port.startswith("fd:"):
+        return _address(host), _number("--port", port, 1, MAX_PORT), 0
+    descriptor = _number("the descriptor of --port", port[3:], 3, MAX_DESCRIPTOR)
+    try:
+        return *address_of(descriptor), descriptor
+    except PortUnavailable as error:
+        raise usage.UsageError(str(error)) from None
 
 
 def _udp_port(text: str | None) -> tuple[int, int]:

@@ -57,6 +57,7 @@ from securemsg.net.listener import (
     listen_public,
     raise_file_limit,
 )
+from securemsg.net.notify import Supervisor
 from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
 from securemsg.net.turn import Turn, spawn
@@ -116,6 +117,10 @@ class Daemon(Service):
         @param reread: reads the options again, with their file; raises C{UsageError}.
         """
         self._reread = reread
+        self._supervisor = Supervisor(os.environ)
+        self._watchdog = LoopingCall(self._feed)
+        self._watchdog.clock = reactor
+        self._stores: ServerStore | None = None
         self._log_file = log_file
         self._setup = setup
         self._state = state
@@ -199,6 +204,7 @@ class Daemon(Service):
         stores = open_server_store(
             state / DATABASE, reactor=self._reactor, fatal=self._lose_store, on_disk_full=self._disk_full_changed
         )
+        self._stores = stores
         self._high_water = HighWaterMark(state, self._reactor, stores)
         self._high_water.start()
         key = self._open_key_file()
@@ -244,7 +250,7 @@ class Daemon(Service):
             self._udp = udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
             self._renew_udp = lambda: udp.renew(*quic_options(credentials, public))
         opened = await listen_public(
-            self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock"
+            self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock", setup.descriptor
         )
         self._ports.append(opened)
         relax_collector()
@@ -256,6 +262,18 @@ class Daemon(Service):
             advertised=host_port(host, port),
             fingerprint=keys.fingerprint(identity.public),
         )
+        self._supervisor.ready(self._status())
+        if self._supervisor.watchdog:
+            self._watchdog.start(self._supervisor.watchdog).addErrback(self._fail)
+
+    def _status(self) -> str:
+        """For people who ask the service manager."""
+        return f"{self._count_open()} connections"
+
+    def _feed(self) -> None:
+        """Say that we are alive, once the database has answered: if the reactor or the database hangs, nothing is said."""
+        if self._stores is not None:
+            self._stores.high_water().addCallbacks(lambda _: self._supervisor.alive(), lambda failure: None)
 
     def reload(self) -> None:
         """
@@ -264,8 +282,13 @@ class Daemon(Service):
         """
         if self._public is None or self._reread is None or not self.running:
             return
+        self._supervisor.reloading()
+        self._reload(self._reread)
+        self._supervisor.ready(self._status())
+
+    def _reload(self, reread: Callable[[], Setup]) -> None:
         try:
-            fresh = self._reread()
+            fresh = reread()
         except UsageError as error:
             self._log.error("the configuration was not read again, and nothing has changed: {problem}", problem=str(error))
             return
@@ -287,6 +310,9 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         """Close everything in reverse order."""
+        self._supervisor.stopping()
+        if self._watchdog.running:
+            self._watchdog.stop()
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         if self._minutes.running:
             self._minutes.stop()
@@ -400,6 +426,7 @@ class Daemon(Service):
         assert self._core is not None, "it starts once everything is open"
         try:
             self._core.tick()
+            self._supervisor.status(self._status())
             self._hangups.report()
             if self._issued is not None:
                 self._reload_certificate(self._issued.look)

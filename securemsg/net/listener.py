@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 from collections import Counter
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -75,11 +76,19 @@ class PublicFactory(StreamFactory):
 
 
 async def listen_public(
-    reactor: Any, turn: Turn, host: str, port: int, credentials: ServerCredentials, factory: PublicFactory, is_stock: bool
+    reactor: Any,
+    turn: Turn,
+    host: str,
+    port: int,
+    credentials: ServerCredentials,
+    factory: PublicFactory,
+    is_stock: bool,
+    descriptor: int = 0,
 ) -> IListeningPort:
     """
     Listen on the network.
 
+    @param descriptor: of a socket that listens there already; 0: none.
     @param turn: in which the streams of C{factory} write.
     @param is_stock: whether Twisted's own TLS carries the connections; it does in any case where there is no epoll.
     @raise PortUnavailable: the port is in use, or not allowed.
@@ -91,9 +100,13 @@ async def listen_public(
             Logger().info("this system has no epoll: connections use Twisted's own TLS, which costs more")
         kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         endpoint = kind(reactor, port, BACKLOG, host)
+        if descriptor:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            endpoint = AdoptedStreamServerEndpoint(reactor, descriptor, family)
         wrapped = SecureFactory(credentials, False, factory, reactor)
     else:
-        endpoint = TlsServerEndpoint(Poller(reactor, turn), credentials, partial(bind_socket, host, port, BACKLOG))
+        bound = partial(socket.socket, fileno=descriptor) if descriptor else partial(bind_socket, host, port, BACKLOG)
+        endpoint = TlsServerEndpoint(Poller(reactor, turn), credentials, bound)
     try:
         opened: IListeningPort = await endpoint.listen(wrapped)
     except CannotListenError as error:
@@ -102,6 +115,26 @@ async def listen_public(
             port_error(host, port, problem) if isinstance(problem, OSError) else f"cannot listen: {problem}"
         ) from error
     return opened
+
+
+def address_of(descriptor: int) -> tuple[str, int]:
+    """
+    Address and port of a socket that was handed over when the process began, as by systemd, whose first is 3.
+
+    @raise PortUnavailable: it is no TCP socket that listens.
+    """
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as handed:
+            is_ip = handed.family in (socket.AF_INET, socket.AF_INET6) and handed.type == socket.SOCK_STREAM
+            if is_ip and handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                host, port, *_ = handed.getsockname()
+                return host, port
+    except OSError:
+        pass
+    raise PortUnavailable(
+        f"--port fd:{descriptor}: descriptor {descriptor} is not a TCP socket that listens; add ListenStream= to the socket"
+        " unit, or correct the number (the first is fd:3)"
+    )
 
 
 def raise_file_limit(wanted: int) -> int:

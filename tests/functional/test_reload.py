@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 from securemsg.crypto.keys import tls_key_pair
-from tests.functional.support import HOST, PlaceCase, until
+from tests.functional.support import HOST, LIMIT, PlaceCase, until
 
 
 class ReloadTests(PlaceCase):
@@ -80,3 +83,47 @@ class ReloadTests(PlaceCase):
     def signal(self) -> None:
         """Ask."""
         self.daemon.running.process.send_signal(signal.SIGHUP)
+
+
+class SocketTests(PlaceCase):
+    """The socket is the service manager's: it was there before the daemon, and stays when that restarts."""
+
+    def test_adopted(self) -> None:
+        """The daemon listens on it, says when it is ready, and is fed by the database; a restart refuses no connection."""
+        self.daemon.stop()
+        with socket.create_server((HOST, 0)) as listening, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            path = self.place.folder / "notify"
+            manager.bind(str(path))
+            manager.settimeout(LIMIT)
+            port = listening.getsockname()[1]
+            running = self.begin(listening, path)
+            self.assertTrue(manager.recv(1000).startswith(b"READY=1\n"))
+            self.assertEqual(manager.recv(1000), b"WATCHDOG=1")
+            running.send_signal(signal.SIGHUP)
+            said = [manager.recv(1000).partition(b"\n")[0] for _ in range(6)]
+            self.assertLess(said.index(b"RELOADING=1"), said.index(b"READY=1"))
+            running.terminate()
+            running.wait(LIMIT)
+            # It waits in the socket's queue.
+            with socket.create_connection((HOST, port), LIMIT):
+                self.begin(listening, path).terminate()
+
+    def begin(self, listening: socket.socket, path: Path) -> subprocess.Popen[bytes]:
+        """Start a daemon as systemd does."""
+        code = (
+            "import os, sys; os.dup2(int(sys.argv.pop(1)), 3); from twisted.scripts.twistd import run;"
+            "sys.argv[0] = 'twistd'; run()"
+        )
+        line = ["-n", "securemsg", "--port", "fd:3", "--state", str(self.daemon.state)]
+        variables = {**os.environ, "NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, str(listening.fileno()), *line],
+            pass_fds=(listening.fileno(),),
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[2],
+        )
+        self.addCleanup(running.wait)
+        self.addCleanup(running.kill)
+        return running
