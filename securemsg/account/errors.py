@@ -539,6 +539,16 @@ WORDS: dict[str, _Words] = {
     "second-pipe": _Words(
         Exit.PROFILE, "another process of this profile goes on with this stream", "stop it, or leave the stream to it"
     ),
+    "too-many-pipes": _Words(
+        Exit.REFUSED,
+        "too many streams to others have not ended",
+        "finish one, with the same --id and input; or give one up: start it so, and press Ctrl-C",
+    ),
+    "output-changed": _Words(
+        Exit.USAGE,
+        "{name} is not what this stream has written there so far; nothing was changed",
+        "put the file back; or cut the stream, and begin a new one",
+    ),
     "stream-cut": _Words(
         Exit.CUT, "the stream was cut: {name} has given it up, or it does not fit its digest", "begin a new one"
     ),

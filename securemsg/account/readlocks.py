@@ -2,31 +2,27 @@
 Locks that decide which process shows a message: C{recv} and any number of chats may read one profile at the same time.
 
 A message is marked read after it was shown, so that a kill in between loses nothing. Until then a lock keeps others away from
-its sender's messages: one byte of a file, which the kernel frees when the process dies. Each sender, or room, has a byte, so
-that a slow reader holds up nothing else. What was shown is noted first (L{securemsg.account.shown}), and marked together.
+its sender's messages. Each sender, or room, has one of its own, so that a slow reader holds up nothing else. What was shown is
+noted first (L{securemsg.account.shown}), and marked together.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from securemsg.account.bytelocks import ByteLocks
 from securemsg.account.errors import error_for
 from securemsg.account.shown import ShownNote
 from securemsg.client import messages
 from securemsg.client.messages import Received
-from securemsg.crypto.keys import sha256
 from securemsg.interfaces import IProfileStore
-from securemsg.storage.files import FileLock, open_lock_file
+from securemsg.storage.files import FileLock
 
 # Files in a profile's folder: the lock for reading the messages of all senders, and the locks of single senders.
 RECV_LOCK = "recv.lock"
 READ_LOCK = "read.lock"
-# Bytes of the hash that gives a sender's offset, as many as offsets allow. Two senders with one offset wait for each other.
-OFFSET_SIZE = 7
 
 
 def take_read_lock(folder: Path) -> FileLock:
@@ -52,9 +48,8 @@ class ReadLocks:
         """
         @param folder: of the profile; C{None}: it is in memory, so that nobody else can read it.
         """
-        self._path = None if folder is None else folder / READ_LOCK
+        self._locks = ByteLocks(None if folder is None else folder / READ_LOCK)
         self._store = store
-        self._descriptor = -1
         self._now = now
         self.shown = ShownNote(folder, store, now)
 
@@ -65,7 +60,7 @@ class ReadLocks:
         @return: those that are ours: see L{take}.
         @raise SecuremsgError: the profile cannot be locked.
         """
-        locked = {name for name in {message.conversation.name for message in page} if self._lock(name)}
+        locked = {name for name in {message.conversation.name for message in page} if self._locks.take(name)}
         unread = messages.unread_of(self._store, [message.seq for message in page if message.conversation.name in locked])
         waiting = [message for message in page if message.seq in unread]
         known = [message.seq for message in self.shown.known(waiting)]
@@ -98,15 +93,12 @@ class ReadLocks:
 
     def free(self, sender: str) -> None:
         """Let other processes show what this sender wrote, or what was said in this room."""
-        if self._descriptor >= 0:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _offset(sender))
+        self._locks.free(sender)
 
     def close(self) -> None:
         """Free all locks."""
         self.shown.close()
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._locks.close()
 
     def free_of(self, messages: list[Received]) -> list[Received]:
         """
@@ -120,28 +112,7 @@ class ReadLocks:
 
     def _is_free(self, sender: str) -> bool:
         """Whether nobody else holds this sender's lock."""
-        is_free = self._lock(sender)
+        is_free = self._locks.take(sender)
         if is_free:
             self.free(sender)
         return is_free
-
-    def _lock(self, sender: str) -> bool:
-        """Try to lock; this never waits."""
-        if self._path is None:
-            return True
-        try:
-            if self._descriptor < 0:
-                self._descriptor = open_lock_file(self._path)
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(sender))
-        except (BlockingIOError, PermissionError) as error:
-            if self._descriptor < 0:
-                raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
-            return False
-        except OSError as error:
-            raise error_for("profile-unreadable", text=f"cannot lock the profile: {error.strerror}") from None
-        return True
-
-
-def _offset(sender: str) -> int:
-    """The offset of a sender's byte."""
-    return int.from_bytes(sha256(sender.encode())[:OFFSET_SIZE], "big")

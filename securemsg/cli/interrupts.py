@@ -10,7 +10,18 @@ from types import FrameType
 
 from securemsg.account.errors import Exit
 
+_received: list[int] = []
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def note(number: int) -> None:
+    """A signal has come that interrupts this process."""
+    _received.append(number)
+
+
+def is_from_outside() -> bool:
+    """Whether the first of them was not the user's Ctrl-C, but one by which a system ends a process."""
+    return bool(_received) and _received[0] != signal.SIGINT
 
 
 class Interrupted(BaseException):

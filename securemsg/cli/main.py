@@ -74,7 +74,7 @@ COMMANDS = {
     "answer": "Answer a question of WHO with one of its choices.",
     "recv": "Print waiting messages, each of them once.",
     "respond": "Answer every text message with the output of a command.",
-    "pipe": "Stream standard input to NAME, or take a stream of NAME.",
+    "pipe": "Stream standard input to NAME, or receive one from NAME.",
     "gateway": "Send what webhooks bring as encrypted messages.",
     "chat": "Chat with NAME, at a terminal or line by line on a pipe.",
     "history": "Print the messages to and from NAME; marks nothing as read.",

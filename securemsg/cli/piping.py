@@ -20,10 +20,12 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError
 
+from securemsg.account.bytelocks import ByteLocks
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.names import find_contact
 from securemsg.cli.context import CommandContext
+from securemsg.cli.interrupts import is_from_outside
 from securemsg.cli.output import STDOUT, OutputClosed, json_line, report, report_note, say, write_all, write_line
 from securemsg.cli.progress import progress
 from securemsg.cli.threads import in_thread
@@ -40,6 +42,8 @@ from securemsg.protocol.envelope import Kind, PipeEnd
 from securemsg.storage.files import sync_folder
 
 STDIN = 0
+# In the profile's folder.
+LOCK = "pipe.lock"
 # Bytes that are read at once of what was sent before.
 PIECE = 256 * 1024
 # What a program reads; a stream that has not ended can be gone on with.
@@ -61,7 +65,11 @@ class PipeSender:
         self._context = context
         self._name = name
         self._stream = random_id() if stream is None else stream
+        self._is_named = stream is not None
         self._has_begun = False
+        self._locks = locks_of(context)
+        # How much of the input was read.
+        self._at = 0
 
     def run(self) -> int:
         """
@@ -81,16 +89,20 @@ class PipeSender:
         """
         Begin the stream, or go on with it, and say how to do that later.
 
-        @raise SecuremsgError: C{conflict}; C{contact-blocked}.
+        @raise SecuremsgError: C{conflict}; C{contact-blocked}; C{second-pipe}.
         """
+        if not self._locks.take(f"out/{self._stream.hex()}"):
+            raise error_for("second-pipe")
         with self._context.store.writing() as records:
             try:
                 outpipes.begin(records, self._context.profile, self._name, self._stream, int(self._context.now()))
             except Refusal as refusal:
                 raise explain(refusal, self._name) from None
         self._has_begun = True
+        if self._row().outcome:
+            return
         again = f"securemsg pipe {self._name} --id {self._stream.hex()}"
-        text = f"if this is killed, go on with the same input: {again}"
+        text = f"if this is killed, run it again with the same input: {again}"
         report_note("stream", text, self._context.settings.as_json, self._name, again)
 
     async def work(self, reactor: Any, connection: AccountConnection) -> int:
@@ -111,11 +123,17 @@ class PipeSender:
             row = self._row()
             if row.end or row.outcome:
                 raise
+            if self._is_named and is_from_outside():
+                # A machine that is shut down, or a job that is stopped, comes again.
+                report_note("stream-open", "the stream stays open; run it again to go on", self._context.settings.as_json)
+                raise
             self._end(row, PipeEnd.CUT)
             return self._ended(error_for("stream-cut", text="interrupted: the stream was cut"))
         row = self._row()
         if row.outcome == PipeEnd.COMPLETE:
             return Exit.DONE
+        if row.end == PipeEnd.CUT:
+            return self._ended(error_for("stream-cut", text="the stream was cut at this end"))
         return self._ended(error_for(row.code, self._name) if row.code else _problem(row.outcome, self._name))
 
     def _ended(self, problem: SecuremsgError) -> int:
@@ -126,7 +144,9 @@ class PipeSender:
     async def _send(self, step: Step) -> None:
         """Send what comes, as fast as it is taken, then the end, and wait for the recipient's."""
         row = self._row()
-        if not row.outcome and (not row.end or _is_file(STDIN)):
+        if row.outcome == PipeEnd.COMPLETE:
+            await self._compare(row)
+        elif not row.outcome and (not row.end or _is_file(STDIN)):
             await self._skip(row)
         while not row.end and not row.outcome:
             if not row.room:
@@ -134,7 +154,8 @@ class PipeSender:
             elif data := await self._read(row.room):
                 with self._context.store.writing() as records:
                     profile, now = self._context.profile, int(self._context.now())
-                    outpipes.send(records, profile, self._stream, row.offset, data, now)
+                    outpipes.send(records, profile, self._stream, self._at, data, now)
+                self._at += len(data)
                 self._connection.nudge()
                 step(len(data))
             elif not self._row().outcome:
@@ -149,13 +170,8 @@ class PipeSender:
 
         @raise SecuremsgError: C{other-input}.
         """
-        chain, at, untaken = Chain(), 0, bytearray()
-        with progress("KiB sent before", unit=1024) as step:
-            while at < row.offset and (data := await in_thread(self._reactor, _read, min(row.offset - at, PIECE))):
-                chain = chain.add(data)
-                untaken += data[max(row.taken - at, 0) :]
-                at += len(data)
-                step(len(data))
+        untaken = bytearray()
+        chain = await self._read_again(row, untaken)
         if chain != row.chain:
             if row.end:
                 # There is nothing more to send, and only the recipient's word to wait for.
@@ -165,6 +181,35 @@ class PipeSender:
             profile, now = self._context.profile, int(self._context.now())
             outpipes.repeat(records, profile, self._stream, row.taken, bytes(untaken), now)
         self._connection.nudge()
+
+    async def _compare(self, row: OutPipe) -> None:
+        """
+        See whether the input is that of a stream which was taken as a whole.
+
+        @raise SecuremsgError: C{other-input}.
+        """
+        chain = await self._read_again(row, bytearray())
+        if chain.value != row.chain.digest or await self._piece(1):
+            raise error_for("other-input", text="this stream has ended, and was of another input; nothing was sent")
+
+    async def _read_again(self, row: OutPipe, untaken: bytearray) -> Chain:
+        """
+        Read what was sent before.
+
+        @param untaken: gets what of it was not taken.
+        @return: the digest of what there is of it.
+        """
+        chain = Chain()
+        with progress("KiB sent before", unit=1024) as step:
+            while self._at < row.offset and (data := await self._piece(row.offset - self._at)):
+                chain = chain.add(data)
+                untaken += data[max(row.taken - self._at, 0) :]
+                self._at += len(data)
+                step(len(data))
+        return chain
+
+    async def _piece(self, most: int) -> bytes:
+        return await in_thread(self._reactor, _read, min(most, PIECE))
 
     async def _read(self, most: int) -> bytes:
         """The next bytes, as soon as there are any; empty: the input, or the stream, has ended."""
@@ -228,7 +273,8 @@ class PipeReceiver:
         self._context = context
         self._name = name
         self._stream = stream
-        self._output = None if output is None else output.absolute()
+        self._output = None if output in (None, Path("-")) else output.absolute()
+        self._locks = locks_of(context)
 
     def run(self) -> int:
         """
@@ -252,11 +298,18 @@ class PipeReceiver:
         @raise SecuremsgError: as L{run}.
         """
         self._reactor, self._connection = reactor, connection
+        if self._stream is not None and not self._is_ours(self._stream):
+            raise error_for("second-pipe")
+        if find_contact(self._context.store, self._name) is None:
+            await connection.ask("fetch", self._name, timeout=self._context.settings.time_limit)
+        self._check_output()
         self._stream = await self._until(lambda: self._read(self._chosen), "no-stream")
         row = self._get()
         try:
             if not row.end:
                 row = await self._take(row)
+            else:
+                self._say_ended(row)
             problem = _problem(row.end, self._name)
         except OutputClosed:
             self._change(InPipes.cut, self._stream)
@@ -285,12 +338,50 @@ class PipeReceiver:
 
     def _chosen(self, streams: InPipes) -> bytes | None:
         """The stream to take, once there is anything of it."""
-        return streams.waiting() if self._stream is None else self._stream if streams.get(self._stream) else None
+        if self._stream is not None:
+            return self._stream if streams.get(self._stream) else None
+        return next((stream for stream in streams.waiting() if self._is_ours(stream)), None)
+
+    def _is_ours(self, stream: bytes) -> bool:
+        """Whether no other process takes this stream."""
+        return self._locks.take(f"in/{self._name}/{stream.hex()}")
+
+    def _check_output(self) -> None:
+        """
+        See whether the output can be written, before there is anything to write.
+
+        @raise SecuremsgError: it cannot.
+        """
+        if self._output is None:
+            return
+        path = str(self._output)
+        if not self._output.parent.is_dir():
+            raise error_for("output-failed", text=f"there is no folder {self._output.parent}", hint="give another FILE")
+        if self._output.exists() and not self._output.is_file():
+            raise error_for("output-exists", path, text="{name} is not a regular file")
+        is_known = self._read(InPipes.writes_to, path)
+        if not is_known and self._output.exists() and self._output.stat().st_size:
+            raise error_for("output-exists", path)
+
+    def _say_ended(self, row: InPipe) -> None:
+        """
+        Say that a stream has ended before.
+
+        @raise SecuremsgError: C{other-output}: it was written elsewhere.
+        """
+        path = "" if self._output is None else str(self._output)
+        if row.end == PipeEnd.COMPLETE and row.output != path:
+            raise error_for("other-output", row.output or "standard output")
+        if row.end == PipeEnd.COMPLETE:
+            where = f", and is in {path}" if path else ""
+            report_note("stream-ended", f"this stream was taken before{where}", self._context.settings.as_json)
 
     async def _take(self, row: InPipe) -> InPipe:
         """Write what there is, and commit it, to the end."""
         stream = self._stream or b""
         self.descriptor = self._open(row)
+        if self._output is not None:
+            await self._check_written()
         # It may have gone on before the file was ours.
         row = self._get()
         if not self._context.settings.as_json:
@@ -348,8 +439,6 @@ class PipeReceiver:
             # Nobody else may write to it, or cut it back.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check_file(path, os.fstat(descriptor))
-            os.ftruncate(descriptor, self._get().taken)
-            os.lseek(descriptor, 0, os.SEEK_END)
             sync_folder(self._output.parent)
         except (SecuremsgError, OSError) as error:
             os.close(descriptor)
@@ -357,6 +446,23 @@ class PipeReceiver:
                 raise error_for("second-pipe") from None
             raise
         return descriptor
+
+    async def _check_written(self) -> None:
+        """
+        See whether the file holds what the stream has written, and cut it back to that.
+
+        @raise SecuremsgError: C{output-changed}.
+        """
+        row, chain, left = self._get(), Chain(), self._get().taken
+        with progress("KiB written before", unit=1024) as step:
+            while left and (data := await in_thread(self._reactor, os.read, self.descriptor, min(left, PIECE))):
+                chain, left = chain.add(data), left - len(data)
+                step(len(data))
+        if chain != row.chain:
+            os.close(self.descriptor)
+            raise error_for("output-changed", str(self._output))
+        os.ftruncate(self.descriptor, row.taken)
+        os.lseek(self.descriptor, 0, os.SEEK_END)
 
     def _check_file(self, path: str, found: os.stat_result) -> None:
         """
@@ -394,6 +500,11 @@ class PipeReceiver:
         context = self._context
         with context.store.writing() as records:
             return change(InPipes(records, context.profile, self._name, int(context.now())), *arguments)
+
+
+def locks_of(context: CommandContext) -> ByteLocks:
+    """The locks that keep two processes of a profile from one end of a stream."""
+    return ByteLocks(None if context.folder is None else context.folder / LOCK)
 
 
 def _is_file(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, textFileLo
 from twisted.python.failure import Failure
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.interrupts import INTERRUPTS, die
+from securemsg.cli.interrupts import INTERRUPTS, die, note
 from securemsg.cli.output import report, say
 from securemsg.net.clock import use_monotonic_clock
 
@@ -96,6 +96,7 @@ class _Run:
         """A first signal ends the command in order, a second one at once."""
         for again in INTERRUPTS:
             signal.signal(again, die)
+        note(number)
         self._reactor.callFromThread(self._interrupt, number)
 
     def _interrupt(self, number: int) -> None:

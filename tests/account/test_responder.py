@@ -155,7 +155,7 @@ class RespondingTests(BotCase):
         if child == 0:
             # A chat that stands still with the turn at what Ada wrote.
             try:
-                ReadLocks(self.folder("bix"), self.bix.context.store)._lock("ada")
+                ReadLocks(self.folder("bix"), self.bix.context.store)._locks.take("ada")
                 os.write(go, b"x")
                 os.read(done, 1)
             finally:

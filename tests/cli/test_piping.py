@@ -104,13 +104,27 @@ class FlowTests(PipingCase):
 
     def test_through(self) -> None:
         """All of it comes through, and both end with 0; started once more, both say so again."""
-        self.give(DATA)
         for _ in range(2):
+            self.give(DATA)
             sender, taker = self.send(), self.take(self.target)
             self.place.settle()
             self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
             self.assertEqual(self.target.read_bytes(), DATA)
         self.assertEqual(self.target.stat().st_mode & 0o777, 0o600)
+
+    def test_ended(self) -> None:
+        """A stream that was taken is not taken again elsewhere, nor is another input taken for it."""
+        self.give(b"some")
+        sender, taker = self.send(), self.take(self.target)
+        self.place.settle()
+        self.assertEqual((self.result(sender), self.result(taker)), (Exit.DONE, Exit.DONE))
+        self.assertEqual(self.code(self.take(self.place.folder / "elsewhere")), "other-output")
+        self.assertEqual(self.code(self.take(None)), "other-output")
+        self.assertFalse((self.place.folder / "elsewhere").exists())
+        for other in (b"", b"som", b"same", b"some more"):
+            self.give(other)
+            self.assertEqual(self.code(self.send()), "other-input")
+        self.assertIn("this stream was taken before", self.err.getvalue() if self.result(self.take(self.target)) == 0 else "")
 
     def test_stops_at_window(self) -> None:
         """While nobody takes it, the input is read no further than the window."""
@@ -299,7 +313,22 @@ class ReceiverTests(PipingCase):
         self.assertEqual(self.code(self.take(other, bytes(16))), "output-exists")
         self.assertEqual(other.read_bytes(), b"precious")
         self.assertEqual(self.code(self.take(Path(os.devnull), bytes(16))), "output-exists")
-        self.assertEqual(self.code(self.take(self.place.folder, bytes(16))), "output-failed")
+        self.assertEqual(self.code(self.take(self.place.folder, bytes(16))), "output-exists")
+        self.assertEqual(self.code(self.take(other / "below", bytes(16))), "output-failed")
+
+    def test_checked_first(self) -> None:
+        """What is wrong with the file is said before there is anything to write."""
+        other = self.place.folder / "precious"
+        other.write_bytes(b"precious")
+        self.assertEqual(self.code(self.take(other, bytes(16))), "output-exists")
+        self.assertEqual(self.code(self.take(other / "below", bytes(16))), "output-failed")
+
+    def test_changed_output(self) -> None:
+        """A file that was changed meanwhile is neither cut back nor written to."""
+        for changed in (b"other, and more", b"begux, and more"):
+            self.target.write_bytes(changed)
+            self.assertEqual(self.code(self.take(self.target)), "output-changed")
+            self.assertEqual(self.target.read_bytes(), changed)
 
     def test_second(self) -> None:
         """A second process does not cut the file back under the first."""

@@ -228,15 +228,15 @@ class FlowTests(PipeCase):
 
     def test_oldest_first(self) -> None:
         """The oldest stream is taken of which there is something; one that is waited for holds up no other."""
-        self.assertIsNone(self.ends.ask(InPipes.waiting))
+        self.assertEqual(self.ends.ask(InPipes.waiting), [])
         self.ends.send(b"one")
         self.ends.stream = named(7)
         self.ends.begin()
         self.ends.send(b"two")
-        self.assertEqual(self.ends.ask(InPipes.waiting), STREAM)
+        self.assertEqual(self.ends.ask(InPipes.waiting), [STREAM, named(7)])
         self.ends.stream = STREAM
         self.ends.take()
-        self.assertEqual(self.ends.ask(InPipes.waiting), named(7))
+        self.assertEqual(self.ends.ask(InPipes.waiting), [named(7)])
 
     def test_one_process(self) -> None:
         """Of two processes that go on with one stream, at either end, the second stops."""
@@ -278,19 +278,21 @@ class FlowTests(PipeCase):
         self.assertEqual((self.ends.out.outcome, self.ends.out.code), (PipeEnd.CUT, "no-such-account"))
 
     def test_known(self) -> None:
-        """Of many streams that a profile has sent only the newest are known; an older one that is open is cut."""
-        self.ends.send(b"some")
+        """Of many streams that have ended only the newest are known; one that goes on is never given up for others."""
         for number in range(MAX_KNOWN):
             self.ends.stream = named(number)
             self.ends.begin()
-        self.ends.alice.pump()
+            self.ends.end()
+            self.ends.take()
         with self.ends.alice.store.reading() as records:
-            self.assertIsNone(outpipes.get(records, STREAM))
+            self.assertIsNone(outpipes.get(records, named(0)))
+            self.assertIsNotNone(outpipes.get(records, STREAM))
             self.assertEqual(records.count(TABLE, b"out/"), MAX_KNOWN)
-        self.ends.stream = STREAM
-        self.ends.take()
-        self.ends.take()
-        self.assertEqual(self.ends.into.end, PipeEnd.CUT)
+        for number in range(MAX_KNOWN - 1):
+            self.ends.stream = named(100 + number)
+            self.ends.begin()
+        self.ends.stream = named(200)
+        self.assertEqual(self.assertRaises(Refusal, self.ends.begin).code, "too-many-pipes")
 
 
 class MaliciousSenderTests(PipeCase):
@@ -565,3 +567,9 @@ class OutboxTests(PipeCase):
             self.ends.change(outpipes.repeat, STREAM, 0, data)
         with self.ends.alice.store.reading() as records:
             self.assertEqual(records.count(OUTBOX, ROWS), 3)
+
+    def test_overtaken(self) -> None:
+        """Whoever goes on with a stream that another process has gone on with meanwhile changes nothing."""
+        self.ends.send(b"some")
+        refused = self.assertRaises(Refusal, self.ends.change, outpipes.repeat, STREAM, 0, b"so")
+        self.assertEqual(refused.code, "second-pipe")

@@ -56,6 +56,28 @@ class StreamTests(PipeCase):
         self.assertEqual((done.status, done.out), (74, "half"))
         self.assertEqual(json.loads(done.err.splitlines()[-1]), {"id": STREAM, "bytes": 4, "status": "cut"})
 
+    def test_two_processes(self) -> None:
+        """
+        Of two senders of one stream, and of two that would take it, the second ends at once, and what comes out is right. A job
+        that is stopped leaves its stream open.
+        """
+        kim, lea = self.person("kim"), self.person("lea")
+        first = kim.start("pipe", "lea", "--id", STREAM, pipe=True)
+        first.type("one, ")
+        until(lambda: "if this is killed" in first.err, "a sender")
+        self.assertEqual(kim.error("pipe", "lea", "--id", STREAM, status=9, text="two")["code"], "second-pipe")
+        taker = lea.start("pipe", "--from", "kim")
+        until(lambda: taker.out == "one, ", "the first bytes")
+        self.assertIn("[second-pipe]", lea.run("pipe", "--from", "kim", "--id", STREAM, status=9).err)
+        other = lea.start("pipe", "--from", "kim", "--timeout", "1")
+        self.assertEqual((other.wait().status, other.out), (7, ""))
+        first.process.terminate()
+        self.assertEqual(first.wait().status, 130)
+        self.assertIn("the stream stays open", first.err)
+        kim.run("pipe", "lea", "--id", STREAM, text="one, and two")
+        self.assertEqual((taker.wait().status, taker.out), (0, "one, and two"))
+        self.assertEqual(kim.error("pipe", "lea", "--id", STREAM, status=2, text="else")["code"], "other-input")
+
     def test_closed(self) -> None:
         """A reader that has seen enough cuts it, too."""
         eva, fay = self.person("eva"), self.person("fay")

@@ -17,7 +17,7 @@ from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 
 @click.command()
 @click.argument("name", type=PEER, required=False)
-@click.option("--from", "sender", type=PEER, metavar="NAME", help="Take a stream that NAME sends.")
+@click.option("--from", "sender", type=PEER, metavar="NAME", help="Receive a stream from NAME.")
 @click.option("--id", "stream", type=MessageId(), metavar="HEX", help="The stream to go on with, or to take.")
 @click.option("--output", type=NamedPath(), metavar="FILE", help="With --from: write FILE, each byte once, whatever is killed.")
 @json_option("Print what became of the stream as a JSON object; with --from and without --output, on standard error.")
@@ -28,8 +28,8 @@ def pipe(ctx: click.Context, name: str | None, sender: str | None, stream: bytes
     Stream standard input to NAME, who takes it with pipe --from.
 
     It is end-to-end encrypted, and may have any length: no more of the input is read while 1 MiB was not taken. Status 0 means
-    the same at both ends: NAME has taken all of it. 74 means that the stream was cut: by Ctrl-C or SIGTERM at the sender, or
-    because the recipient's output was closed. After anything else it can go on.
+    the same at both ends: NAME has taken all of it. 74 means that the stream was cut: by Ctrl-C at the sender, or because the
+    recipient's output was closed. After anything else it can go on; SIGTERM and SIGHUP leave a stream with --id open.
 
     If either end was killed, run it again: the sender with --id and the same input from its beginning, of which it skips what
     was sent; the recipient as before. Without --id, pipe --from takes the oldest stream of NAME that has something to take.

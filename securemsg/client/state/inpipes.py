@@ -102,13 +102,15 @@ class InPipes:
         self._put(part.stream, replace(row, parts=(*row.parts, span)))
         return is_first
 
-    def waiting(self) -> bytes | None:
-        """The oldest stream of which something can be taken."""
-        for _, stream in known(self._records, self._bucket):
-            row = self.get(stream)
-            if row is not None and not row.end and row.next is not None:
-                return stream
-        return None
+    def waiting(self) -> list[bytes]:
+        """The streams of which something can be taken, the oldest first."""
+        rows = [(stream, self.get(stream)) for _, stream in known(self._records, self._bucket)]
+        return [stream for stream, row in rows if row is not None and not row.end and row.next is not None]
+
+    def writes_to(self, output: str) -> bool:
+        """Whether one of the streams goes to this file."""
+        rows = [self.get(stream) for _, stream in known(self._records, self._bucket)]
+        return any(row is not None and row.output == output for row in rows)
 
     def data(self, stream: bytes) -> bytes | None:
         """What can be taken of a stream; empty: its end; C{None}: nothing."""

@@ -58,7 +58,7 @@ def begin(records: IRecords, profile: Profile, to: str, stream: bytes, now: int)
     """
     Begin a stream, or go on with it.
 
-    @raise Refusal: C{conflict}: it goes to somebody else. C{contact-blocked}.
+    @raise Refusal: C{conflict}: it goes to somebody else. C{contact-blocked}. C{too-many-pipes}: so many have not ended.
     """
     row = get(records, stream)
     if row is not None:
@@ -68,10 +68,11 @@ def begin(records: IRecords, profile: Profile, to: str, stream: bytes, now: int)
     if preferences.get(records, to).is_blocked:
         raise Refusal("contact-blocked")
     others = known(records, _OUT)
-    for order, oldest in others[: max(len(others) - MAX_KNOWN + 1, 0)]:
-        row = get(records, oldest)
-        if row is not None and not row.end:
-            end(records, profile, oldest, row.offset, PipeEnd.CUT, now)
+    surplus = max(len(others) - MAX_KNOWN + 1, 0)
+    ended = [(order, other) for order, other in others if (row := get(records, other)) is None or row.outcome]
+    if len(ended) < surplus:
+        raise Refusal("too-many-pipes")
+    for order, oldest in ended[:surplus]:
         forget(records, _OUT, order, oldest)
     add_known(records, _OUT, stream)
     return _put(records, stream, OutPipe(to))
@@ -110,9 +111,11 @@ def repeat(records: IRecords, profile: Profile, stream: bytes, begin: int, data:
     Send again what was not taken and is not on its way: the server may have lost it, or the recipient could not open it.
 
     @param data: all that was sent and not taken; C{begin}: where that begins.
+    @raise Refusal: C{second-pipe}: another process has sent something meanwhile.
     """
     row = get(records, stream)
-    assert row is not None, "it was begun"
+    if row is None or row.offset != begin + len(data):
+        raise Refusal("second-pipe")
     waiting, at = _waiting(records, stream), row.taken
     for behind in row.ends:
         if at not in waiting:
@@ -153,7 +156,9 @@ def note_taken(records: IRecords, contact: Contact, device: bytes, said: PipeTak
         return
     ends = tuple(each for each in row.ends if each > said.offset)
     taken = replace(row, taken=said.offset, ends=ends, outcome=said.end, device=device)
-    _put(records, said.stream, replace(taken, chain=Chain()) if said.end else taken)
+    # Of a stream that was taken it stays known what it was.
+    digest = row.chain.value if said.end == PipeEnd.COMPLETE else b""
+    _put(records, said.stream, replace(taken, chain=Chain(digest)) if said.end else taken)
 
 
 def note_lost(records: IRecords, body: bytes, code: str) -> None:
