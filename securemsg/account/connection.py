@@ -220,6 +220,17 @@ class AccountConnection:
         self._is_paused = False
         self.changed()
 
+    async def log_in_again(self) -> None:
+        """Connect anew, with the profile as it is now. The connection is ours, and nobody else gets the lock meanwhile."""
+        before, agent = self._dialer, self._agent
+        assert before is not None and agent is not None, "it is ours"
+        self.is_ready = self.is_drained = False
+        await before.stop()
+        self.fatal = self.last_failure = ""
+        if not self.is_stopped:
+            self._dialer = self._dial(agent, self._attempt_failed, self._again or self._retry is not None)
+            self._dialer.start()
+
     def changed(self) -> None:
         """The store or the connection has changed: wake everybody who waits, to check again."""
         self._condition.notify()

@@ -277,6 +277,12 @@ class Agent:
 
         @raise RemoteProtocolError: see L{Maintenance.welcome}.
         """
+        with self._store.reading() as records:
+            profile = load_profile(records)
+        if profile is not None and profile.device_id != self._context.profile.device_id:
+            # Another process has begun to renew our keys since we greeted: this is a login with those before.
+            self.close("replaced")
+            return
         self._sender.restart()
         self._receiver.restart()
         self._context.last_sent_at = self._context.seconds()

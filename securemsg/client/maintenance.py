@@ -56,6 +56,7 @@ class Maintenance:
                 profile = evolve(profile, registered=True, token=b"")
                 save_profile(records, profile)
                 save_number(records, META, ownlist.PUBLISHED, profile.listing.version)
+            renewal.drop_new(records)
             profile = restored.check_welcome(context, records, profile, message, has_logged_in=self._has_logged_in)
             if context.is_clock_right:
                 disappearing.confirm_clock(records, context.time())

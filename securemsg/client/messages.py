@@ -720,16 +720,24 @@ def _encode_text(text: str) -> bytes:
 
 def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, body: bytes, now: int, at: int = 0) -> None:
     """
-    Handle a message id that is in use already: a message that has failed or was withdrawn is queued again.
+    Handle a message id that is in use already: a message that has failed or was withdrawn is queued again, and one that waits
+    for its time gets another.
+
+    @param at: see L{Draft}.
 
     @raise Refusal: C{conflict}: it is another message; C{not-in-room}.
     """
     row = load(records, HistoryRow, HISTORY, known.conversation.bucket, known.history)
     if row is None or known.conversation != to or row.content.body != body or row.content.kind != kind:
         raise Refusal("conflict")
-    if row.status not in (Status.FAILED, Status.WITHDRAWN):
-        return
     waiting = load(records, OutboxRow, OUTBOX, ROWS, known.outbox)
+    is_scheduled = waiting is not None and waiting.at > now and not waiting.sealed and row.status is Status.QUEUED
+    if is_scheduled:
+        # Whoever sends finds it under a number that is new.
+        records.delete(OUTBOX, ROWS, known.outbox)
+        waiting = None
+    elif row.status not in (Status.FAILED, Status.WITHDRAWN):
+        return
     if waiting is not None and waiting.withdrawn:
         # Its sealed form is still there, and is sent after all.
         save(records, OUTBOX, ROWS, msgspec.structs.replace(waiting, withdrawn=False), known.outbox)
@@ -737,7 +745,9 @@ def repeat(records: IRecords, known: MessageIndex, to: Conversation, kind: int, 
         seq = next_seq(records)
         content = row.content
         peer_list = _writable_room(records, to).mark if to.is_room else NO_LIST
-        row = msgspec.structs.replace(row, content=msgspec.structs.replace(unsealed(content), peer_list=peer_list))
+        sent_at = content.sent_at if content.counter else max(now, at)
+        unsent = msgspec.structs.replace(unsealed(content), peer_list=peer_list, sent_at=sent_at)
+        row = msgspec.structs.replace(row, content=unsent)
         save(records, OUTBOX, ROWS, OutboxRow(to, int(kind), known.history, max(now, at), row.expiry, at=at), seq)
         save(records, INDEX, content.message_id, MessageIndex(to, known.history, seq))
     again = msgspec.structs.replace(row, status=Status.QUEUED, code="")

@@ -3,8 +3,9 @@ A new identity for our account: all its keys are made anew, and the old identity
 
 The steps are durable one after the other. The new keys are committed in place of the old ones, which are kept beside them
 (L{begin}); the server is told by a registration that names the identity before, and may be repeated; when it has answered, what
-belonged to the old keys is deleted (L{finish}). If it refuses, the old keys come back (L{revert}). Source:
-C{docs/protocol.md}, section "Identities that are renewed".
+belonged to the old keys is deleted (L{finish}). If it refuses, the old keys come back, and the new ones are kept beside them
+(L{exchange}) until a login shows that the server has told the truth (L{drop_new}). Source: C{docs/protocol.md}, section
+"Identities that are renewed".
 """
 
 from __future__ import annotations
@@ -36,25 +37,34 @@ from securemsg.errors import Refusal
 from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import Device
 
-FORMER = b"former"
+OTHER = b"other-keys"
 # Tables with what was agreed on with the old keys.
 OF_KEYS = (prekeys.TABLE, initiations.TABLE, store.TABLE, store.SKIPPED, store.EPOCHS)
 
 
-class Former(Private, frozen=True):
+class OtherKeys(Private, frozen=True):
     """
-    What comes back if the server refuses. Table C{profile}, bucket C{FORMER}.
+    The keys that are not in use in a renewal. Table C{profile}, bucket C{OTHER}.
 
     @ivar profile: the profile, as it was kept; C{rsa_key}: likewise, empty where there was none.
+    @ivar is_new: the new keys, and the server says that it has not taken them; else the old ones.
     """
 
     profile: bytes
     rsa_key: bytes
+    is_new: bool = False
 
 
 def is_begun(records: IRecords) -> bool:
-    """Whether a renewal was begun, and the server has not confirmed it."""
-    return records.get(TABLE, FORMER) is not None
+    """Whether a renewal was begun, and the server has neither confirmed nor refused it."""
+    other = _other(records)
+    return other is not None and not other.is_new
+
+
+def is_refused(records: IRecords) -> bool:
+    """Whether the server says that it has not taken the new keys, and no login with the old ones has shown that."""
+    other = _other(records)
+    return other is not None and other.is_new
 
 
 def begin(records: IRecords, profile: Profile, rsa_key: RsaKey | None, now: int) -> Profile:
@@ -66,9 +76,7 @@ def begin(records: IRecords, profile: Profile, rsa_key: RsaKey | None, now: int)
     """
     if any(row.sealed for _, row in load_all(records, OutboxRow, OUTBOX, ROWS)):
         raise Refusal("messages-wait")
-    kept = records.get(TABLE, b"")
-    assert kept is not None, "there is a profile"
-    save(records, TABLE, FORMER, Former(kept, records.get(TABLE, RSA) or b""))
+    save(records, TABLE, OTHER, _current(records, is_new=False))
     identity, device_key, agreement = SigningKey.generate(), SigningKey.generate(), AgreementKey.generate()
     device = Device(random_id(), device_key.public, agreement.public, None if rsa_key is None else rsa_key.public)
     following = msgspec.structs.replace(
@@ -96,24 +104,41 @@ def begin(records: IRecords, profile: Profile, rsa_key: RsaKey | None, now: int)
     return renewed
 
 
-def revert(records: IRecords) -> None:
-    """Put the old keys back: the server has refused the new ones."""
-    former = load(records, Former, TABLE, FORMER)
-    assert former is not None, "a renewal was begun"
-    records.put(TABLE, b"", former.profile)
+def exchange(records: IRecords) -> None:
+    """Put the other keys in the place of those in use: the old ones, or, if the server knows these no more, the new ones."""
+    other = _other(records)
+    assert other is not None, "a renewal was begun"
+    save(records, TABLE, OTHER, _current(records, is_new=not other.is_new))
+    records.put(TABLE, b"", other.profile)
     records.delete(TABLE, RSA)
-    if former.rsa_key:
-        records.put(TABLE, RSA, former.rsa_key)
-    records.delete(TABLE, FORMER)
+    if other.rsa_key:
+        records.put(TABLE, RSA, other.rsa_key)
+
+
+def drop_new(records: IRecords) -> None:
+    """The server has let us in with the old keys: it has not taken the new ones."""
+    if is_refused(records):
+        records.delete(TABLE, OTHER)
 
 
 def finish(records: IRecords) -> None:
     """The server has confirmed our keys: if they are new, delete the old ones, and all that was agreed on with them."""
     if not is_begun(records):
         return
-    records.delete(TABLE, FORMER)
+    records.delete(TABLE, OTHER)
     for table in OF_KEYS:
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
     # The server stores nothing of the new device yet.
     save_number(records, COUNTERS, STORED, 0)
+
+
+def _other(records: IRecords) -> OtherKeys | None:
+    return load(records, OtherKeys, TABLE, OTHER)
+
+
+def _current(records: IRecords, *, is_new: bool) -> OtherKeys:
+    """The keys in use."""
+    profile = records.get(TABLE, b"")
+    assert profile is not None, "there is one"
+    return OtherKeys(profile, records.get(TABLE, RSA) or b"", is_new)

@@ -131,17 +131,7 @@ def retry(store: IProfileStore, message_id: bytes, now: float) -> None:
         found = find_sent(records, message_id)
         if found is not None:
             known, row = found
-            _send_at_once(records, known.outbox, int(now))
             repeat(records, known, known.conversation, row.content.kind, row.content.body, int(now))
-
-
-def _send_at_once(records: IRecords, seq: int, now: int) -> None:
-    row = load(records, OutboxRow, OUTBOX, ROWS, seq)
-    history = load(records, HistoryRow, HISTORY, row.bucket, row.history) if row is not None else None
-    if row is not None and history is not None and row.at > now:
-        save(records, OUTBOX, ROWS, msgspec.structs.replace(row, at=0, created_at=now), seq)
-        content = msgspec.structs.replace(history.content, sent_at=now)
-        save(records, HISTORY, row.bucket, msgspec.structs.replace(history, content=content), row.history)
 
 
 def clear_codes(store: IProfileStore, kept: frozenset[str]) -> None:

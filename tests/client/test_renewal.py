@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from securemsg.client import messages, renewal
-from securemsg.client.sessions import prekeys
+from securemsg.client.sessions import prekeys, suites
 from securemsg.client.sessions.store import TABLE as SESSIONS
 from securemsg.client.state import contacts, lists, successions, verification
 from securemsg.client.state.contacts import Contact, Policy, is_signed_claim
@@ -16,6 +16,7 @@ from securemsg.crypto.rsa import RsaKey
 from securemsg.errors import Refusal
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import MAX_SUCCESSIONS, Succession
+from securemsg.protocol.states import Side
 from tests.client.case import WorldCase
 from tests.client.rig import Fate, User
 
@@ -89,6 +90,39 @@ class FollowingTests(RenewalCase):
         self.assertEqual(self.contact().identity, self.bob.profile().identity.public)
         self.assertTrue(self.contact().verified)
         self.assertEqual(self.alice.codes().count("identity-renewed"), 1)
+
+    def test_never_written_to(self) -> None:
+        """Who has no session with the old device learns of the new one when it asks for prekeys."""
+        for policy in (Policy.PIN, Policy.SIGNED):
+            self.setUp()
+            with self.alice.store.writing() as records:
+                suites.archive(records, "bob", self.bob.profile().device_id)
+            self.choose(policy)
+            self.renew()
+            waiting = self.alice.send("bob", "hello?")
+            self.world.advance(3, ticks=3)
+            if policy is Policy.SIGNED:
+                self.assertEqual(self.bob.read(), ["hello?"])
+            else:
+                self.assertEqual(self.alice.sent(waiting).code, "identity-changed")
+
+    def test_both_renewed(self) -> None:
+        """Both may renew at once."""
+        self.choose(Policy.SIGNED)
+        with self.bob.store.writing() as records:
+            verification.set_policy(records, "alice", Policy.SIGNED, int(self.world.clock))
+        self.renew()
+        self.alice.die()
+        self.world.settle()
+        profile = self.alice.profile()
+        with self.alice.store.writing() as records:
+            renewal.begin(records, profile, None, int(self.world.clock))
+        self.alice.connect()
+        self.alice.send("bob", "new to new")
+        self.world.advance(3, ticks=3)
+        self.assertEqual(self.bob.read(), ["new to new"])
+        self.bob.send("alice", "likewise")
+        self.assertEqual(self.alice.read(), ["likewise"])
 
     def test_signed_first_heard_from(self) -> None:
         """It makes no difference if the new keys speak first."""
@@ -304,11 +338,65 @@ class OwnTests(RenewalCase):
         self.assertIn("mailbox-not-empty", self.bob.codes())
         self.bob.die()
         with self.bob.store.writing() as records:
-            renewal.revert(records)
+            renewal.exchange(records)
         self.assertEqual(self.bob.profile().identity.public, old.identity.public)
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["in the last moment"])
+        with self.bob.store.reading() as records:
+            self.assertFalse(renewal.is_refused(records))
         self.renew()
+
+    def test_login_of_before(self) -> None:
+        """A login with the old keys that is answered after the new ones were made ends, and finishes nothing."""
+        self.bob.die()
+        self.world.settle()
+        wire = self.bob.connect(settle=False)
+        held: list[m.Message] = []
+
+        def hold(message: m.Message) -> list[m.Message]:
+            if isinstance(message, m.Welcome) or held:
+                held.append(message)
+                return []
+            return [message]
+
+        wire.to_client = hold
+        self.world.settle()
+        old = self.bob.profile()
+        with self.bob.store.writing() as records:
+            renewal.begin(records, old, None, int(self.world.clock))
+        wire.to_client = lambda message: [message]
+        for message in held:
+            wire.inject(Side.SERVER, message)
+        self.world.settle()
+        self.assertFalse(self.bob.profile().registered)
+        self.bob.die()
+        self.world.settle()
+        self.bob.connect()
+        self.assertTrue(self.bob.profile().registered)
+
+    def test_server_lies(self) -> None:
+        """A server that has taken the new keys, and says it has not, ends nothing: they are kept until a login proves it."""
+        self.choose(Policy.SIGNED)
+        self.begin()
+        new = self.bob.profile().identity.public
+        wire = self.bob.connect(settle=False)
+        wire.to_client = lambda message: [m.Failed("mailbox-not-empty")] if isinstance(message, m.Welcome) else [message]
+        self.world.settle()
+        self.bob.die()
+        self.world.settle()
+        with self.bob.store.writing() as records:
+            renewal.exchange(records)
+        self.bob.events.clear()
+        self.bob.connect()
+        self.assertIn("login-failed", self.bob.codes())
+        self.bob.die()
+        with self.bob.store.writing() as records:
+            self.assertTrue(renewal.is_refused(records))
+            renewal.exchange(records)
+        self.bob.connect()
+        self.assertEqual((self.bob.profile().registered, self.bob.profile().identity.public), (True, new))
+        self.alice.send("bob", "after the lie")
+        self.assertEqual(self.bob.read(), ["after the lie"])
 
     def test_copy(self) -> None:
         """A copy of the profile from before is shut out."""

@@ -248,13 +248,32 @@ class ScheduledTests(WorldCase):
         wanted, other = self.later("wanted"), self.later("other")
         self.world.advance(10)
         unsent.retry(self.alice.store, wanted, self.world.clock)
-        agent = self.alice.agent
-        assert agent is not None
-        agent.send_now()
-        self.world.settle()
+        self.alice.pump()
         [received] = messages.unread(self.bob.store)
         self.assertEqual((received.text, received.sent_at), ("wanted", int(START) + 10))
         self.assertEqual(self.alice.sent(other).status, "queued")
+
+    def test_again(self) -> None:
+        """The same id again gives it another time, or none: then it goes out at once. It is sent once."""
+        message_id = self.later("one")
+        to = self.alice.profile().conversation("bob", b"")
+        self.alice.send(to, "one", message_id=message_id, at=int(self.world.clock) + 300)
+        self.world.advance(150)
+        self.assertEqual(self.bob.read(), [])
+        self.alice.send(to, "one", message_id=message_id)
+        [received] = messages.unread(self.bob.store)
+        self.assertEqual((received.text, received.sent_at), ("one", int(START) + 150))
+        self.world.advance(300)
+        self.assertEqual(self.bob.read(), ["one"])
+
+    def test_withdrawn_and_wanted(self) -> None:
+        """What was withdrawn and is sent after all is of the time when it is sent."""
+        message_id = self.later("one")
+        messages.withdraw(self.alice.store, message_id)
+        self.world.advance(10)
+        self.alice.send("bob", "one", message_id=message_id)
+        [received] = messages.unread(self.bob.store)
+        self.assertEqual(received.sent_at, int(START) + 10)
 
     def test_withdrawn(self) -> None:
         """It can be withdrawn until then, and leaves no gap."""

@@ -73,14 +73,15 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
-        "client/unsent.py",
-        "tests/client/test_waiting.py",
-        ("            _send_at_once(records, known.outbox, int(now))\n", "", "ScheduledTests::test_at_once"),
-    ),
-    *guards(
         "client/messages.py",
         "tests/client/test_waiting.py",
         ("    if at > now + MAX_DELAY:\n", "    if False:\n", "ScheduledTests::test_too_late"),
+        ("    if is_scheduled:\n", "    if False:\n", "ScheduledTests::test_again"),
+        (
+            "content.sent_at if content.counter else max(now, at)",
+            "content.sent_at",
+            "ScheduledTests::test_withdrawn_and_wanted",
+        ),
         ("    sent_at = max(now, at)\n", "    sent_at = now\n", "ScheduledTests::test_horizon"),
     ),
     *guards(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from securemsg.client.state.rsakeys import load_rsa_key
 from securemsg.crypto.keys import fingerprint
 from securemsg.crypto.rsa import RsaKey
 from securemsg.errors import Refusal
+from securemsg.interfaces import IRecords
 
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
@@ -81,6 +83,7 @@ class _Renewal:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
+        self._rsa_key: RsaKey | None = None
 
     def run(self) -> int:
         """Renew, and say so."""
@@ -100,59 +103,71 @@ class _Renewal:
         return status
 
     async def _renew(self, reactor: Any) -> int:
+        with self._context.store.reading() as records:
+            old = load_rsa_key(records)
+        # It takes a while, in which nothing may have begun.
+        self._rsa_key = None if old is None or self._is(renewal.is_begun) else RsaKey.generate(old.bits)
+        return await self._context.connected(reactor, self._work)
+
+    async def _work(self, reactor: Any, connection: AccountConnection) -> int:
+        """Renew with one connection after the other, and let no other process have one in between."""
+        if not connection.is_owner:
+            raise error_for("connected-elsewhere")
         for _ in range(ATTEMPTS):
-            with self._context.store.reading() as records:
-                is_begun = renewal.is_begun(records)
-            if not is_begun:
-                await self._context.connected(reactor, self._take_in)
-                self._begin()
+            if not self._is(renewal.is_begun):
+                try:
+                    await self._take_in(reactor, connection)
+                except SecuremsgError as problem:
+                    if problem.code != "login-failed" or not self._is(renewal.is_refused):
+                        raise
+                    # It has taken the new keys after all.
+                    self._change(renewal.exchange)
+                else:
+                    self._begin()
+                await connection.log_in_again()
             try:
-                return await self._context.connected(reactor, self._register)
+                await self._register(connection)
             except SecuremsgError as problem:
                 if problem.code != "mailbox-not-empty":
                     raise
-            with self._context.store.writing() as records:
-                renewal.revert(records)
+            else:
+                return Exit.DONE
+            self._change(renewal.exchange)
+            await connection.log_in_again()
         raise error_for("mailbox-not-empty")
 
-    async def _take_in(self, reactor: Any, connection: AccountConnection) -> int:
-        """Take in all that waits under the old keys, send what is sealed with them, and hang up."""
+    def _is(self, question: Callable[[IRecords], bool]) -> bool:
+        with self._context.store.reading() as records:
+            return question(records)
+
+    def _change(self, change: Callable[[IRecords], None]) -> None:
+        with self._context.store.writing() as records:
+            change(records)
+
+    async def _take_in(self, reactor: Any, connection: AccountConnection) -> None:
+        """Take in all that waits under the old keys, and send what is sealed with them."""
         from securemsg.account.flush import flush
 
-        if not connection.is_owner:
-            raise error_for("connected-elsewhere")
         await connection.ask("drained", timeout=self._context.settings.time_limit)
         await flush(reactor, self._context.store, connection, self._context.now)
-        await connection.stop()
-        return Exit.DONE
 
     def _begin(self) -> None:
-        with self._context.store.reading() as records:
-            old = load_rsa_key(records)
-        rsa_key = None if old is None else RsaKey.generate(old.bits)
         try:
             with self._context.store.writing() as records:
                 profile = load_profile(records)
                 assert profile is not None, "it is open"
-                renewal.begin(records, profile, rsa_key, int(self._context.now()))
+                renewal.begin(records, profile, self._rsa_key, int(self._context.now()))
         except Refusal as refusal:
             raise explain(refusal, "your contacts") from None
 
-    async def _register(self, reactor: Any, connection: AccountConnection) -> int:
-        """Have the server take the new keys."""
-        store = self._context.store
+    async def _register(self, connection: AccountConnection) -> None:
+        """
+        Wait until the server has taken the new keys.
 
-        def is_done() -> bool | None:
-            with store.reading() as records:
-                return None if renewal.is_begun(records) else True
-
-        if not connection.is_owner:
-            raise error_for("connected-elsewhere")
-        try:
-            if await connection.until(is_done, self._context.settings.time_limit) is None:
-                raise error_for(connection.last_failure or "timeout", connection.where)
-            # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
-            await connection.ask("ping", timeout=self._context.settings.time_limit)
-        finally:
-            await connection.stop()
-        return Exit.DONE
+        @raise SecuremsgError: it has not.
+        """
+        limit = self._context.settings.time_limit
+        if await connection.until(lambda: None if self._is(renewal.is_begun) else True, limit) is None:
+            raise error_for(connection.last_failure or "timeout", connection.where)
+        # Answers come in order: with this one the server has our prekeys, too, so that others can write to us.
+        await connection.ask("ping", timeout=limit)

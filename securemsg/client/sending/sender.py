@@ -92,13 +92,8 @@ class Sender:
             self.commit_accepted()
 
     def end_pauses(self) -> None:
-        """Try at once what the server has refused for now, or whose time the user has brought forward; L{pump} must follow."""
+        """Try at once what the server has refused for now; L{pump} must follow."""
         self._queues.end_pauses()
-        scheduled, self._queues.scheduled = self._queues.scheduled, []
-        with self._context.store.reading() as records:
-            for _, to, seq in scheduled:
-                row = load(records, OutboxRow, OUTBOX, ROWS, seq)
-                self._queues.schedule(0 if row is None else row.at, to, seq)
 
     def commit_accepted(self) -> None:
         """Commit what the server has accepted. While the window is full that waits for more answers, or the next tick."""
@@ -402,7 +397,8 @@ class Sender:
                 if refusal.code == results.GONE and isinstance(question, m.Fetch) and not queue.conversation.is_room:
                     self._fail(records, queue)
                     return
-                if refusal.code == results.GONE:
+                if refusal.code in (results.GONE, "no-such-device"):
+                    # Of a device that is gone the directory names another list.
                     self._recheck(records, question.account)
                 self._distrust(records, queue, question.account, refusal)
 
