@@ -106,9 +106,9 @@ class Registrations:
                 self._check_succession(account, devices, message)
         self._delivery.check_room(connection)
         if account.identity != message.identity:
-            if account.is_renewing or any(each.messages or each.unsettled or each.reader for each in account.devices.values()):
+            if account.is_renewing or any(each.messages or each.reader for each in account.devices.values()):
                 raise Refusal("mailbox-not-empty")
-            if not self._rate.consume(account.identity):
+            if not self._rate.consume(account.name.encode()):
                 raise Refusal("rate-limited")
             # From here on until its devices are exchanged nothing comes for them, so that nothing is lost with them.
             account.is_renewing = True

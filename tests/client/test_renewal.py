@@ -207,6 +207,14 @@ class FollowingTests(RenewalCase):
         self.alice.send("bob", "two")
         self.assertEqual(self.bob.read(), ["one", "two"])
 
+    def test_claim_of_an_old_list(self) -> None:
+        """A claim that stands on no newer list than the known one is not called signed, and no policy follows it."""
+        profile, thief = self.bob.profile(), SigningKey.generate()
+        signed = successions.successions_of(profile, thief.public)
+        old = replace(profile.listing, version=self.contact().version, successions=signed)
+        claimed = replace(self.contact(), changed_to=thief.public, changed_devices=sign_list(thief, old))
+        self.assertFalse(is_signed_claim(claimed))
+
     def test_policy_after_the_fact(self) -> None:
         """A change that waits is followed as soon as the user chooses a policy that does."""
         self.renew()

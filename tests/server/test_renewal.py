@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.crypto.keys import SigningKey
 from securemsg.protocol.devices import SUCCESSION_LABEL, Succession, succession_parts
 from securemsg.protocol.messages import Account, DepositRefused, Fetch, Welcome
-from securemsg.server.limits import Settings
+from securemsg.server.limits import Rate, Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import Client, Rig, User
 
@@ -86,6 +86,19 @@ class RenewalTests(SynchronousTestCase):
             self.assertEqual(self.renew(self.new, **changes).failed(), code, what)
         self.rig.login(self.old)
 
+    def test_too_many(self) -> None:
+        """One account renews its keys at a limited rate."""
+        self.rig.settings = Settings(registration="open", registrations=Rate(1, 10))
+        self.rig.crash()
+        self.rig.lose(self.renew(self.new))
+        self.rig.commit()
+        self.new.body = self.new.device_list(successions=self.signed(self.old.identity, self.new)).body
+        next_ = self.successor(self.new)
+        signed = self.signed(self.new.identity, next_)
+        self.assertEqual(self.rig.try_register(next_, successions=signed).failed(), "rate-limited")
+        self.rig.time += 10
+        self.rig.try_register(next_, successions=signed).one(Welcome)
+
     def test_unknown(self) -> None:
         """Nobody learns from this which names there are."""
         nobody = evolve(self.new, name="nobody")
@@ -113,6 +126,7 @@ class RenewalTests(SynchronousTestCase):
         # A commit that is on its way holds up what is asked of the store after it.
         self.writer.ask(self.writer.deposit(away))
         self.renewing = self.renew(self.new)
+        self.assertEqual(self.renew(self.successor(self.old)).failed(), "mailbox-not-empty", "one at a time")
         deposit = self.writer.deposit(self.old, text=b"in between")
         self.writer.ask(deposit)
         self.assertEqual(self.writer.one(DepositRefused).code, "retry-later")
