@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 from attrs import evolve, frozen
 
@@ -75,6 +77,13 @@ def count(store: IProfileStore, now: float, limit: int = MAX_COUNTED) -> int:
     with store.reading() as records:
         rows = load_all(records, OutboxRow, OUTBOX, ROWS, limit=limit)
         return sum(1 for _, row in rows if row.history and not row.withdrawn and row.at <= now)
+
+
+def counts(store: IProfileStore, now: float) -> Counter[str]:
+    """As L{count}, for each account and room, by its name."""
+    with store.reading() as records:
+        rows = load_all(records, OutboxRow, OUTBOX, ROWS, limit=MAX_COUNTED)
+        return Counter(row.to.name for _, row in rows if row.history and not row.withdrawn and row.at <= now)
 
 
 def waiting_ids(store: IProfileStore, now: float) -> list[bytes]:

@@ -117,6 +117,8 @@ def read_body(name: str, content: bytes) -> Any:
     shape = FORMATS[name].shape
     if not content:
         raise BadBody("the body is empty")
+    if name == GITHUB and content.startswith(b"payload="):
+        raise BadBody("the body is a form; set the webhook's content type at GitHub to application/json")
     try:
         if shape is None:
             return content.decode("utf-8")

@@ -14,9 +14,10 @@ from http import HTTPStatus
 from attrs import define, field, frozen
 
 from securemsg.account.compose import commit_all
-from securemsg.account.errors import SecuremsgError
-from securemsg.client import unsent
+from securemsg.account.errors import SecuremsgError, error_for
+from securemsg.client import messages, unsent
 from securemsg.client.messages import Draft
+from securemsg.client.state.records import Status
 from securemsg.crypto.keys import ID_SIZE, digest, hmac_sha256, same
 from securemsg.gateway.formats import GITHUB, BadBody, TemplateFailed, read_body
 from securemsg.gateway.routes import Route
@@ -26,6 +27,8 @@ from securemsg.storage.errors import StorageError
 MESSAGE_LABEL = b"securemsg/1 gateway message"
 # When whoever posts may try again, seconds.
 RETRY_AFTER = 60
+# Messages that are watched until they have been accepted: the newest.
+MAX_WATCHED = 10_000
 # A fault of a route is reported once in so many seconds.
 REPORT_EVERY = 60
 
@@ -58,7 +61,7 @@ class Webhooks:
     """
     Answers webhooks.
 
-    @ivar spool: how many messages may wait in the outbox.
+    @ivar spool: how many messages to one account or room may wait in the outbox.
     @ivar now: Unix time; C{seconds}: monotonic time.
     @ivar nudge: sends what is in the outbox.
     @ivar report: called with a code, the name of a route, and what happened there.
@@ -73,6 +76,7 @@ class Webhooks:
     _report: Callable[[str, str, str], None]
     _counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     _reported_at: dict[tuple[str, str], float] = field(factory=dict, init=False)
+    _watched: dict[bytes, Route] = field(factory=dict, init=False)
 
     def answer(self, webhook: Webhook) -> Answer:
         """Commit the messages of a webhook, or say why not."""
@@ -97,34 +101,58 @@ class Webhooks:
         if not text.strip():
             return _accepted([])
         try:
-            if unsent.count(self._store, self._now()) >= self._spool:
-                self._count("spool-full", route, f"{self._spool} messages wait to be sent; webhooks are refused until then")
+            counts = unsent.counts(self._store, self._now())
+            full = [to for to in route.to if counts[to] >= self._spool]
+            for to in full:
+                words = f"{self._spool} messages to {to} wait already: {to} gets no others until some have been sent"
+                self._count("spool-full", route, words)
+            if len(full) == len(route.to):
                 return _unavailable("too many messages wait to be sent")
-            return self._commit(route, webhook, text)
+            return self._commit(route, webhook, text, [to for to in route.to if to not in full])
         except StorageError as error:
             self._count("profile-unreadable", route, str(error))
             return _unavailable("the messages cannot be written to disk")
 
-    def _commit(self, route: Route, webhook: Webhook, text: str) -> Answer:
+    def check_sent(self) -> None:
+        """Report messages that have failed since they were accepted; to be called every few seconds."""
+        for number, route in list(self._watched.items()):
+            try:
+                sent = messages.sent(self._store, number)
+            except StorageError:
+                # The profile is busy; the next look says the same.
+                return
+            if sent is not None and sent.status == Status.QUEUED:
+                continue
+            del self._watched[number]
+            if sent is not None and sent.status == Status.FAILED:
+                problem = error_for(sent.code, sent.to)
+                self._count(problem.code, route, f"a message to {sent.to} has failed: {problem.text}")
+
+    def _commit(self, route: Route, webhook: Webhook, text: str, names: list[str]) -> Answer:
         """
-        Commit a text to all recipients of a route.
+        Commit a text to recipients of a route.
 
         @raise StorageError: nothing was committed.
         """
         key = webhook.header(b"X-GitHub-Delivery" if route.format == GITHUB else b"Idempotency-Key")
         # A room may have got a member since; without the last item its messages would wait until somebody decides.
-        drafts = [Draft(to, text, message_id(route, to, key), to_newcomers=True) for to in route.to]
+        drafts = [Draft(to, text, message_id(route, to, key), to_newcomers=True) for to in names]
         results = commit_all(self._store, drafts, now=self._now())
         # They are on disk, and go out now or later.
         with contextlib.suppress(StorageError):
             self._nudge()
+        for result in results:
+            if isinstance(result, bytes):
+                self._watched[result] = route
+        for oldest in list(self._watched)[:-MAX_WATCHED]:
+            del self._watched[oldest]
         refused = [result for result in results if isinstance(result, SecuremsgError)]
         for problem in refused:
             self._count(problem.code, route, problem.text)
         if len(refused) < len(results):
             return _accepted([result for result in results if isinstance(result, bytes)])
         if refused[0].code == "conflict":
-            return Answer(HTTPStatus.CONFLICT, "another message was sent with this key; give a new one")
+            return Answer(HTTPStatus.CONFLICT, "this key was already used for another text; give a new one")
         return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"nothing can be sent: {refused[0].text}")
 
     def _count(self, code: str, route: Route, text: str) -> None:

@@ -12,8 +12,9 @@ from attrs import define
 from twisted.internet.task import Clock
 
 from securemsg.client import messages
+from securemsg.client.sending.results import give_up
 from securemsg.client.state import preferences
-from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, load_all
+from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, find_sent, load_all
 from securemsg.client.state.vault import open_vault
 from securemsg.gateway.formats import FORMATS, TextTemplate
 from securemsg.gateway.routes import Route
@@ -213,6 +214,28 @@ class RefusedTests(WebhookCase):
         self.assertEqual((outbox_rows(self.store), self.reports[0][:2]), (3, ("spool-full", "note")))
         messages.withdraw(self.store, ids[0])
         self.accepted(self.post("/note"))
+
+    def test_one_spool_each(self) -> None:
+        """Somebody to whom nothing goes out keeps it from nobody else."""
+        for _ in range(3):
+            self.accepted(self.post("/note"))
+        [message_id] = self.accepted(self.post("/all"))
+        sent = messages.sent(self.store, message_id)
+        assert sent is not None
+        self.assertEqual(sent.to, "carol")
+        self.assertIn("3 messages to bob wait already", self.reports[-1][2])
+
+    def test_failed_later(self) -> None:
+        """What fails after it was accepted is reported, once."""
+        first, second = self.accepted(self.post("/all"))
+        with self.store.writing() as records:
+            found = find_sent(records, first)
+            assert found is not None
+            give_up(records, found[0].outbox, "no-such-account", NOW)
+        for _ in range(2):
+            self.webhooks.check_sent()
+        self.assertEqual(self.reports, [("no-such-account", "all", "a message to bob has failed: no such account: bob")])
+        del second
 
     def test_full_disk(self) -> None:
         """The disk is full: it may be tried again."""

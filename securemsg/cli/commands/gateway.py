@@ -13,11 +13,14 @@ from typing import Any
 
 import click
 from attrs import frozen
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
 
 from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.account.names import find_contact
+from securemsg.account.rooms import is_room
 from securemsg.cli.context import CommandContext
 from securemsg.cli.output import json_line, report, report_warning, say, write_line
 from securemsg.cli.profiles import opened
@@ -34,6 +37,8 @@ DEFAULT_SPOOL = 1000
 MAX_SPOOL = 100_000
 # How long requests under way may take at the end, seconds.
 CLOSE_TIME = 2
+# How often is looked for messages that have failed, seconds.
+LOOK_EVERY = 5
 
 
 class ListenAddress(click.ParamType[tuple[str, int]]):
@@ -78,7 +83,7 @@ class ListenAddress(click.ParamType[tuple[str, int]]):
     default=DEFAULT_SPOOL,
     show_default=True,
     metavar="N",
-    help="Refuse webhooks while N messages wait to be sent.",
+    help="Take no webhook for NAME while N messages to NAME wait.",
 )
 @click.option("--check", is_flag=True, help="Only check ROUTES, and print its routes.")
 @json_option("With --check, print JSON, one object per route; warnings and errors as JSON.")
@@ -165,12 +170,31 @@ class Gateway:
             raise SecuremsgError(Exit.USAGE, "cannot-listen", text, hint) from None
         for line in self._lines:
             say(line)
+        looking = LoopingCall(webhooks.check_sent)
+        looking.clock = reactor
+        looking.start(LOOK_EVERY, now=False)
+        naming = Deferred.fromCoroutine(self._check_names(connection))
+        naming.addErrback(lambda failure: failure.trap(CancelledError, SecuremsgError))
         try:
             await connection.until(lambda: None, context.settings.timeout)
         finally:
+            looking.stop()
+            naming.cancel()
             await maybeDeferred(port.stopListening)
             await connection.until(lambda: None if factory.open else True, CLOSE_TIME)
         return Exit.DONE
+
+    async def _check_names(self, connection: AccountConnection) -> None:
+        """Warn of names that nobody has, once there is a connection."""
+        for name in dict.fromkeys(to for route in self._routes for to in route.to if not is_room(to)):
+            if find_contact(self._context.store, name) is not None:
+                continue
+            try:
+                await connection.ask("fetch", name, timeout=None)
+            except SecuremsgError as problem:
+                if problem.status != Exit.NO_CONTACT:
+                    raise
+                self._warn(Warned(problem.code, name, f"nobody is called {name}: messages to {name} will fail"))
 
     def _warn(self, event: Warned, hint: str = "") -> None:
         report_warning(event, self._context.settings.as_json, hint)

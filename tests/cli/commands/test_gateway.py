@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import click
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
@@ -124,6 +125,20 @@ class ServeTests(PlaceCase):
         self.assertIn(b"202 Accepted", transport.value())
         self.place.settle(2)
         self.assertEqual([message.text for message in messages.unread(self.bob.context.store)], ["hello"])
+
+    def test_nobody(self) -> None:
+        """A name that nobody has is told once there is a connection; what was accepted for it, when it fails."""
+        self.end()
+        route = Route("note", ("bobb", "bob"), "text", b"0123456789abcdef", TextTemplate.of(FORMATS["text"].template))
+        gateway = Gateway(self.ada.context, [route], [], "127.0.0.1", 9095, 10)
+        ada = self.place.person("eve", again=True)
+        gateway = evolve(gateway, context=ada.context)
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            self.done = Deferred.fromCoroutine(gateway.serve(self.reactor, ada.connection))
+            self.place.settle(2)
+        self.assertIn("nobody is called bobb", err.getvalue())
+        self.assertNotIn("nobody is called bob:", err.getvalue())
 
     def test_end(self) -> None:
         """When it is told to end, it waits a little for requests under way."""
