@@ -176,6 +176,12 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     # No other command waits for the libraries that webhooks need.
     "securemsg.cli.commands.gateway": (
+        "securemsg.account.errors",
+        "securemsg.cli",
+        "securemsg.gateway",
+        "securemsg.protocol",
+    ),
+    "securemsg.cli.gateway": (
         "securemsg.account",
         "securemsg.cli",
         "securemsg.client",

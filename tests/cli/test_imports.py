@@ -82,6 +82,10 @@ class ImportTests(ProfileCase):
         self.check("send", "ada", "to myself", status=2)
         self.check("send", "#nowhere", "hello", status=3)
         self.check("history", "nobody", status=3)
+        self.check("ask", "ada", "myself?", status=2)
+        self.check("pipe", "ada", status=2)
+        for command in ("ask", "pipe", "answer", "gateway", "identity"):
+            self.check(command, "--help")
 
     def test_connecting(self) -> None:
         """A command that needs the server imports the network, and nothing that draws or that encrypts messages."""

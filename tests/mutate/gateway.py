@@ -84,6 +84,10 @@ GUARDS: tuple[Guard, ...] = (
         "cli/commands/gateway.py",
         "tests/cli/commands/test_gateway.py",
         ("        if faults:\n", "        if False:\n", "CheckTests::test_faults"),
+    ),
+    *guards(
+        "cli/gateway.py",
+        "tests/cli/commands/test_gateway.py",
         ("        if not ipaddress.ip_address(self._host).is_loopback:", "        if False:", "ServeTests::test_unencrypted"),
         ("None if factory.open else True, CLOSE_TIME", "True, CLOSE_TIME", "ServeTests::test_end"),
     ),

@@ -75,7 +75,7 @@ GUARDS: tuple[Guard, ...] = (
         ("alike[0] if len(alike) == 1 else None", "alike[0] if alike else None", "QuestionTests::test_choices"),
     ),
     *guards(
-        "cli/commands/ask.py",
+        "cli/asking.py",
         "tests/cli/commands/test_ask.py",
         ("return self._is_decided() or all(settled(", "return all(settled(", "WaitTests::test_first"),
         ("                self._problems.pop(sent.id, None)\n", "                pass\n", "WaitTests::test_before_accepted"),
@@ -83,6 +83,10 @@ GUARDS: tuple[Guard, ...] = (
          "WaitTests::test_before_accepted"),
         ("        finally:\n            self._withdraw()\n", "        finally:\n            pass\n",
          "WaitTests::test_interrupted"),
+    ),
+    *guards(
+        "cli/commands/ask.py",
+        "tests/cli/commands/test_ask.py",
         ("    if not 1 <= time <= MAX_EXPIRY:\n", "    if False:\n", "UsageTests::test_misused"),
         ("        if len(names) > MAX_ASKED:\n", "        if False:\n", "UsageTests::test_misused"),
         ("if (first and everybody) or (", "if (", "UsageTests::test_misused"),
@@ -90,7 +94,7 @@ GUARDS: tuple[Guard, ...] = (
         ("        if context.profile.name in names:\n", "        if False:\n", "UsageTests::test_misused"),
     ),
     *guards(
-        "cli/commands/ask.py",
+        "cli/asking.py",
         "tests/functional/test_questions.py",
         ("                if messages.withdraw(self._context.store, sent.id):\n", "                if False:\n",
          "QuestionTests::test_not_asked"),

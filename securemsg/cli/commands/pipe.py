@@ -9,7 +9,6 @@ import click
 from securemsg.account.errors import error_for
 from securemsg.account.names import full_name
 from securemsg.cli.commands.send import MessageId
-from securemsg.cli.piping import PipeReceiver, PipeSender
 from securemsg.cli.profiles import opened
 from securemsg.cli.settings import PEER, NamedPath, json_option, settings_of, shared
 from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
@@ -46,6 +45,9 @@ def pipe(ctx: click.Context, name: str | None, sender: str | None, stream: bytes
             other = full_name(context.store, other)
         if other.startswith(ROOM_MARK) or other in (SERVER_NAME, context.profile.name):
             raise error_for("no-pipe", other)
+        # It brings in the reactor, which neither help nor a mistake needs.
+        from securemsg.cli.piping import PipeReceiver, PipeSender
+
         if sender is None:
             return PipeSender(context, other, stream).run()
         return PipeReceiver(context, other, stream, output).run()

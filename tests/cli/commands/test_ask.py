@@ -12,7 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from securemsg.account import questions
 from securemsg.account.questions import Draft
 from securemsg.cli import output
-from securemsg.cli.commands.ask import MAX_ASKED, _Asking
+from securemsg.cli.asking import Asking
+from securemsg.cli.commands.ask import MAX_ASKED
 from securemsg.client import messages
 from securemsg.client.state.records import OUTBOX, ROWS, OutboxRow, find_sent, load, save
 from securemsg.crypto.keys import random_id
@@ -41,7 +42,7 @@ class WaitTests(PlaceCase):
 
     def start(self, *, first: bool) -> Deferred[int]:
         """Begin to wait."""
-        self.asking = _Asking(self.ada.context, random_id(), self.ids, first)
+        self.asking = Asking(self.ada.context, random_id(), self.ids, first)
         waiting = Deferred.fromCoroutine(self.asking._wait(None, self.ada.connection))
         self.place.settle(2)
         return waiting

@@ -13,7 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from securemsg.account.errors import Exit
-from securemsg.cli.commands.gateway import CLOSE_TIME, Gateway, ListenAddress
+from securemsg.cli.commands.gateway import ListenAddress
+from securemsg.cli.gateway import CLOSE_TIME, Gateway
 from securemsg.cli.settings import Settings
 from securemsg.client import messages
 from securemsg.gateway.formats import FORMATS, TextTemplate
