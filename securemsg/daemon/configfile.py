@@ -58,7 +58,7 @@ def read_config(path: Path) -> dict[str, Setting]:
         raise ConfigError(f"{path}:{error.lineno}: it stands there twice") from None
     for section in parser.sections():
         if section != SECTION:
-            raise ConfigError(f"{path}:{_line(text, rf'[[]{re.escape(section)}[]]')}: the section is [{SECTION}]")
+            raise ConfigError(f"{path}:{_line(text, re.escape(f'[{section}]'))}: the section is [{SECTION}]")
     found = parser[SECTION] if parser.has_section(SECTION) else {}
     return {key: Setting(value, _line(text, rf"{re.escape(key)}\s*=")) for key, value in found.items()}
 

@@ -244,9 +244,9 @@ def certificate_end(pem: bytes) -> float:
 def chain_problem(pem: bytes) -> str:
     """What is wrong with the order of a certificate and its chain; empty: each is issued by the next."""
     blocks = [CHAIN_BEGIN + block for block in pem.split(CHAIN_BEGIN)[1:]]
-    chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks]
+    chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block).to_cryptography() for block in blocks]
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
-        if certificate.get_issuer() != issuer.get_subject():
+        if certificate.issuer != issuer.subject:
             return f"certificate {number + 1} of {len(chain)} has not issued the one before it"
     return ""
 
