@@ -78,7 +78,7 @@ def makeService(options: Options) -> Service:
     pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None
 
     def reread() -> Setup:
-        fresh = Options()
+        fresh = Options(options.folder)
         fresh.parse(options.given)
         return fresh.setup
 

@@ -51,7 +51,9 @@ class IssuedPair:
         self._credentials = credentials
         self._spki = spki
         self._now = now
-        self._seen = _states(*credentials.files)
+        # Those that were read last; those of the pair in use may be others, if these are bad.
+        self._files = credentials.files
+        self._seen = _states(*self._files)
 
     def look(self) -> bool:
         """
@@ -59,7 +61,7 @@ class IssuedPair:
 
         @return: whether there is another pair.
         """
-        return _states(*self._credentials.files) != self._seen and self.reload(*self._credentials.files)
+        return _states(*self._files) != self._seen and self.reload(*self._files)
 
     def reload(self, certificate: Path, key: Path) -> bool:
         """
@@ -68,6 +70,7 @@ class IssuedPair:
 
         @return: whether there is another pair.
         """
+        self._files = certificate, key
         self._seen = _states(certificate, key)
         try:
             fresh = load_credentials(certificate, key, self._spki)

@@ -1,7 +1,7 @@
 """
 The daemon's configuration file: INI, whose keys are the long options of the command line without their hyphens.
 
-The command line wins. What is wrong is said with the line of the file.
+The command line wins. Errors name the line of the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 SECTION = "securemsg"
-# Bytes: with all options and their comments it has a twentieth.
+# Bytes; a file with every option and its comments is a twentieth of that.
 MAX_SIZE = 64 * 1024
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -51,14 +51,17 @@ def read_config(path: Path) -> dict[str, Setting]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8") from None
     except configparser.MissingSectionHeaderError as error:
-        raise ConfigError(f"{path}:{error.lineno}: options stand below [{SECTION}]") from None
+        raise ConfigError(f"{path}:{error.lineno}: options go below a line [{SECTION}]") from None
     except configparser.ParsingError as error:
         raise ConfigError(f"{path}:{error.errors[0][0]}: neither an option, such as port = 8443, nor a comment") from None
-    except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
-        raise ConfigError(f"{path}:{error.lineno}: it stands there twice") from None
+    except configparser.DuplicateOptionError as error:
+        raise ConfigError(f"{path}:{error.lineno}: {error.option} is set twice") from None
+    except configparser.DuplicateSectionError as error:
+        raise ConfigError(f"{path}:{error.lineno}: [{error.section}] appears twice") from None
     for section in parser.sections():
         if section != SECTION:
-            raise ConfigError(f"{path}:{_line(text, re.escape(f'[{section}]'))}: the section is [{SECTION}]")
+            line = _line(text, re.escape(f"[{section}]"))
+            raise ConfigError(f"{path}:{line}: unknown section [{section}]; the only one is [{SECTION}]")
     found = parser[SECTION] if parser.has_section(SECTION) else {}
     return {key: Setting(value, _line(text, rf"{re.escape(key)}\s*=")) for key, value in found.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getopt
 import ipaddress
 import re
 import sys
@@ -114,6 +115,13 @@ class Options(usage.Options):
     setup: Setup
     given: Sequence[str] = ()
 
+    def __init__(self, folder: Path | None = None) -> None:
+        """
+        @param folder: that relative paths start from; default: the current one.
+        """
+        super().__init__()
+        self.folder = Path.cwd() if folder is None else folder
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Parse the options. A mistake is one line on standard error and status 2: C{twistd} would print its help, and succeed.
@@ -133,7 +141,8 @@ class Options(usage.Options):
 
         @raise usage.UsageError: one line that says what is wrong, and where.
         """
-        path = _config_in(given)
+        options = self._options_in(given)
+        path = self._path(options.get("config"))
         try:
             settings = {} if path is None else read_config(path)
             before = [] if path is None else arguments(path, settings, FLAGS, PARAMETERS)
@@ -143,8 +152,21 @@ class Options(usage.Options):
             super().parseOptions([*before, *given])
         except usage.UsageError as error:
             text = " ".join(str(error).split())
-            where = next((f"{path}:{each.line}: " for name, each in settings.items() if f"--{name} " in f"{text} "), "")
+            ours = {name: each for name, each in settings.items() if name not in options}
+            where = next((f"{path}:{each.line}: " for name, each in ours.items() if f"--{name} " in f"{text} "), "")
             raise usage.UsageError(f"{where}{text}; see: securemsg serve --help") from None
+
+    def _options_in(self, given: Sequence[str]) -> dict[str, str]:
+        """The options of a command line by their full names, as far as it can be read; the last of each counts."""
+        try:
+            found, _ = getopt.getopt(list(given), self.shortOpt, self.longOpt)
+        except getopt.GetoptError:
+            return {}
+        return {self.synonyms.get(name.lstrip("-"), name.lstrip("-")): value for name, value in found}
+
+    def _path(self, text: str | None) -> Path | None:
+        """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
+        return None if text is None else self.folder / Path(text).expanduser()
 
     def opt_version(self) -> None:
         """Show the version of securemsg, and exit."""
@@ -191,15 +213,15 @@ class Options(usage.Options):
             advertise=_advertised(self["advertise"], host, port),
             udp_port=udp_port,
             udp_descriptor=udp_descriptor,
-            state=_path(self["state"]),
+            state=self._path(self["state"]),
             registration=cast(Literal["invite", "open", "closed"], self["registration"]),
             max_clients=_number("--max-clients", self["max-clients"], 1, MAX_CLIENTS),
-            certificate=_path(self["cert"]),
-            key=_path(self["key"]),
+            certificate=self._path(self["cert"]),
+            key=self._path(self["key"]),
             answer=self["answer"],
-            key_file=_path(self["key-file"]),
+            key_file=self._path(self["key-file"]),
             loose=bool(self["loose"]),
-            record=_path(self["record"]),
+            record=self._path(self["record"]),
             record_size=_size("--record-size", record_size),
             prints=bool(self["print"]),
             lobby=bool(self["lobby"]),
@@ -211,22 +233,6 @@ class Options(usage.Options):
 # What may stand in the file.
 FLAGS = [row[0] for row in cast(list[list[str]], Options.optFlags)]
 PARAMETERS = [row[0] for row in cast(list[list[str]], Options.optParameters) if row[0] != "config"]
-
-
-def _config_in(given: Sequence[str]) -> Path | None:
-    """The configuration file that a command line names; the last one counts."""
-    found = None
-    for number, each in enumerate(given):
-        if each == "--config" and number + 1 < len(given):
-            found = given[number + 1]
-        elif each.startswith("--config="):
-            found = each.partition("=")[2]
-    return _path(found)
-
-
-def _path(text: str | None) -> Path | None:
-    """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
-    return None if text is None else Path(text).expanduser().absolute()
 
 
 def _number(option: str, text: str, least: int, most: int) -> int:

@@ -93,6 +93,8 @@ SPARE_FILES = 256
 MIN_CONNECTIONS = 16
 
 # Named here, because SQL belongs to the storage layer.
+# Attributes of the setup that are not named as their options.
+_OPTIONS = {"prints": "print", "descriptor": "port", "udp_descriptor": "udp-port"}
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 
@@ -293,14 +295,13 @@ class Daemon(Service):
             self._log.error("the configuration was not read again, and nothing has changed: {problem}", problem=str(error))
             return
         others = {name for name, value in asdict(fresh, recurse=False).items() if value != getattr(self._setup, name)}
-        others -= {"certificate", "key"}
+        others = {_OPTIONS.get(each, each).replace("_", "-") for each in others - {"certificate", "key"}}
         if (fresh.certificate is None) is not (self._issued is None):
             others.add("cert")
         elif self._issued is not None and fresh.certificate is not None and fresh.key is not None:
             self._reload_certificate(partial(self._issued.reload, fresh.certificate, fresh.key))
         if others:
-            names = ", ".join(sorted(each.replace("_", "-") for each in others))
-            self._log.warn("changes of these options need a restart: {names}", names=names)
+            self._log.warn("these options have changed and need a restart: {names}", names=", ".join(sorted(others)))
         else:
             self._log.info("the options were read again")
 

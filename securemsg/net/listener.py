@@ -102,7 +102,8 @@ async def listen_public(
         endpoint = kind(reactor, port, BACKLOG, host)
         if descriptor:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            endpoint = AdoptedStreamServerEndpoint(reactor, descriptor, family)
+            # It closes what it is given; the configuration, when it is read again, still names ours.
+            endpoint = AdoptedStreamServerEndpoint(reactor, os.dup(descriptor), family)
         wrapped = SecureFactory(credentials, False, factory, reactor)
     else:
         bound = partial(socket.socket, fileno=descriptor) if descriptor else partial(bind_socket, host, port, BACKLOG)

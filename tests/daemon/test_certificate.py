@@ -207,3 +207,12 @@ class IssuedPairTests(SynchronousTestCase):
         key.write_bytes(self.key.read_bytes())
         self.assertTrue(self.pair.reload(certificate, key))
         self.assertEqual(self.credentials.files, (certificate, key))
+
+    def test_other_files_bad(self) -> None:
+        """Other files that are bad are looked at again, and not those of before."""
+        certificate, key = self.certificate.with_name("c2"), self.key.with_name("k2")
+        certificate.write_bytes(self.certificate.read_bytes())
+        key.write_bytes(b"no key")
+        self.assertFalse(self.pair.reload(certificate, key))
+        key.write_bytes(self.key.read_bytes())
+        self.assertTrue(self.pair.look())

@@ -47,6 +47,20 @@ class GoodTests(ConfigCase):
         self.assertEqual(self.options("").setup, self.options("[securemsg]\n").setup)
         self.assertEqual(self.options("[securemsg]\nport = 9000\n", f"--config={self.path}x").setup.port, 9000)
 
+    def test_shortened(self) -> None:
+        """The option that names it may be shortened, as any may."""
+        self.path.write_text("[securemsg]\nport = 9000\n", "utf-8")
+        options = Options()
+        options.parse(["--conf", str(self.path)])
+        self.assertEqual(options.setup.port, 9000)
+
+    def test_folder(self) -> None:
+        """Relative paths start from the folder of the first time, wherever the process has gone since."""
+        self.path.write_text("[securemsg]\nstate = state\n", "utf-8")
+        options = Options(self.path.parent)
+        options.parse(["--config", self.path.name])
+        self.assertEqual(options.setup.state, self.path.parent / "state")
+
 
 class BadTests(ConfigCase):
     """What is wrong is said with its line."""
@@ -63,10 +77,10 @@ class BadTests(ConfigCase):
             "[securemsg]\nloby = yes\n": "FILE:2: there is no option loby",
             "[securemsg]\nconfig = other\n": "FILE:2: there is no option config",
             "[securemsg]\nlobby = maybe\n": "FILE:2: lobby is yes or no, not 'maybe'",
-            "port = 1\n": "FILE:1: options stand below [securemsg]",
+            "port = 1\n": "FILE:1: options go below a line [securemsg]",
             "[securemsg]\nport 1\n": "FILE:2: neither an option",
-            "[securemsg]\nport = 1\nport = 2\n": "FILE:3: it stands there twice",
-            "[securemsg]\n[other]\n": "FILE:2: the section is [securemsg]",
+            "[securemsg]\nport = 1\nport = 2\n": "FILE:3: port is set twice",
+            "[securemsg]\n[other]\n": "FILE:2: unknown section [other]; the only one is [securemsg]",
             b"[securemsg]\nstate = \xff\n": "FILE is not UTF-8",
             b"#" * (MAX_SIZE + 1): "FILE is larger than 64 KiB",
         }
@@ -76,6 +90,8 @@ class BadTests(ConfigCase):
     def test_of_the_command_line(self) -> None:
         """What is wrong on the command line is no fault of the file."""
         self.assertTrue(self.refused("[securemsg]\nport = 9000\n", "--max-clients", "many").startswith("--max-clients"))
+        for wrong in ("--port=many", "-pmany", "--po=many"):
+            self.assertTrue(self.refused("[securemsg]\nport = 9000\n", wrong).startswith("--port is"), wrong)
 
     def test_unreadable(self) -> None:
         """A file that is not there."""

@@ -108,22 +108,35 @@ class SocketTests(PlaceCase):
             with socket.create_connection((HOST, port), LIMIT):
                 self.begin(listening, path).terminate()
 
-    def begin(self, listening: socket.socket, path: Path) -> subprocess.Popen[bytes]:
+    def test_reread(self) -> None:
+        """Twisted's own TLS closes what it is given: the socket is there all the same when the configuration is read again."""
+        self.daemon.stop()
+        with socket.create_server((HOST, 0)) as listening:
+            running = self.begin(listening, self.place.folder / "nobody", "--tls", "stock")
+            log = self.place.folder / "log"
+            until(lambda: "securemsg listens" in log.read_text("utf-8"), "a daemon that listens")
+            running.send_signal(signal.SIGHUP)
+            until(lambda: "read again" in log.read_text("utf-8"), "a line about the configuration")
+            self.assertIn("the options were read again", log.read_text("utf-8"))
+            running.terminate()
+
+    def begin(self, listening: socket.socket, path: Path, *options: str) -> subprocess.Popen[bytes]:
         """Start a daemon as systemd does."""
         code = (
             "import os, sys; os.dup2(int(sys.argv.pop(1)), 3); from twisted.scripts.twistd import run;"
             "sys.argv[0] = 'twistd'; run()"
         )
-        line = ["-n", "securemsg", "--port", "fd:3", "--state", str(self.daemon.state)]
+        line = ["-n", "securemsg", "--port", "fd:3", "--state", str(self.daemon.state), *options]
         variables = {**os.environ, "NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
-        running = subprocess.Popen(
-            [sys.executable, "-c", code, str(listening.fileno()), *line],
-            pass_fds=(listening.fileno(),),
-            env=variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
-        )
+        with (self.place.folder / "log").open("wb") as log:
+            running = subprocess.Popen(
+                [sys.executable, "-c", code, str(listening.fileno()), *line],
+                pass_fds=(listening.fileno(),),
+                env=variables,
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+            )
         self.addCleanup(running.wait)
         self.addCleanup(running.kill)
         return running
