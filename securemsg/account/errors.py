@@ -34,13 +34,17 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130
 
 
-# Of several, what a script most needs to know: what was refused counts more than what may come right by itself.
-_MILD = (Exit.DONE, Exit.TIMED_OUT, Exit.NOT_CONNECTED, Exit.IDENTITY_CHANGED, Exit.NO_CONTACT, Exit.REFUSED)
+# The mildest first: what may come right by itself counts less than a refusal, and what is not listed counts most.
+_BY_SEVERITY = (Exit.DONE, Exit.TIMED_OUT, Exit.NOT_CONNECTED, Exit.IDENTITY_CHANGED, Exit.NO_CONTACT, Exit.REFUSED)
 
 
 def worst(statuses: Iterable[int]) -> int:
     """The worst of several exit statuses; 0: there is none."""
-    return max(statuses, key=lambda status: _MILD.index(Exit(status)) if status in _MILD else len(_MILD), default=Exit.DONE)
+    return max(statuses, key=_severity, default=Exit.DONE)
+
+
+def _severity(status: int) -> int:
+    return _BY_SEVERITY.index(Exit(status)) if status in _BY_SEVERITY else len(_BY_SEVERITY)
 
 
 MEANINGS: dict[Exit, str] = {
@@ -397,12 +401,12 @@ WORDS: dict[str, _Words] = {
     "in-rooms": _Words(
         Exit.REFUSED,
         "the room {name} knows you by your keys",
-        "leave it first with `securemsg room leave {name}`, and have yourself invited again afterwards",
+        "leave it with `securemsg room leave {name}`, and ask to be invited again afterwards",
     ),
     "messages-held": _Words(
         Exit.REFUSED,
         "messages that could not be opened so far will be lost with the old keys",
-        "see whose they are with `securemsg doctor`, and accept their keys; or renew all the same: --yes",
+        "see whose they are with `securemsg doctor`, and accept their keys; or renew anyway: --yes",
     ),
     "mailbox-not-empty": _Words(
         Exit.NOT_CONNECTED,
@@ -530,33 +534,39 @@ WORDS: dict[str, _Words] = {
         "give the same input from its beginning, or begin a new stream without --id",
     ),
     "other-output": _Words(
-        Exit.USAGE, "some of this stream was already written to {name}", "take the rest in the same way"
+        Exit.USAGE,
+        "some of this stream was already written to {name}",
+        "run it again with the same --output, or again without one",
     ),
-    "output-exists": _Words(Exit.USAGE, "{name} exists", "give another FILE, or remove it"),
+    "output-exists": _Words(Exit.USAGE, "{name} already exists", "give another FILE, or delete it"),
     "output-shorter": _Words(
-        Exit.USAGE, "{name} is shorter than what was written to it", "its lost bytes do not come again; begin a new stream"
+        Exit.USAGE,
+        "{name} is shorter than what was written to it",
+        "the missing bytes will not be sent again; begin a new stream",
     ),
     "second-pipe": _Words(
-        Exit.PROFILE, "another process of this profile goes on with this stream", "stop it, or leave the stream to it"
+        Exit.PROFILE, "another process of this profile is already using this stream", "stop it, or let it finish"
     ),
     "too-many-pipes": _Words(
         Exit.REFUSED,
-        "too many streams to others have not ended",
-        "finish one, with the same --id and input; or give one up: start it so, and press Ctrl-C",
+        "too many of your streams are unfinished",
+        "finish one, with the same --id and input; or run it again and press Ctrl-C to give it up",
     ),
     "output-changed": _Words(
         Exit.USAGE,
-        "{name} is not what this stream has written there so far; nothing was changed",
-        "put the file back; or cut the stream, and begin a new one",
+        "{name} does not match what this stream has written to it; nothing was changed",
+        "restore the file, or begin a new stream",
     ),
     "stream-cut": _Words(
-        Exit.CUT, "the stream was cut: {name} has given it up, or it does not fit its digest", "begin a new one"
+        Exit.CUT, "the stream was cut: {name} gave it up, or its data did not match its digest", "begin a new one"
     ),
     "stream-refused": _Words(
-        Exit.CUT, "the stream was refused: too many streams of {name} are open, or its parts did not fit", "begin a new one"
+        Exit.CUT,
+        "the stream was refused: too many streams from its sender are open, or its parts did not fit together",
+        "wait until one has ended, then begin a new one",
     ),
     "stream-waits": _Words(
-        Exit.TIMED_OUT, "nothing of the stream moved within --timeout", "the same command with --id goes on with it"
+        Exit.TIMED_OUT, "no data moved within --timeout", "to continue, run the same command again, with --id"
     ),
     "no-stream": _Words(Exit.TIMED_OUT, "no stream came from {name} within --timeout"),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
@@ -573,7 +583,7 @@ WORDS: dict[str, _Words] = {
     # the process
     "too-many-files": _Words(Exit.INTERNAL, "too many open files", "raise the limit: ulimit -n 1024"),
     # output
-    "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "make room, or write it elsewhere"),
+    "output-failed": _Words(Exit.INTERNAL, "cannot write the output", "free some disk space, or write it elsewhere"),
 }
 
 

@@ -124,15 +124,15 @@ def answer(store: IProfileStore, who: str, choice: str, *, now: float) -> tuple[
 
 def _answer(records: IRecords, who: str, choice: str, now: int) -> tuple[str, bytes]:
     found = _find(records, who)
-    may_be_meant = [each for each in found if each[3].is_open(now)]
+    open_questions = [each for each in found if each[3].is_open(now)]
     if not found:
         raise error_for("no-question", who)
-    to, seq, question, asked = (may_be_meant or found)[-1]
-    if len(may_be_meant) > 1:
-        raise _several(to.name, [each[3] for each in may_be_meant])
+    to, seq, question, asked = (open_questions or found)[-1]
+    if len(open_questions) > 1:
+        raise _several(to.name, [each[3] for each in open_questions])
     if asked.choice:
         raise error_for("question-answered", to.name, text=f"you have answered {to.name} already: {asked.choice}")
-    if not may_be_meant:
+    if not open_questions:
         raise error_for("question-over", to.name)
     index = index_of(asked.choices, choice)
     if index is None:
@@ -170,7 +170,7 @@ def _find(records: IRecords, who: str) -> list[tuple[Conversation, int, HistoryR
     if found or len(who) < MIN_DIGITS:
         return found
     listed = [_listed(records, direct(account_of(bucket))) for bucket in records.buckets(QUESTIONS)]
-    return [each for rows in listed for each in rows if each[3].id.hex().startswith(who)]
+    return [each for rows in listed for each in rows if each[3].id.hex().startswith(who.lower())]
 
 
 def _listed(records: IRecords, to: Conversation) -> list[tuple[Conversation, int, HistoryRow, Asked]]:

@@ -23,9 +23,6 @@ from securemsg.client.state.questions import Asked
 from securemsg.client.state.records import Status
 from securemsg.client.times import iso
 
-# The exit status of the second choice; the others follow. The first has 0.
-SECOND = Exit.SECOND_CHOICE
-
 
 class Asking:
     """Questions that were committed, to one person or several."""
@@ -76,10 +73,10 @@ class Asking:
     async def _wait(self, reactor: Any, connection: AccountConnection) -> int:
         """Wait until the questions are out, and then for the answers. What is not out by then is withdrawn."""
         limit = self._context.settings.time_limit
-        patience: Timeout = limit if isinstance(limit, IdleTimeout) else self._left()
+        send_limit: Timeout = limit if isinstance(limit, IdleTimeout) else self._left()
         connection.nudge()
         try:
-            await connection.until(lambda: self._is_out(connection) or None, patience)
+            await connection.until(lambda: self._is_out(connection) or None, send_limit)
             for message_id in [] if self._has_first() else self._ids:
                 try:
                     await follow(self._context.store, connection, message_id, ACCEPTED, 0)
@@ -161,7 +158,8 @@ class Asking:
 
 def status_of(question: Asked) -> int:
     """The exit status that stands for what was chosen."""
-    return SECOND - 1 + question.outcome.choice if question.outcome.choice else Exit.DONE
+    # The others follow that of the second.
+    return Exit.SECOND_CHOICE - 1 + question.outcome.choice if question.outcome.choice else Exit.DONE
 
 
 def record_of(sent: Sent, question: Asked) -> dict[str, object]:

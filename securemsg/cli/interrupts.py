@@ -10,6 +10,7 @@ from types import FrameType
 
 from securemsg.account.errors import Exit
 
+# Signals that have come so far; a process has one such list.
 _received: list[int] = []
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -19,7 +20,7 @@ def note(number: int) -> None:
     _received.append(number)
 
 
-def is_from_outside() -> bool:
+def was_terminated() -> bool:
     """Whether the first of them was not the user's Ctrl-C, but one by which a system ends a process."""
     return bool(_received) and _received[0] != signal.SIGINT
 

@@ -25,7 +25,7 @@ from securemsg.account.connection import AccountConnection
 from securemsg.account.errors import Exit, SecuremsgError, error_for, explain
 from securemsg.account.names import find_contact
 from securemsg.cli.context import CommandContext
-from securemsg.cli.interrupts import is_from_outside
+from securemsg.cli.interrupts import was_terminated
 from securemsg.cli.output import STDOUT, OutputClosed, json_line, report, report_note, say, write_all, write_line
 from securemsg.cli.progress import progress
 from securemsg.cli.threads import in_thread
@@ -123,9 +123,10 @@ class PipeSender:
             row = self._row()
             if row.end or row.outcome:
                 raise
-            if self._is_named and is_from_outside():
+            if self._is_named and was_terminated():
                 # A machine that is shut down, or a job that is stopped, comes again.
-                report_note("stream-open", "the stream stays open; run it again to go on", self._context.settings.as_json)
+                again = "the stream stays open; run the same command again to continue"
+                report_note("stream-open", again, self._context.settings.as_json)
                 raise
             self._end(row, PipeEnd.CUT)
             return self._ended(error_for("stream-cut", text="interrupted: the stream was cut"))
@@ -137,7 +138,7 @@ class PipeSender:
         return self._ended(error_for(row.code, self._name) if row.code else _problem(row.outcome, self._name))
 
     def _ended(self, problem: SecuremsgError) -> int:
-        """Report why the stream has ended; what is in the outbox is sent yet."""
+        """Report why the stream has ended; what is in the outbox is still sent."""
         report(problem, self._context.settings.as_json)
         return problem.status
 
@@ -235,7 +236,9 @@ class PipeSender:
             return row if (row.taken, row.outcome) != (before.taken, before.outcome) else None
 
         row = await self._connection.until(look, self._context.settings.timeout)
-        return row or _late(self._connection, self._name)
+        if row is None:
+            raise timed_out(self._connection, self._name)
+        return row
 
     def _look(self) -> OutPipe:
         contact = find_contact(self._context.store, self._name)
@@ -333,7 +336,7 @@ class PipeReceiver:
         with contextlib.suppress(SecuremsgError):
             told = await self._connection.until(is_told, self._context.settings.time_limit)
         if told is None:
-            text = f"{self._name} is told with the next connection"
+            text = f"{self._name} will be told at the next connection"
             report_note("not-told", text, self._context.settings.as_json, self._name)
 
     def _chosen(self, streams: InPipes) -> bytes | None:
@@ -484,7 +487,9 @@ class PipeReceiver:
         @param late: the code of the error for a wait that took too long.
         """
         found = await self._connection.until(check, self._context.settings.timeout)
-        return _late(self._connection, self._name, late) if found is None else found
+        if found is None:
+            raise timed_out(self._connection, self._name, late)
+        return found
 
     def _get(self) -> InPipe:
         return self._read(InPipes.get, self._stream) or InPipe(end=PipeEnd.CUT)
@@ -522,13 +527,9 @@ def _read(most: int) -> bytes:
             select.select([STDIN], [], [])
 
 
-def _late(connection: AccountConnection, name: str, code: str = "stream-waits") -> Any:
-    """
-    Nothing has moved in time.
-
-    @raise SecuremsgError: why.
-    """
-    raise error_for(connection.last_failure, connection.where) if connection.last_failure else error_for(code, name)
+def timed_out(connection: AccountConnection, name: str, code: str = "stream-waits") -> SecuremsgError:
+    """Why nothing has moved in time."""
+    return error_for(connection.last_failure, connection.where) if connection.last_failure else error_for(code, name)
 
 
 def _problem(end: int, name: str) -> SecuremsgError:

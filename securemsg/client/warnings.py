@@ -48,7 +48,7 @@ WARNINGS: dict[str, str] = {
     "bundle-old": "the keys of {name} that the server shows are more than two weeks old: {name} has been offline, or the server"
     " withholds newer ones",
     "bad-content": "a message from {name} is not readable by this version; ask {name} which program sent it",
-    "late-answer": "{name} has answered a question of yours that was answered or over; the answer does not count",
+    "late-answer": "{name} answered a question of yours that was already answered or had expired; the answer does not count",
     "bad-answer": "an answer from {name} fits no question that you have asked {name}, and was ignored",
     "suite-unavailable": "a message from {name} is encrypted with a key file that was not given here, or by a newer version; "
     + _KEY_FILE,

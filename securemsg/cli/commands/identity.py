@@ -54,7 +54,7 @@ def renew(ctx: click.Context, yes: bool) -> int:
     `contacts policy YOU signed` use the new keys at once; all others are warned, and nothing goes between you until they have
     compared numbers and accepted. Backups and other copies of this profile are of no more use.
 
-    Leave your rooms first, and have yourself invited again. Messages that are held back (see doctor) are lost: accept the new
+    Leave your rooms first, and ask to be invited again. Messages that are held back (see doctor) are lost: accept the new
     keys of their senders first. If it is interrupted, run it again.
     """
     with opened(settings_of(ctx), joined=False) as context:

@@ -232,7 +232,7 @@ def reason_of(records: IRecords, message: Sent, now: float) -> Reason:
     if held:
         text, hint = (words.replace("{name}", message.to) for words in HELD_WORDS[held])
         return Reason(HELD, held, text, hint)
-    # Of what was held back that says why it was, and not that it is any more.
+    # A code of HELD_UP may be left over from when the message was held back.
     if message.code and message.code not in HELD_UP:
         problem = error_for(message.code, message.to)
         return Reason(FAILED if message.status == Status.FAILED else WAITING, message.code, problem.text, problem.hint)

@@ -17,8 +17,8 @@ from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 @click.command()
 @click.argument("name", type=PEER, required=False)
 @click.option("--from", "sender", type=PEER, metavar="NAME", help="Receive a stream from NAME.")
-@click.option("--id", "stream", type=MessageId(), metavar="HEX", help="The stream to go on with, or to take.")
-@click.option("--output", type=NamedPath(), metavar="FILE", help="With --from: write FILE, each byte once, whatever is killed.")
+@click.option("--id", "stream", type=MessageId(), metavar="HEX", help="The stream to continue, or to take.")
+@click.option("--output", type=NamedPath(), metavar="FILE", help="With --from: write to FILE, each byte once, after kills too.")
 @json_option("Print what became of the stream as a JSON object; with --from and without --output, on standard error.")
 @shared
 @click.pass_context
@@ -26,12 +26,12 @@ def pipe(ctx: click.Context, name: str | None, sender: str | None, stream: bytes
     """
     Stream standard input to NAME, who takes it with pipe --from.
 
-    It is end-to-end encrypted, and may have any length: no more of the input is read while 1 MiB was not taken. Status 0 means
+    It is end-to-end encrypted, and may have any length: at most 1 MiB is sent ahead of what NAME has taken. Status 0 means
     the same at both ends: NAME has taken all of it. 74 means that the stream was cut: by Ctrl-C at the sender, or because the
     recipient's output was closed. After anything else it can go on; SIGTERM and SIGHUP leave a stream with --id open.
 
-    If either end was killed, run it again: the sender with --id and the same input from its beginning, of which it skips what
-    was sent; the recipient as before. Without --id, pipe --from takes the oldest stream of NAME that has something to take.
+    If either end was killed, run it again: the sender with --id and the same input from its beginning, where it skips what was
+    sent already; the recipient as before. Without --id, pipe --from takes the oldest stream of NAME that has something to take.
 
     It waits for the other side as long as it takes, or until nothing has moved for --timeout.
     """
