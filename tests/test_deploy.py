@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import shlex
 import shutil
@@ -15,17 +14,14 @@ from unittest import skipUnless
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.daemon import options as options_module
+from tests.functional.sandbox import read_unit
+
 # What systemd before 254 says, and ignores.
 UNKNOWN = re.compile(r"Unknown key( name)? '(RestartSteps|RestartMaxDelaySec)' in section .Service., ignoring")
-UNIT = Path(__file__).resolve().parent.parent / "deploy" / "securemsg.service"
-
-
-def parse(text: str) -> configparser.ConfigParser:
-    """Read a unit file: keys keep their case and percent signs mean nothing here."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(text)
-    return parser
+FOLDER = Path(__file__).resolve().parent.parent / "deploy"
+UNIT, SOCKET, OUTGOING = FOLDER / "securemsg.service", FOLDER / "securemsg.socket", FOLDER / "outgoing.conf"
+EXPOSURE = re.compile(r"Overall exposure level for [a-z.]+: ([0-9.]+)")
 
 
 class UnitTests(SynchronousTestCase):
@@ -33,18 +29,21 @@ class UnitTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Read it."""
-        self.unit = parse(UNIT.read_text(encoding="utf-8"))
+        self.unit = read_unit(UNIT)
         self.service = self.unit["Service"]
 
     def test_command_understood(self) -> None:
         """C{twistd} and our plugin understand every option of the command line."""
         program, *arguments = shlex.split(self.service["ExecStart"].replace("%H", "host.example"))
+        # There is no socket here.
+        self.patch(options_module, "address_of", lambda descriptor: ("::", descriptor))
         options = ServerOptions()
         options.parseOptions(arguments)
         self.assertEqual(Path(program).name, "twistd")
         self.assertEqual(options.subCommand, "securemsg")
         self.assertTrue(options["nodaemon"])
         self.assertEqual(options["pidfile"], "")
+        self.assertEqual(options.subOptions.setup.descriptor, 3)
 
     def test_steps_lead_there(self) -> None:
         """The environment that the steps at its top make is the one that the unit starts from."""
@@ -63,8 +62,8 @@ class UnitTests(SynchronousTestCase):
         self.assertNotIn("--state", self.service["ExecStart"])
 
     def test_no_core(self) -> None:
-        """No crash writes the daemon's memory to disk."""
-        self.assertEqual(self.service["LimitCORE"], "0")
+        """Neither a crash nor the want of memory writes the daemon's memory to disk."""
+        self.assertEqual((self.service["LimitCORE"], self.service["MemorySwapMax"]), ("0", "0"))
 
     def test_restarts(self) -> None:
         """A daemon that fails comes back, for ever and ever more slowly, unless its options are wrong."""
@@ -81,19 +80,52 @@ class UnitTests(SynchronousTestCase):
         """Memory that is written and then executed stays allowed, for without it every TLS connection breaks."""
         self.assertNotIn("MemoryDenyWriteExecute", self.service)
 
-    def test_sockets_allowed(self) -> None:
-        """Both internet families and the socket of the admin commands are allowed, and no other."""
-        self.assertEqual(set(self.service["RestrictAddressFamilies"].split()), {"AF_INET", "AF_INET6", "AF_UNIX"})
+    def test_told(self) -> None:
+        """systemd learns when it is ready, and that it is alive; it gets SIGHUP for a reload."""
+        self.assertEqual((self.service["Type"], self.service["WatchdogSec"]), ("notify", "60"))
+        self.assertEqual(self.service["ExecReload"], "/bin/kill -HUP $MAINPID")
+
+    def test_socket(self) -> None:
+        """Another unit listens, which the service needs; the socket for UDP comes second."""
+        unit = read_unit(SOCKET)
+        self.assertEqual(unit["Socket"]["ListenStream"], "8443")
+        self.assertEqual(unit["Install"]["WantedBy"], "sockets.target")
+        self.assertEqual((self.unit["Unit"]["Requires"], self.unit["Unit"]["After"]), (SOCKET.name, SOCKET.name))
+        text = SOCKET.read_text("utf-8")
+        self.assertLess(text.index("ListenStream="), text.index("ListenDatagram="))
+
+    def exposure(self, *dropins: Path) -> float:
+        """What systemd thinks of the sandbox, from 0 (best) to 10."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / UNIT.name
+            copy.write_text("\n".join(path.read_text("utf-8") for path in (UNIT, *dropins)), "utf-8")
+            done = subprocess.run(
+                ["systemd-analyze", "security", "--offline=true", "--no-pager", copy],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        found = EXPOSURE.search(done.stdout)
+        assert found is not None, done
+        return float(found[1])
+
+    @skipUnless(shutil.which("systemd-analyze"), "needs systemd")
+    def test_exposure(self) -> None:
+        """It is exposed as little as such a service can be, also if it connects to other machines."""
+        self.assertLessEqual(self.exposure(), 0.5)
+        self.assertLessEqual(self.exposure(OUTGOING), 1.0)
 
     @skipUnless(shutil.which("systemd-analyze"), "needs systemd")
     def test_systemd_agrees(self) -> None:
-        """systemd has nothing to say against the unit, once the program is where it says; older ones ignore how delays grow."""
+        """systemd has nothing to say against the units, once the program is there; older ones ignore how delays grow."""
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / UNIT.name
+            copies = [Path(folder) / path.name for path in (UNIT, SOCKET)]
             program = shlex.split(self.service["ExecStart"])[0]
-            copy.write_text(UNIT.read_text(encoding="utf-8").replace(program, sys.executable), encoding="utf-8")
+            for path, copy in zip((UNIT, SOCKET), copies, strict=True):
+                copy.write_text(path.read_text("utf-8").replace(program, sys.executable), "utf-8")
             done = subprocess.run(
-                ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, timeout=60, check=False
+                ["systemd-analyze", "verify", "--man=no", *copies], capture_output=True, text=True, timeout=60, check=False
             )
         complaints = [line for line in done.stderr.splitlines() if not UNKNOWN.search(line)]
         self.assertEqual((done.returncode, done.stdout, complaints), (0, "", []))
