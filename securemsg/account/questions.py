@@ -15,21 +15,20 @@ from securemsg.account.errors import SecuremsgError, error_for, explain
 from securemsg.client.messages import own_profile, write_in
 from securemsg.client.state import contacts, disappearing, preferences, questions
 from securemsg.client.state.conversations import Conversation, account_of, direct
-from securemsg.client.state.questions import Asked
+from securemsg.client.state.questions import SHOWN_QUESTION, Asked
 from securemsg.client.state.receipts import asks
 from securemsg.client.state.records import HISTORY, QUESTIONS, HistoryRow, Outcome, find_sent, save
+from securemsg.client.unsent import SHORTEST_ID
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore, IRecords
 from securemsg.protocol.devices import ROOM_MARK, SERVER_NAME
 from securemsg.protocol.envelope import Kind, Question, encode_record
 from securemsg.protocol.messages import MAX_TEXT
 
-# Hex digits that name a question, at least; those that are shown.
-MIN_DIGITS = 4
-SHOWN_DIGITS = 8
-# Questions that an error lists, and characters of each.
+# Hex digits of a question's id that are shown.
+SHOWN_ID = 8
+# Questions that an error lists.
 MAX_LISTED = 10
-MAX_SHOWN = 40
 
 
 @frozen
@@ -105,25 +104,26 @@ def close(store: IProfileStore, message_id: bytes) -> None:
             save(records, HISTORY, found[0].conversation.bucket, closed, found[0].history)
 
 
-def answer(store: IProfileStore, who: str, choice: str, *, now: float) -> tuple[str, bytes]:
+def answer(store: IProfileStore, who: str, choice: str, *, now: float, is_account: bool = False) -> tuple[str, bytes]:
     """
     Answer a question; that it is answered is noted in the same transaction.
 
     @param who: the name or the alias of who has asked; or, if that account has asked nothing, the first digits of the
         question's id.
+    @param is_account: C{who} is an account's name, and nothing else.
     @param choice: see L{index_of}.
     @return: whom, and the message id of the answer.
     @raise SecuremsgError: no question can be meant, or several; or it cannot be answered so.
     """
     with store.writing() as records:
         try:
-            return _answer(records, who, choice, int(now))
+            return _answer(records, who, choice, int(now), is_account)
         except Refusal as refusal:
             raise explain(refusal, who) from None
 
 
-def _answer(records: IRecords, who: str, choice: str, now: int) -> tuple[str, bytes]:
-    found = _find(records, who)
+def _answer(records: IRecords, who: str, choice: str, now: int, is_account: bool) -> tuple[str, bytes]:
+    found = _listed(records, direct(who)) if is_account else _find(records, who)
     open_questions = [each for each in found if each[3].is_open(now)]
     if not found:
         raise error_for("no-question", who)
@@ -150,7 +150,7 @@ def _answer(records: IRecords, who: str, choice: str, now: int) -> tuple[str, by
 
 
 def _several(name: str, asked: Sequence[Asked]) -> SecuremsgError:
-    shown = ", ".join(f"{each.id.hex()[:SHOWN_DIGITS]} {each.text[:MAX_SHOWN]!r}" for each in asked[-MAX_LISTED:])
+    shown = ", ".join(f"{each.id.hex()[:SHOWN_ID]} {each.text[:SHOWN_QUESTION]!r}" for each in asked[-MAX_LISTED:])
     return error_for("several-questions", name, hint=f"answer one by its id: securemsg answer ID CHOICE; they are: {shown}")
 
 
@@ -167,7 +167,7 @@ def index_of(choices: Sequence[str], text: str) -> int | None:
 def _find(records: IRecords, who: str) -> list[tuple[Conversation, int, HistoryRow, Asked]]:
     """The questions that may be meant, with their seqs, the oldest first."""
     found = _listed(records, direct(preferences.account_of(records, who)))
-    if found or len(who) < MIN_DIGITS:
+    if found or len(who) < SHORTEST_ID:
         return found
     listed = [_listed(records, direct(account_of(bucket))) for bucket in records.buckets(QUESTIONS)]
     return [each for rows in listed for each in rows if each[3].id.hex().startswith(who.lower())]

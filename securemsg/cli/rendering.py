@@ -22,7 +22,7 @@ from securemsg.client.sessions.pins import FORWARD_SECRECY, POST_QUANTUM, Chosen
 from securemsg.client.state import preferences
 from securemsg.client.state.contacts import Contact, Policy, is_signed_claim, offered
 from securemsg.client.state.preferences import Preferences
-from securemsg.client.state.questions import Asked
+from securemsg.client.state.questions import SHOWN_QUESTION, Asked
 from securemsg.client.state.records import EVENTS
 from securemsg.client.times import iso
 from securemsg.client.wiredump import WireDump
@@ -48,8 +48,6 @@ LACKS = {FORWARD_SECRECY: "no forward secrecy", POST_QUANTUM: "not post-quantum"
 LEFT_OUT = {"too-many-devices": f"the members have more than {MAX_ROOM_DEVICES} devices"}
 # How many encrypted bytes are shown: the random bytes at the beginning, and as many of ciphertext.
 SHOWN_BYTES = 32
-# Characters of a question that are shown with its answer.
-SHOWN_QUESTION = 40
 # How many bytes of a deposit id are shown: enough to distinguish those on one screen.
 SHOWN_ID = 4
 

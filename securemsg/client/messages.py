@@ -60,7 +60,7 @@ from securemsg.protocol.envelope import (
     FROM_LOBBY,
     LINES,
     MAX_LOBBY_TEXT,
-    MAY_DISAPPEAR,
+    WITH_TEXT,
     Content,
     Kind,
     Person,
@@ -440,7 +440,7 @@ def write_in(
     if not PEERS[to.kind].is_known(records, to):
         raise Refusal("no-such-account")
     if keep is None:
-        keep = disappearing.chosen(records, to) if kind in MAY_DISAPPEAR else 0
+        keep = disappearing.chosen(records, to) if kind in WITH_TEXT else 0
     elif keep:
         disappearing.check_keep(keep)
         if to.kind is ConversationKind.LOBBY:

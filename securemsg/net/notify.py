@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from time import clock_gettime_ns
+from time import CLOCK_MONOTONIC, clock_gettime_ns
 
 _MICROSECOND = 1000  # nanoseconds
 
@@ -36,8 +36,8 @@ class Supervisor:
 
     def reloading(self) -> None:
         """We read our configuration again; L{ready} follows."""
-        # By which it tells this reload from others: CLOCK_MONOTONIC, and not the clock that goes on while a machine sleeps.
-        self._say(f"RELOADING=1\nMONOTONIC_USEC={clock_gettime_ns(1) // _MICROSECOND}")
+        # systemd tells this reload from others by this clock, which stands still while a machine sleeps.
+        self._say(f"RELOADING=1\nMONOTONIC_USEC={clock_gettime_ns(CLOCK_MONOTONIC) // _MICROSECOND}")
 
     def stopping(self) -> None:
         """We end."""

@@ -368,9 +368,10 @@ KINDS: dict[int, KindRules] = {
 # Who says what in the lobby: its members; its members alone; the contact `server` alone.
 LINES = frozenset({Kind.TEXT, Kind.ANSWER})
 TO_LOBBY = frozenset({Kind.ENTER, Kind.LEAVE})
-# Between two accounts alone; and what its writer may have disappear.
+# Between two accounts alone.
 ONLY_DIRECT = frozenset({Kind.QUESTION, Kind.CHOICE})
-MAY_DISAPPEAR = LINES | ONLY_DIRECT
+# With a text that people read, which its writer may have disappear.
+WITH_TEXT = LINES | ONLY_DIRECT
 # In a room; and what two say of rooms, which is no part of what they write to each other.
 ONLY_IN_ROOM = frozenset({Kind.LIST, Kind.LEAVING})
 IN_ROOM = LINES | {Kind.VOID} | ONLY_IN_ROOM

@@ -118,7 +118,12 @@ class QuestionTests(QuestionCase):
         first, second = self.ask("First?"), self.ask("Second?")
         self.assertEqual(self.refused("yes"), "several-questions")
         self.assertEqual(self.refused("yes", first.hex()[:3]), "no-question")
-        self.answer("yes", second.hex()[:12])
+        digits = second.hex()[:12]
+        error = self.assertRaises(
+            SecuremsgError, questions.answer, self.bob.store, digits, "yes", now=self.world.now(), is_account=True
+        )
+        self.assertEqual(error.code, "no-question")
+        self.answer("yes", digits.upper())
         self.answer("no")
         self.assertEqual((self.asked(first).choice, self.asked(second).choice), ("no", "yes"))
 

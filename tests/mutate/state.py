@@ -84,8 +84,8 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "client/receiving/inbox.py",
         "tests/client/state/test_disappearing.py",
-        ("(content.kind in KINDS.keys() - MAY_DISAPPEAR or", "(", "ContentTests::test_kinds"),
-        ("MAY_DISAPPEAR or conversation.kind is ConversationKind.LOBBY):", "MAY_DISAPPEAR):", "ContentTests::test_lobby"),
+        ("(content.kind in KINDS.keys() - WITH_TEXT or", "(", "ContentTests::test_kinds"),
+        ("WITH_TEXT or conversation.kind is ConversationKind.LOBBY):", "WITH_TEXT):", "ContentTests::test_lobby"),
     ),
     *guards(
         "client/sending/results.py",

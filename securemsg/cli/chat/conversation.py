@@ -355,7 +355,7 @@ class Chat:
     async def _answer(self, choice: str) -> None:
         """Answer the question that this contact has asked."""
         try:
-            _, message_id = answer(self._context.store, self.name, choice, now=self._context.now())
+            _, message_id = answer(self._context.store, self.name, choice, now=self._context.now(), is_account=True)
         except SecuremsgError as problem:
             self.mistakes += 1
             await self._notify(f"-- {problem.text}; {problem.hint}" if problem.hint else f"-- {problem.text}")

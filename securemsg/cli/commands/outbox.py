@@ -30,7 +30,7 @@ from securemsg.client.times import iso
 from securemsg.client.unsent import SHORTEST_ID
 from securemsg.crypto.keys import ID_SIZE
 from securemsg.interfaces import IRecords
-from securemsg.protocol.envelope import MAY_DISAPPEAR
+from securemsg.protocol.envelope import WITH_TEXT
 
 if TYPE_CHECKING:
     from securemsg.account.connection import AccountConnection
@@ -207,7 +207,7 @@ def _show_rest(found: unsent.Waiting) -> None:
 
 def row_text(message: Sent, state: str, now: float, width: int) -> str:
     """One message in a line: its id, to whom, when, its state, and the beginning of its text."""
-    text = message.text if message.kind in MAY_DISAPPEAR else f"({kind_name(message.kind)})"
+    text = message.text if message.kind in WITH_TEXT else f"({kind_name(message.kind)})"
     when = moment_text(message.at, now) if state == SCHEDULED else short_time(message.sent_at, now)
     head = f"{_short(message)}  {escape(message.to)}  {when}  {state}  "
     return cut(head + escape(text), width)

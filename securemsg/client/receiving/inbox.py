@@ -53,12 +53,12 @@ from securemsg.protocol.envelope import (
     IN_ROOM,
     KINDS,
     LINES,
-    MAY_DISAPPEAR,
     ONLY_DIRECT,
     ONLY_IN_ROOM,
     PIPED,
     TO_LOBBY,
     UNKNOWN,
+    WITH_TEXT,
     Content,
     Kind,
     PipePart,
@@ -216,7 +216,7 @@ def _check(
         raise Refusal("bad-content")
     if rules.size not in (0, len(content.body)):
         raise Refusal("bad-content")
-    if content.keep and (content.kind in KINDS.keys() - MAY_DISAPPEAR or conversation.kind is ConversationKind.LOBBY):
+    if content.keep and (content.kind in KINDS.keys() - WITH_TEXT or conversation.kind is ConversationKind.LOBBY):
         raise Refusal("bad-content")
     if rules.record is not None:
         lobby.check_names(decode_record(rules.record, content.body))

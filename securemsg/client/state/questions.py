@@ -22,6 +22,8 @@ from securemsg.protocol.envelope import CHOICE_LABEL, Choice, Content, Kind, Que
 
 # Questions of one contact that can be answered: the newest.
 MAX_QUESTIONS = 100
+# Characters of a question that are shown where it is only named.
+SHOWN_QUESTION = 40
 # Why an answer is ignored: codes of warnings.
 BAD, LATE = "bad-answer", "late-answer"
 
