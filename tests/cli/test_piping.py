@@ -15,9 +15,10 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli import piping
+from securemsg.cli import pipereceiver, pipesender
 from securemsg.cli.output import OutputClosed
-from securemsg.cli.piping import PipeReceiver, PipeSender
+from securemsg.cli.pipereceiver import PipeReceiver
+from securemsg.cli.pipesender import PipeSender
 from securemsg.cli.settings import Settings
 from securemsg.client.state import contacts, outpipes
 from securemsg.client.state.inpipes import InPipe, InPipes
@@ -37,7 +38,8 @@ class PipingCase(PlaceCase):
     def setUp(self) -> None:
         """Make both; what would be done in a thread is done at once."""
         super().setUp()
-        self.patch(piping, "in_thread", lambda reactor, call, *arguments: maybeDeferred(call, *arguments))
+        for module in (pipesender, pipereceiver):
+            self.patch(module, "in_thread", lambda reactor, call, *arguments: maybeDeferred(call, *arguments))
         self.alice, self.bob = self.place.person("alice", again=True), self.place.person("bob", again=True)
         self.target = self.place.folder / "target"
         self.err = io.StringIO()
@@ -49,7 +51,7 @@ class PipingCase(PlaceCase):
         path.write_bytes(data)
         descriptor = os.open(path, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
-        self.patch(piping, "STDIN", descriptor)
+        self.patch(pipesender, "STDIN", descriptor)
         return descriptor
 
     def send(self, name: str = "bob", **settings: Any) -> Deferred[int]:
@@ -228,7 +230,7 @@ class SenderTests(PipingCase):
     def test_other_input(self) -> None:
         """Another input, or a shorter one, is refused before anything of it is sent."""
         self.give(b"some")
-        self.patch(piping, "_read", lambda most: os.read(piping.STDIN, min(most, 3)))
+        self.patch(pipesender, "read_input", lambda most: os.read(pipesender.STDIN, min(most, 3)))
         with self.alice.context.store.writing() as records:
             outpipes.begin(records, self.alice.context.profile, "bob", STREAM, int(self.place.now()))
             outpipes.send(records, self.alice.context.profile, STREAM, 0, b"some", int(self.place.now()))
@@ -352,7 +354,7 @@ class ReceiverTests(PipingCase):
         def closed(descriptor: int, data: bytes) -> None:
             raise OutputClosed
 
-        self.patch(piping, "write_all", closed)
+        self.patch(pipereceiver, "write_all", closed)
         self.finish()
         self.assertEqual(self.result(self.take(self.target)), Exit.CUT)
         self.place.settle()
@@ -364,7 +366,7 @@ class ReceiverTests(PipingCase):
         def full(descriptor: int, data: bytes) -> None:
             raise SecuremsgError(Exit.INTERNAL, "output-failed", "full")
 
-        patch = self.patch(piping, "write_all", full)
+        patch = self.patch(pipereceiver, "write_all", full)
         self.finish()
         self.assertEqual(self.code(self.take(self.target)), "output-failed")
         self.assertEqual(self.into.taken, 7)

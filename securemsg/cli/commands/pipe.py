@@ -45,9 +45,11 @@ def pipe(ctx: click.Context, name: str | None, sender: str | None, stream: bytes
             other = full_name(context.store, other)
         if other.startswith(ROOM_MARK) or other in (SERVER_NAME, context.profile.name):
             raise error_for("no-pipe", other)
-        # It brings in the reactor, which neither help nor a mistake needs.
-        from securemsg.cli.piping import PipeReceiver, PipeSender
-
+        # These bring in the reactor, which neither help nor a mistake needs.
         if sender is None:
+            from securemsg.cli.pipesender import PipeSender
+
             return PipeSender(context, other, stream).run()
+        from securemsg.cli.pipereceiver import PipeReceiver
+
         return PipeReceiver(context, other, stream, output).run()
