@@ -64,7 +64,7 @@ class Renewal:
                     if problem.code != "login-failed" or not self._is(renewal.is_refused):
                         raise
                     # It has taken the new keys after all.
-                    self._change(renewal.exchange)
+                    self._change(renewal.swap_keys)
                 else:
                     self._begin()
                 await connection.log_in_again()
@@ -75,7 +75,7 @@ class Renewal:
                     raise
             else:
                 return Exit.DONE
-            self._change(renewal.exchange)
+            self._change(renewal.swap_keys)
             await connection.log_in_again()
         raise error_for("mailbox-not-empty")
 

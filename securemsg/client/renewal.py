@@ -4,7 +4,7 @@ A new identity for our account: all its keys are made anew, and the old identity
 The steps are durable one after the other. The new keys are committed in place of the old ones, which are kept beside them
 (L{begin}); the server is told by a registration that names the identity before, and may be repeated; when it has answered, what
 belonged to the old keys is deleted (L{finish}). If it refuses, the old keys come back, and the new ones are kept beside them
-(L{exchange}) until a login shows that the server has told the truth (L{drop_new}). Source: C{docs/protocol.md}, section
+(L{swap_keys}) until a login shows that the server has told the truth (L{drop_new}). Source: C{docs/protocol.md}, section
 "Identities that are renewed".
 """
 
@@ -39,7 +39,7 @@ from securemsg.protocol.devices import Device
 
 OTHER = b"other-keys"
 # Tables with what was agreed on with the old keys.
-OF_KEYS = (prekeys.TABLE, initiations.TABLE, store.TABLE, store.SKIPPED, store.EPOCHS)
+SESSION_TABLES = (prekeys.TABLE, initiations.TABLE, store.TABLE, store.SKIPPED, store.EPOCHS)
 
 
 class OtherKeys(Private, frozen=True):
@@ -104,7 +104,7 @@ def begin(records: IRecords, profile: Profile, rsa_key: RsaKey | None, now: int)
     return renewed
 
 
-def exchange(records: IRecords) -> None:
+def swap_keys(records: IRecords) -> None:
     """Put the other keys in the place of those in use: the old ones, or, if the server knows these no more, the new ones."""
     other = _other(records)
     assert other is not None, "a renewal was begun"
@@ -126,7 +126,7 @@ def finish(records: IRecords) -> None:
     if not is_begun(records):
         return
     records.delete(TABLE, OTHER)
-    for table in OF_KEYS:
+    for table in SESSION_TABLES:
         for bucket, order, _ in records.scan(table):
             records.delete(table, bucket, order)
     # The server stores nothing of the new device yet.

@@ -120,7 +120,7 @@ class Daemon(Service):
         """
         self._reread = reread
         self._supervisor = Supervisor(os.environ)
-        self._watchdog = LoopingCall(self._feed)
+        self._watchdog = LoopingCall(self._ping_watchdog)
         self._watchdog.clock = reactor
         self._stores: ServerStore | None = None
         self._log_file = log_file
@@ -272,7 +272,7 @@ class Daemon(Service):
         """For people who ask the service manager."""
         return f"{self._count_open()} connections"
 
-    def _feed(self) -> None:
+    def _ping_watchdog(self) -> None:
         """Say that we are alive, once the database has answered: if the reactor or the database hangs, nothing is said."""
         if self._stores is not None:
             self._stores.high_water().addCallbacks(lambda _: self._supervisor.alive(), lambda failure: None)

@@ -346,7 +346,7 @@ class OwnTests(RenewalCase):
         self.assertIn("mailbox-not-empty", self.bob.codes())
         self.bob.die()
         with self.bob.store.writing() as records:
-            renewal.exchange(records)
+            renewal.swap_keys(records)
         self.assertEqual(self.bob.profile().identity.public, old.identity.public)
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["in the last moment"])
@@ -393,14 +393,14 @@ class OwnTests(RenewalCase):
         self.bob.die()
         self.world.settle()
         with self.bob.store.writing() as records:
-            renewal.exchange(records)
+            renewal.swap_keys(records)
         self.bob.events.clear()
         self.bob.connect()
         self.assertIn("login-failed", self.bob.codes())
         self.bob.die()
         with self.bob.store.writing() as records:
             self.assertTrue(renewal.is_refused(records))
-            renewal.exchange(records)
+            renewal.swap_keys(records)
         self.bob.connect()
         self.assertEqual((self.bob.profile().registered, self.bob.profile().identity.public), (True, new))
         self.alice.send("bob", "after the lie")
