@@ -120,7 +120,11 @@ class Options(usage.Options):
         @param folder: that relative paths start from; default: the current one.
         """
         super().__init__()
-        self.folder = Path.cwd() if folder is None else folder
+        try:
+            self.folder = Path.cwd() if folder is None else folder
+        except FileNotFoundError:
+            # It was removed; whoever names a relative path is told that it is not there.
+            self.folder = Path()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.python.usage import UsageError
@@ -60,6 +61,16 @@ class GoodTests(ConfigCase):
         options = Options(self.path.parent)
         options.parse(["--config", self.path.name])
         self.assertEqual(options.setup.state, self.path.parent / "state")
+
+    def test_no_folder(self) -> None:
+        """A current folder that was removed stops nobody who names whole paths."""
+        gone = self.path.parent / "gone"
+        gone.mkdir()
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(gone)
+        gone.rmdir()
+        self.assertEqual(self.options("[securemsg]\nport = 9000\n").setup.port, 9000)
 
 
 class BadTests(ConfigCase):
