@@ -51,7 +51,7 @@ class IssuedPair:
         self._credentials = credentials
         self._spki = spki
         self._now = now
-        # Those that were read last; those of the pair in use may be others, if these are bad.
+        # Those that were read last. If they were bad, the pair in use came from others.
         self._files = credentials.files
         self._seen = _states(*self._files)
 

@@ -81,8 +81,8 @@ def ask(
     After a kill or Ctrl-C, ask again with the same --id, TEXT and --choices: it waits for the rest of the time, and NAME is not
     asked twice. A question that cannot be sent is withdrawn, and the exit status is that of send.
 
-    Several NAMEs need --first or --all. With --all the exit status is the highest of all choices, or, if
-    somebody did not answer, 7 (or that of send). With --id each question gets an id that is made of it and NAME.
+    Several NAMEs need --first or --all. With --all the exit status is the highest of all choices, or, if somebody did not
+    answer, 7 (or that of send). With --id each question gets an id that is made of it and NAME.
     """
     settings = settings_of(ctx)
     time = DEFAULT_TIME if settings.timeout is None else settings.timeout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from securemsg.cli.settings import json_option, settings_of, shared
 from securemsg.client import renewal
 from securemsg.client.rooms.store import RoomState, all_rooms
 from securemsg.client.state.records import load_totals
-
-if TYPE_CHECKING:
-    pass
 
 # Rooms that know us by our identity.
 JOINED = (RoomState.ASKED, RoomState.IN, RoomState.LEAVING, RoomState.BROKEN, RoomState.FORKED)
