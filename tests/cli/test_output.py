@@ -141,8 +141,12 @@ class WrappedTests(SynchronousTestCase):
         self.addCleanup(os.close, self.terminal)
 
     def shown(self) -> list[str]:
-        """The rows that were written."""
-        return os.read(self.screen, 4096).decode().split("\r\n")[:-1]
+        """The rows that were written; a terminal hands them over in several pieces."""
+        os.write(self.terminal, b"$")
+        shown = b""
+        while not shown.endswith(b"$"):
+            shown += os.read(self.screen, 4096)
+        return shown.decode().split("\r\n")[:-1]
 
     def reported(self, as_json: bool) -> list[str]:
         """The rows of an error."""

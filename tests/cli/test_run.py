@@ -29,7 +29,10 @@ class InterruptTests(SynchronousTestCase):
             _Run(MemoryReactorClock(), work)._interrupt(number)
             stream.write("$")
             stream.flush()
-            return os.read(screen, 100).decode()
+            shown = b""
+            while not shown.endswith(b"$"):  # a terminal hands over what was written in several pieces
+                shown += os.read(screen, 100)
+            return shown.decode()
 
     def test_row_ends(self) -> None:
         """Whatever follows stands in the row after the ^C that the terminal shows; other signals show nothing."""
