@@ -6,6 +6,12 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
+        "net/control.py",
+        "tests/net/test_control.py",
+        (" if peer_user(handle) in (0, os.getuid()) else None", "", "CredentialTests::test_other_user"),
+        ("in (0, os.getuid())", "== os.getuid()", "CredentialTests::test_root"),
+    ),
+    *guards(
         "net/quic.py",
         "tests/net/test_quic.py",
         (".sent = 0 if self._is_client else 1\n", ".sent = 128\n", "HandshakeTests::test_second_stream"),
