@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from msgspec import Struct
 from zope.interface import Interface
 
-MAX_OPEN_INVITES = 100  # good tokens one account may have out; the operator is not counted
+MAX_OPEN_INVITES = 100  # good tokens one account may have out, and its profile keeps track of; the operator is not counted
 CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
 
 # Takes how many steps of long work were done since it was called last.
@@ -86,6 +86,21 @@ class AccountSummary(StoreRecord, frozen=True):
     devices: int
     messages: int
     size: int
+
+
+class OpenInvite(StoreRecord, frozen=True):
+    """
+    An invite that admits somebody still, as the operator sees it.
+
+    @ivar digest: SHA-256 of its token.
+    @ivar uses: how many it still admits.
+    @ivar creator: the account that issued it; empty: the operator.
+    """
+
+    digest: bytes
+    uses: int
+    expires_at: int
+    creator: str
 
 
 class NewAccount(StoreRecord, frozen=True):
@@ -297,18 +312,27 @@ class IDirectoryStore(Interface):
 class ITokenStore(Interface):
     """What admits registrations."""
 
-    def add_token(digest: bytes, uses: int, expires_at: int, creator: str) -> Awaitable[None]:
+    def add_token(digest: bytes, uses: int, expires_at: int, creator: str, limit: int) -> Awaitable[None]:
         """
         Keep the SHA-256 of a token, how often and until when it is good, and which account issued it (empty: the operator).
 
-        @raise Refusal: C{too-many-invites}: this account has C{MAX_OPEN_INVITES} good ones already.
+        @param limit: of the good ones that an account may have; the operator may have any number.
+        @raise Refusal: C{too-many-invites}: this account has so many already.
         """
 
-    def admits(name: str, identity: bytes, token: bytes, now: int) -> Awaitable[bool]:
+    def admits(name: str, identity: bytes, token: bytes, now: int, operators_only: bool) -> Awaitable[bool]:
         """
         Would a registration with the token of this digest get as far as its name: is the token good, or was it what this very
         account was registered with?
+
+        @param operators_only: whether tokens that accounts issued are no good.
         """
+
+    def list_tokens(after: bytes, now: int, limit: int) -> Awaitable[list[OpenInvite]]:
+        """Up to C{limit} good tokens whose digests come after this one, in order."""
+
+    def revoke_token(digest: bytes) -> Awaitable[None]:
+        """Delete the token of this digest, if it is there."""
 
 
 class IPrekeyStore(Interface):

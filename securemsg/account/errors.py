@@ -571,6 +571,10 @@ WORDS: dict[str, _Words] = {
     "no-stream": _Words(Exit.TIMED_OUT, "no stream came from {name} within --timeout"),
     "stopped": _Words(Exit.INTERRUPTED, "interrupted", "what is in the outbox is sent with the next connection"),
     # the daemon's control socket
+    "no-such-invite": _Words(
+        Exit.NO_CONTACT, "no open invite begins with {name}", "see: securemsg admin invites"
+    ),
+    "ambiguous-invite": _Words(Exit.USAGE, "several invites begin with {name}", "give more digits"),
     "no-daemon": _Words(
         Exit.NOT_CONNECTED,
         "no daemon is running in {name}",

@@ -22,12 +22,16 @@ from securemsg.protocol.hosts import MAX_PORT, parse_host_port
 MAX_DESCRIPTOR = 1023
 # Each takes about 40 kB of memory, and at most two open files.
 MAX_CLIENTS = 100_000
+# As many open invites as a profile keeps track of, and as many uses as the protocol lets an invite have.
+MAX_OPEN_INVITES = 100
+MAX_USES = 10_000
 # Of one file of the record, in bytes.
 MIN_RECORD = 4 << 10
 MAX_RECORD = 4 << 30
 DEFAULT_RECORD = "16M"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
+YES_NO = ("yes", "no")
 TLS = ("epoll", "stock")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
 
@@ -43,6 +47,8 @@ class Setup:
     @ivar udp_descriptor: of a socket to listen on instead; 0: none.
     @ivar state: folder, or C{None} for the usual one.
     @ivar certificate: PEM files of an issued pair, or C{None}.
+    @ivar users_invite: whether users may invite; C{user_invite_uses}: how many people with one invite; C{user_open_invites}:
+        how many open ones each may have.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
@@ -59,6 +65,9 @@ class Setup:
     certificate: Path | None
     key: Path | None
     answer: str
+    users_invite: bool = True
+    user_invite_uses: int = 16
+    user_open_invites: int = MAX_OPEN_INVITES
     key_file: Path | None = None
     loose: bool = False
     record: Path | None = None
@@ -91,7 +100,10 @@ class Options(usage.Options):
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
         ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
-        ["registration", None, "invite", "Who may register: holders of an invite, or everybody: invite, open or closed."],
+        ["registration", None, "invite", "Who may register: invite, open, or closed: only with an operator's invite."],
+        ["user-invites", None, "yes", "Whether users may invite others: yes or no."],
+        ["user-invite-uses", None, "16", "How many people one invite of a user may admit."],
+        ["user-open-invites", None, str(MAX_OPEN_INVITES), "How many open invites a user may have."],
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
@@ -200,6 +212,8 @@ class Options(usage.Options):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
         if self["registration"] not in REGISTRATIONS:
             raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
+        if self["user-invites"] not in YES_NO:
+            raise usage.UsageError(f"--user-invites is yes or no, not {self['user-invites']!r}")
         if self["tls"] not in TLS:
             raise usage.UsageError(f"--tls is one of {', '.join(TLS)}, not {self['tls']!r}")
         for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
@@ -220,6 +234,9 @@ class Options(usage.Options):
             state=self._path(self["state"]),
             registration=cast(Literal["invite", "open", "closed"], self["registration"]),
             max_clients=_number("--max-clients", self["max-clients"], 1, MAX_CLIENTS),
+            users_invite=self["user-invites"] == "yes",
+            user_invite_uses=_number("--user-invite-uses", self["user-invite-uses"], 1, MAX_USES),
+            user_open_invites=_number("--user-open-invites", self["user-open-invites"], 1, MAX_OPEN_INVITES),
             certificate=self._path(self["cert"]),
             key=self._path(self["key"]),
             answer=self["answer"],

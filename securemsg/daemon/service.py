@@ -214,8 +214,9 @@ class Daemon(Service):
         turn = Turn(self._reactor)
         host, port = setup.advertise
         settings = Settings(
-            host=host, port=port, udp_port=udp_number, registration=setup.registration, max_clients=setup.max_clients
-        )
+            host=host, port=port, udp_port=udp_number, registration=setup.registration, max_clients=setup.max_clients,
+            users_invite=setup.users_invite, user_invite_uses=setup.user_invite_uses, user_open_invites=setup.user_open_invites,
+        )  # fmt: skip
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)
         self._core = core = Server(
@@ -409,7 +410,7 @@ class Daemon(Service):
         token = b""
         if self._setup.registration == "invite":
             token = keys.random_bytes(TOKEN_SIZE)
-            await stores.add_token(keys.sha256(token), 1, int(time.time()) + FIRST_INVITE_LIFETIME, "")
+            await stores.add_token(keys.sha256(token), 1, int(time.time()) + FIRST_INVITE_LIFETIME, "", 0)
         invite = evolve(link, token=token, contact=server.identity if server is not None else b"")
         path = self._state / FIRST_INVITE
         write_private(path, f"{invite}\n".encode())

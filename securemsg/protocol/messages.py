@@ -196,6 +196,20 @@ class AccountRow(Record, frozen=True):
     size: Counter
 
 
+class InviteRow(Record, frozen=True):
+    """
+    An open invite as the operator sees it.
+
+    @ivar digest: SHA-256 of its token.
+    @ivar creator: the account that issued it; empty: the operator.
+    """
+
+    digest: Key
+    uses: Counter
+    expires_at: Counter
+    creator: Name
+
+
 class Hello(Struct, tag=1, array_like=True, frozen=True, gc=False):
     """
     Client: versions and features. The account is named in Proof or Register, once the server has proved itself.
@@ -526,6 +540,28 @@ class Reply(Discreet, tag=45, frozen=True):
     text: Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
+class ListInvites(Record, tag=60, frozen=True):
+    """Operator: the open invites whose digests come after this one."""
+
+    request: Request
+    after: Annotated[bytes, Meta(max_length=32)]
+
+
+class Invites(Record, tag=61, frozen=True):
+    """Server: one page of L{ListInvites}, in order of digests."""
+
+    request: Request
+    rows: list[InviteRow]
+    more: bool
+
+
+class RevokeInvite(Record, tag=62, frozen=True):
+    """Operator: the invite with this digest admits nobody any more."""
+
+    request: Request
+    digest: Key
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -645,9 +681,12 @@ Message = (
     | CodeMessage
     | UseCode
     | CodeAnswer
+    | ListInvites
+    | Invites
+    | RevokeInvite
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 63)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

@@ -1,4 +1,4 @@
-"""The operator's commands: list and remove accounts, say where the server is, and reply as the contact C{server}."""
+"""The operator's commands: accounts and invites, where the server is, and what the contact C{server} replies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import IDirectoryStore
+from securemsg.interfaces import IDirectoryStore, ITokenStore
 from securemsg.protocol.devices import RESERVED_PREFIX, SERVER_NAME
 from securemsg.protocol.messages import (
     MAX_TEXT,
@@ -16,9 +16,13 @@ from securemsg.protocol.messages import (
     Address,
     Done,
     GetAddress,
+    InviteRow,
+    Invites,
     ListAccounts,
+    ListInvites,
     RemoveAccount,
     Reply,
+    RevokeInvite,
 )
 from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection
@@ -47,12 +51,14 @@ class Operator:
 
     _accounts: AccountCache
     _store: IDirectoryStore
+    _tokens: ITokenStore
     _identity: bytes
     _address: Callable[[], tuple[str, int, int]]
     _page: int
     _guests: Guests
     _reply: SendReply
     _log_account: Callable[[str, str], None]
+    _now: Callable[[], float]
 
     async def list_accounts(self, connection: ClientConnection, message: ListAccounts) -> Accounts:
         """List one page of accounts."""
@@ -74,6 +80,18 @@ class Operator:
         await self._store.remove_account(message.account)
         self._accounts.forget(message.account)
         self._log_account("removed", message.account)
+        return Done(message.request)
+
+    async def list_invites(self, connection: ClientConnection, message: ListInvites) -> Invites:
+        """List one page of open invites."""
+        page = self._page
+        found = await self._tokens.list_tokens(message.after, int(self._now()), page + 1)
+        rows = [InviteRow(row.digest, row.uses, row.expires_at, row.creator) for row in found[:page]]
+        return Invites(message.request, rows, len(found) > page)
+
+    async def revoke_invite(self, connection: ClientConnection, message: RevokeInvite) -> Done:
+        """Have an invite admit nobody any more; one that is not there admits nobody anyway."""
+        await self._tokens.revoke_token(message.digest)
         return Done(message.request)
 
     async def get_address(self, connection: ClientConnection, message: GetAddress) -> Address:

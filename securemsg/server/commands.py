@@ -21,6 +21,7 @@ from securemsg.protocol.messages import (
     Hello,
     Invite,
     ListAccounts,
+    ListInvites,
     OpenCode,
     Ping,
     Pong,
@@ -29,6 +30,7 @@ from securemsg.protocol.messages import (
     Register,
     RemoveAccount,
     Reply,
+    RevokeInvite,
     Upload,
     UseCode,
 )
@@ -110,5 +112,7 @@ def command_table(
             _row(RemoveAccount, OPERATOR, operator.remove_account),
             _row(GetAddress, OPERATOR, operator.get_address),
             _row(Reply, OPERATOR, operator.reply),
+            _row(ListInvites, OPERATOR, operator.list_invites),
+            _row(RevokeInvite, OPERATOR, operator.revoke_invite),
         ]
     )

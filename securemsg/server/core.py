@@ -129,12 +129,14 @@ class Server:
             operator=Operator(
                 accounts=accounts,
                 store=stores,
+                tokens=stores,
                 identity=identity,
                 address=lambda: self.address,
                 page=settings.accounts_page,
                 guests=guests,
                 reply=self._reply,
                 log_account=self.log_account,
+                now=now,
             ),
             now=now,
         )

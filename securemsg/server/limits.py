@@ -8,6 +8,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
+from securemsg.interfaces import MAX_OPEN_INVITES
 from securemsg.protocol.messages import MAX_EXPIRY
 
 KIB = 1024
@@ -36,7 +37,7 @@ class Settings:
     Everything that an operator or a test may set.
 
     @ivar host: with C{port} and C{udp_port}, the address in invites; 0: no UDP.
-    @ivar registration: who may register: holders of a token, everybody or nobody.
+    @ivar registration: who may register: holders of a token, everybody, or only those whom the operator has invited.
     @ivar users_invite: whether users may issue tokens.
     @ivar max_clients: how many devices may be logged in at once.
     """
@@ -80,6 +81,8 @@ class Settings:
     max_prekeys: int = 300
     # How many registrations a user's token may admit, and for how long. An operator's may admit any number.
     user_invite_uses: int = 16
+    # Good tokens that one account may have out.
+    user_open_invites: int = MAX_OPEN_INVITES
     user_invite_lifetime: int = 30 * DAY
 
     # All rates that somebody uses up are counted by account: a device costs nothing, so a new one must not begin them anew.

@@ -72,8 +72,9 @@ class Registrations:
         token = self._token_of(connection, message)
         with self._counting_failures():
             # The token first: without a valid one nobody learns which names exist, and it costs one lookup.
-            if token and not await self._store.admits(message.account, message.identity, token, int(self._now())):
-                raise Refusal("bad-token")
+            closed = self._settings.registration == "closed"
+            if token and not await self._store.admits(message.account, message.identity, token, int(self._now()), closed):
+                raise Refusal("registration-closed" if closed else "bad-token")
             devices = self._check(connection, message)
         # After the checks, so that a registration that is not allowed is refused as such; and before a token is used up.
         self._delivery.check_room(connection)
@@ -157,9 +158,7 @@ class Registrations:
         """The SHA-256 of the token, as the store has it; empty where none is needed."""
         if connection.is_local:
             return b""
-        if self._settings.registration == "closed":
-            raise Refusal("registration-closed")
-        return keys.sha256(message.token) if self._settings.registration == "invite" else b""
+        return b"" if self._settings.registration == "open" else keys.sha256(message.token)
 
     def _check(self, connection: ClientConnection, message: Register) -> DeviceList:
         """Check everything that needs no store: signatures, device list and name."""
@@ -207,13 +206,13 @@ class Invites:
         """
         Issue a token. Only its hash is kept.
 
-        @raise Refusal: C{registration-closed}; C{forbidden}: users may not invite here; C{bad-request}: more uses or a longer
-            lifetime than a user may give; C{too-many-invites}.
+        @raise Refusal: C{registration-closed}, but not to the operator; C{forbidden}: users may not invite here;
+            C{bad-request}: more uses or a longer lifetime than a user may give; C{too-many-invites}.
         """
-        if self._settings.registration == "closed":
-            raise Refusal("registration-closed")
         creator = ""
         if connection.role is Role.DEVICE:
+            if self._settings.registration == "closed":
+                raise Refusal("registration-closed")
             if not self._settings.users_invite:
                 raise Refusal("forbidden")
             self._directory.count(connection)
@@ -222,5 +221,6 @@ class Invites:
                 raise Refusal("bad-request")
         token = keys.random_bytes(TOKEN_SIZE)
         expires_at = int(self._now()) + message.lifetime
-        await self._store.add_token(keys.sha256(token), message.uses, expires_at, creator)
+        limit = self._settings.user_open_invites
+        await self._store.add_token(keys.sha256(token), message.uses, expires_at, creator, limit)
         return Invited(message.request, token, expires_at)

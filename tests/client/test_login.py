@@ -192,7 +192,7 @@ class RegistrationTests(SynchronousTestCase):
     def test_token_is_dropped(self) -> None:
         """The token admits once; then nobody needs it any more, and the profile keeps none."""
         world = World(settings=Settings(registration="invite"))
-        world.store.add_token(sha256(b"token"), 1, START + 60, "")
+        world.store.add_token(sha256(b"token"), 1, START + 60, "", 0)
         user = world.user("alice", connect=False)
         profile = user.profile()
         with user.store.inner.writing() as records:

@@ -54,6 +54,12 @@ class GoodTests(SynchronousTestCase):
         expected = Setup("::1", 9000, ("chat.example", 443), Path("/s"), "open", 50, Path("/c.pem"), Path("/k.pem"), "echo")
         self.assertEqual(found, expected)
 
+    def test_user_invites(self) -> None:
+        """What users may invite reaches the setup; else it is what it always was."""
+        found = setup_of("--user-invites", "no", "--user-invite-uses", "1", "--user-open-invites", "3")
+        self.assertEqual((found.users_invite, found.user_invite_uses, found.user_open_invites), (False, 1, 3))
+        self.assertTrue(setup_of().users_invite)
+
     def test_advertised(self) -> None:
         """Names and addresses are understood, with and without a port; the port is else the one that is listened on."""
         for text, expected in (
@@ -118,9 +124,17 @@ class BadTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """Ports and clients are numbers within their bounds."""
-        for option, values in (("--port", ("0", "65536", "-1", "http", "", "1e3")), ("--max-clients", ("0", "100001", "x"))):
+        for option, values in (
+            ("--port", ("0", "65536", "-1", "http", "", "1e3")),
+            ("--max-clients", ("0", "100001", "x")),
+            ("--user-open-invites", ("0", "101")),
+        ):
             for value in values:
                 self.assertIn(f"{option} is a number from 1 to", self.complaint(option, value))
+
+    def test_yes_or_no(self) -> None:
+        """Users may invite, or not."""
+        self.assertIn("--user-invites is yes or no, not 'maybe'", self.complaint("--user-invites", "maybe"))
 
     def test_host(self) -> None:
         """What is listened on is an IP address."""

@@ -9,7 +9,6 @@ GUARDS: tuple[Guard, ...] = (
         "net/control.py",
         "tests/net/test_control.py",
         (" if peer_user(handle) in (0, os.getuid()) else None", "", "CredentialTests::test_other_user"),
-        ("in (0, os.getuid())", "== os.getuid()", "CredentialTests::test_root"),
     ),
     *guards(
         "net/quic.py",

@@ -84,7 +84,7 @@ GUARDS: tuple[Guard, ...] = (
             "tests/server/test_guest_login.py::GuestProofTests::test_does_not_register",
         ),
         (
-            "if token and not await self._store.admits(message.account, message.identity, token, int(self._now())):",
+            "if token and not await self._store.admits(message.account, message.identity, token, int(self._now()), closed):",
             "if False:",
             "InvitedRegistrationTests::test_token_before_all",
         ),
@@ -135,12 +135,6 @@ GUARDS: tuple[Guard, ...] = (
             "OpenRegistrationTests::test_other_device_again",
         ),
         (
-            '        if self._settings.registration == "closed":\n            raise Refusal("registration-closed")\n   '
-            "     return keys",
-            "        return keys",
-            "InvitedRegistrationTests::test_closed",
-        ),
-        (
             "keys.verify(message.identity, message.identity_signature, REGISTER_IDENTITY_LABEL, *parts)",
             "pass",
             "OpenRegistrationTests::test_proofs",
@@ -172,11 +166,17 @@ GUARDS: tuple[Guard, ...] = (
             "OpenRegistrationTests::test_names",
         ),
         (
-            '        if self._settings.registration == "closed":\n            raise Refusal("registration-closed")\n   '
-            "     creator",
-            "        creator",
+            '            if self._settings.registration == "closed":\n                raise Refusal("registration-closed")\n   '
+            "         if not",
+            "            if not",
             "InvitedRegistrationTests::test_closed_invites",
         ),
+        (
+            ' if closed else "bad-token")',
+            ' if False else "bad-token")',
+            "InvitedRegistrationTests::test_closed",
+        ),
+        ("int(self._now()), closed):", "int(self._now()), False):", "InvitedRegistrationTests::test_closed_invites"),
         ("if not self._settings.users_invite:", "if False:", "InvitedRegistrationTests::test_users_do_not"),
         ("            self._directory.count(connection)\n", "", "tests/server/test_directory.py::DirectoryTests::test_rate"),
         ("message.uses > self._settings.user_invite_uses or ", "", "InvitedRegistrationTests::test_users_invite"),

@@ -61,6 +61,9 @@ EXAMPLES: dict[type, Message] = {
         m.CodeMessage(PAKE),
         m.UseCode(PAKE, SIGNATURE),
         m.CodeAnswer(b"sealed"),
+        m.ListInvites(1, b""),
+        m.Invites(1, [m.InviteRow(KEY, 2, 3, "alice")], False),
+        m.RevokeInvite(1, KEY),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from securemsg.crypto import keys
 from securemsg.protocol import auth
 from securemsg.protocol.messages import (
     MAX_TEXT,
@@ -9,10 +10,15 @@ from securemsg.protocol.messages import (
     Address,
     Done,
     GetAddress,
+    Invite,
+    Invited,
+    Invites,
     ListAccounts,
+    ListInvites,
     Refused,
     RemoveAccount,
     Reply,
+    RevokeInvite,
     Welcome,
 )
 from securemsg.server.limits import Settings
@@ -79,6 +85,26 @@ class OperatorTests(TwoPeople):
         self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
         self.operator.ask(RemoveAccount(1, "nobody"), RemoveAccount(2, "server"))
         self.assertEqual(self.operator.pop(Refused), [Refused(1, "no-such-account"), Refused(2, "forbidden")])
+
+    def test_invites(self) -> None:
+        """Open invites come in pages, with who made them; one that was revoked admits nobody."""
+        self.rig.settings = Settings(accounts_page=1)
+        self.rig.crash()
+        self.operator, client = self.rig.operator(), self.rig.login(self.alice)
+        self.operator.ask(Invite(1, 2, 3600))
+        client.ask(Invite(1, 1, 60))
+        tokens = {keys.sha256(self.operator.one(Invited).token): "", keys.sha256(client.one(Invited).token): "alice"}
+        rows, after, more = [], b"", True
+        while more:
+            self.operator.ask(ListInvites(2, after))
+            page = self.operator.one(Invites)
+            rows += page.rows
+            after, more = page.rows[-1].digest, page.more
+        self.assertEqual({row.digest: row.creator for row in rows}, tokens)
+        self.assertEqual({(row.uses, row.expires_at) for row in rows}, {(2, START + 3600), (1, START + 60)})
+        self.operator.ask(RevokeInvite(3, rows[0].digest), ListInvites(4, b""))
+        self.operator.one(Done)
+        self.assertEqual(self.operator.one(Invites).rows, rows[1:])
 
     def test_address(self) -> None:
         """The address names host, port, the server identity, and the contact once there is one."""

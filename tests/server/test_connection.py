@@ -20,6 +20,7 @@ from securemsg.protocol.messages import (
     Hello,
     Invite,
     ListAccounts,
+    ListInvites,
     OpenCode,
     Ping,
     Pong,
@@ -29,6 +30,7 @@ from securemsg.protocol.messages import (
     Register,
     RemoveAccount,
     Reply,
+    RevokeInvite,
     Upload,
     UseCode,
 )
@@ -64,6 +66,7 @@ class RoleTests(TwoPeople):
             Invite: {device, operator}, Ping: {device, operator, key},
             OpenCode: {device}, AnswerCode: {device}, AskCode: {stranger}, UseCode: {stranger},
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
+            ListInvites: {operator}, RevokeInvite: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

@@ -568,7 +568,7 @@ class FiftyTests(SynchronousTestCase):
         """An invite that was shown at a full server is as good as before."""
         token = bytes(16)
         rig = Rig(Settings(registration="invite", max_clients=1), key=self.key)
-        rig.store.add_token(keys.sha256(token), 1, START + 3600, "")
+        rig.store.add_token(keys.sha256(token), 1, START + 3600, "", 0)
         _, client = rig.connect_guest(self.key)
         carol = rig.user("carol")
         self.assertEqual(rig.try_register(carol, bytes(15) + b"1").failed(), "bad-token")

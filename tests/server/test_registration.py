@@ -263,18 +263,25 @@ class InvitedRegistrationTests(SynchronousTestCase):
         self.assertEqual(alice.one(Refused), Refused(2, "forbidden"))
 
     def test_closed_invites(self) -> None:
-        """Where registration is closed nobody gets an invite, for it would admit nobody: no user, and not the operator."""
+        """Where registration is closed users get no invite, and those that they have made admit nobody."""
         alice = self.rig.user("alice")
-        self.rig.try_register(alice, self.token).one(Welcome)
+        token = self.issue(self.rig.try_register(alice, self.token))
         self.rig.settings = Settings(registration="closed")
         self.rig.crash()
-        for client in (self.rig.login(alice), self.rig.operator()):
-            client.ask(Invite(2, 1, DAY))
-            self.assertEqual(client.one(Refused), Refused(2, "registration-closed"))
+        client = self.rig.login(alice)
+        client.ask(Invite(2, 1, DAY))
+        self.assertEqual(client.one(Refused), Refused(2, "registration-closed"))
+        self.assertEqual(self.refused("bob", token), "registration-closed")
+
+    def test_closed_operator(self) -> None:
+        """The operator's own invites admit also where registration is closed."""
+        self.rig.settings = Settings(registration="closed")
+        self.rig.crash()
+        self.rig.try_register(self.rig.user("alice"), self.issue(self.rig.operator())).one(Welcome)
 
     def test_closed(self) -> None:
-        """Nobody registers where that is closed, token or not, but for the contact that lives here."""
+        """Nobody else registers where that is closed, token or not, but for the contact that lives here."""
         self.rig.settings = Settings(registration="closed")
         self.rig.crash()
-        self.assertEqual(self.refused("alice", self.token), "registration-closed")
+        self.assertEqual([self.refused("alice", token) for token in (b"", b"wrong")], ["registration-closed"] * 2)
         self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)

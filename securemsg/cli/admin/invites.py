@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import click
 
-from securemsg.account.errors import SecuremsgError, error_for
+from securemsg.account.errors import error_for
 from securemsg.cli.admin.asking import ask, operate
 from securemsg.cli.adminclient import AdminClient
-from securemsg.cli.output import write_record
+from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.settings import json_option, settings_of, shared, state_option
-from securemsg.cli.times import Duration
+from securemsg.cli.times import Duration, shown_time
+from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.crypto.keys import fingerprint
 from securemsg.protocol import messages as m
 from securemsg.protocol.invite import InviteLink
 
 DAY = 86400
+# Digits of a digest that `invites` shows: two of a million invites have the same by a chance of one in a thousand.
+SHOWN_DIGITS = 12
+# Fewer are refused: they could name another invite by accident.
+MIN_DIGITS = 4
 MAX_USES = 10_000
 
 
@@ -40,16 +47,7 @@ def invite(ctx: click.Context, uses: int, expires: int) -> int:
 
     async def work(operator: AdminClient) -> None:
         address = await ask(operator, m.GetAddress(0), m.Address)
-        try:
-            invited = await ask(operator, m.Invite(0, uses, expires), m.Invited)
-        except SecuremsgError as problem:
-            if problem.code == "registration-closed":
-                raise error_for(
-                    problem.code,
-                    text="the daemon was started with --registration closed, so an invite would admit nobody",
-                    hint="start it with --registration invite",
-                ) from None
-            raise
+        invited = await ask(operator, m.Invite(0, uses, expires), m.Invited)
         link = InviteLink(
             address.host, address.port, address.pin, invited.token, address.contact, udp_port=address.udp_port
         )
@@ -79,3 +77,68 @@ def address(ctx: click.Context) -> int:
         write_record(record, settings_of(ctx).as_json, str(record["address"]), verbatim=True)
 
     return operate(ctx, work)
+
+
+@click.command()
+@json_option("Print JSON, one object per line.")
+@state_option
+@shared
+@click.pass_context
+def invites(ctx: click.Context) -> int:
+    """List the open invites: the first digits of each, how many it still admits, until when, and who made it."""
+
+    async def work(operator: AdminClient) -> None:
+        width = columns()
+        if not settings_of(ctx).as_json:
+            until = f"{'until':<{len(shown_time(0, width))}}"
+            write_line(f"{'invite':<{SHOWN_DIGITS}}  {'uses':>5}  {until}  by")
+        async for row in _all_invites(operator):
+            record: dict[str, object] = {
+                "id": row.digest.hex(),
+                "uses": row.uses,
+                "expires_at": iso(row.expires_at),
+                "by": row.creator or None,
+            }
+            digits, until = row.digest.hex()[:SHOWN_DIGITS], shown_time(row.expires_at, width)
+            text = f"{digits}  {row.uses:>5}  {until}  {escape(row.creator) or 'the operator'}"
+            write_record(record, settings_of(ctx).as_json, text, verbatim=True)
+
+    return operate(ctx, work)
+
+
+@click.command("revoke-invite")
+@click.argument("prefix", metavar="PREFIX")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def revoke_invite(ctx: click.Context, prefix: str) -> int:
+    """Revoke an open invite, given the first digits that `securemsg admin invites` shows: it admits nobody any more."""
+    digits = prefix.lower()
+    if len(digits) < MIN_DIGITS or not set(digits) <= set("0123456789abcdef"):
+        raise click.UsageError(f"PREFIX is the first digits of an invite, at least {MIN_DIGITS}; see: securemsg admin invites")
+
+    async def work(operator: AdminClient) -> None:
+        found = [row async for row in _all_invites(operator) if row.digest.hex().startswith(digits)]
+        if not found:
+            raise error_for("no-such-invite", digits)
+        if len(found) > 1:
+            raise error_for("ambiguous-invite", digits)
+        await ask(operator, m.RevokeInvite(0, found[0].digest), m.Done)
+        if settings_of(ctx).as_json:
+            write_line(json_line({"id": found[0].digest.hex(), "status": "revoked"}))
+        else:
+            say(f"the invite {found[0].digest.hex()[:SHOWN_DIGITS]} was revoked")
+
+    return operate(ctx, work)
+
+
+async def _all_invites(operator: AdminClient) -> AsyncIterator[m.InviteRow]:
+    """All open invites, page by page."""
+    after, more = b"", True
+    while more:
+        page = await ask(operator, m.ListInvites(0, after), m.Invites)
+        for row in page.rows:
+            after = row.digest
+            yield row
+        more = page.more and bool(page.rows)

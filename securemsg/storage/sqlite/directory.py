@@ -5,7 +5,14 @@ from __future__ import annotations
 import sqlite3
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import MAX_OPEN_INVITES, AccountSummary, NewAccount, StoredAccount, StoredDevice, StoredLogin
+from securemsg.interfaces import (
+    AccountSummary,
+    NewAccount,
+    OpenInvite,
+    StoredAccount,
+    StoredDevice,
+    StoredLogin,
+)
 from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
 from securemsg.storage.sqlite.prekeys import drop_prekeys, stock
 
@@ -27,6 +34,10 @@ LIST = (
     "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0)"
     " FROM (SELECT id, name, created_at FROM accounts WHERE name > ? ORDER BY name LIMIT ?)"
     " LEFT JOIN devices ON account = id LEFT JOIN mailboxes USING (mailbox) GROUP BY id ORDER BY name"
+)
+LIST_TOKENS = (
+    "SELECT digest, uses, expires_at, creator FROM tokens WHERE digest > ? AND uses > 0 AND expires_at > ?"
+    " ORDER BY digest LIMIT ?"
 )
 OPEN_INVITES = "SELECT count(*) FROM tokens WHERE creator = ? AND uses > 0"
 
@@ -153,7 +164,9 @@ def list_accounts(connection: sqlite3.Connection, after: str, limit: int) -> lis
     return [AccountSummary(*row) for row in connection.execute(LIST, (after, limit))]
 
 
-def add_token(connection: sqlite3.Connection, digest: bytes, uses: int, expires_at: int, creator: str) -> None:
+def add_token(
+    connection: sqlite3.Connection, digest: bytes, uses: int, expires_at: int, creator: str, limit: int
+) -> None:
     """
     See L{securemsg.interfaces.ITokenStore.add_token}.
 
@@ -161,21 +174,33 @@ def add_token(connection: sqlite3.Connection, digest: bytes, uses: int, expires_
     """
     if connection.execute("SELECT 1 FROM tokens WHERE digest = ?", (digest,)).fetchone() is not None:
         return
-    if creator and connection.execute(OPEN_INVITES, (creator,)).fetchone()[0] >= MAX_OPEN_INVITES:
+    if creator and connection.execute(OPEN_INVITES, (creator,)).fetchone()[0] >= limit:
         raise Refusal("too-many-invites")
     connection.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (digest, uses, expires_at, creator))
 
 
-def admits(connection: sqlite3.Connection, name: str, identity: bytes, token: bytes, now: int) -> bool:
+def admits(
+    connection: sqlite3.Connection, name: str, identity: bytes, token: bytes, now: int, operators_only: bool
+) -> bool:
     """See L{securemsg.interfaces.ITokenStore.admits}."""
     there = connection.execute(REGISTERED, (name,)).fetchone()
-    return there == (identity, token) or _is_good(connection, token, now)
+    return there == (identity, token) or _is_good(connection, token, now, operators_only)
 
 
-def _is_good(connection: sqlite3.Connection, digest: bytes, now: int) -> bool:
+def list_tokens(connection: sqlite3.Connection, after: bytes, now: int, limit: int) -> list[OpenInvite]:
+    """See L{securemsg.interfaces.ITokenStore.list_tokens}."""
+    return [OpenInvite(*row) for row in connection.execute(LIST_TOKENS, (after, now, limit))]
+
+
+def revoke_token(connection: sqlite3.Connection, digest: bytes) -> None:
+    """See L{securemsg.interfaces.ITokenStore.revoke_token}."""
+    connection.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
+
+
+def _is_good(connection: sqlite3.Connection, digest: bytes, now: int, operators_only: bool = False) -> bool:
     """Does this token admit anybody?"""
-    token = connection.execute("SELECT uses, expires_at FROM tokens WHERE digest = ?", (digest,)).fetchone()
-    return token is not None and token[0] > 0 and token[1] > now
+    token = connection.execute("SELECT uses, expires_at, creator FROM tokens WHERE digest = ?", (digest,)).fetchone()
+    return token is not None and token[0] > 0 and token[1] > now and not (operators_only and token[2])
 
 
 def expire_tokens(connection: sqlite3.Connection, now: int) -> None:

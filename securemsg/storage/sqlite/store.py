@@ -25,6 +25,7 @@ from securemsg.interfaces import (
     ClockReading,
     IServerStore,
     NewAccount,
+    OpenInvite,
     StoredAccount,
     StoredBundle,
     StoredLogin,
@@ -219,13 +220,21 @@ class ServerStore:
         """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
         return self._writer.submit(directory.list_accounts, after, limit, writes=False)
 
-    def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> Deferred[None]:
+    def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str, limit: int) -> Deferred[None]:
         """See L{securemsg.interfaces.ITokenStore.add_token}."""
-        return self._writer.submit(directory.add_token, digest, uses, expires_at, creator)
+        return self._writer.submit(directory.add_token, digest, uses, expires_at, creator, limit)
 
-    def admits(self, name: str, identity: bytes, token: bytes, now: int) -> Deferred[bool]:
+    def admits(self, name: str, identity: bytes, token: bytes, now: int, operators_only: bool) -> Deferred[bool]:
         """See L{securemsg.interfaces.ITokenStore.admits}."""
-        return self._writer.submit(directory.admits, name, identity, token, now, writes=False)
+        return self._writer.submit(directory.admits, name, identity, token, now, operators_only, writes=False)
+
+    def list_tokens(self, after: bytes, now: int, limit: int) -> Deferred[list[OpenInvite]]:
+        """See L{securemsg.interfaces.ITokenStore.list_tokens}."""
+        return self._writer.submit(directory.list_tokens, after, now, limit, writes=False)
+
+    def revoke_token(self, digest: bytes) -> Deferred[None]:
+        """See L{securemsg.interfaces.ITokenStore.revoke_token}."""
+        return self._writer.submit(directory.revoke_token, digest)
 
     def add_prekeys(
         self,

@@ -28,7 +28,7 @@ class DirectoryContract(StoreContract):
 
     def token(self, uses: int = 1, expires_at: int = NOW + DAY, creator: str = "", digest: bytes = TOKEN) -> None:
         """Issue a token."""
-        self.wait(self.store.add_token(digest, uses, expires_at, creator))
+        self.wait(self.store.add_token(digest, uses, expires_at, creator, MAX_OPEN_INVITES))
 
     def test_interface(self) -> None:
         """The store offers all that the server asks for."""
@@ -152,7 +152,7 @@ class DirectoryContract(StoreContract):
         """A good token admits, and so does, for the account that it made, one that is good no more; to ask uses nothing up."""
 
         def admits(name: str, token: bytes, identity: bytes | None = None) -> bool:
-            return self.wait(self.store.admits(name, identity or b"identity of " + name.encode(), token, NOW))
+            return self.wait(self.store.admits(name, identity or b"identity of " + name.encode(), token, NOW, False))
 
         self.token(uses=1)
         self.token(digest=b"old", expires_at=NOW)
@@ -163,6 +163,27 @@ class DirectoryContract(StoreContract):
         self.assertFalse(admits("bob", TOKEN))
         self.assertFalse(admits("alice", TOKEN, b"another"))
         self.assertFalse(admits("alice", b"guess"))
+
+    def test_operators_only(self) -> None:
+        """Where only the operator's tokens count, one that an account has issued admits nobody."""
+        self.token(digest=b"hers", creator="alice")
+        self.token(digest=b"operator's")
+        asked = [self.wait(self.store.admits("bob", b"bob", token, NOW, True)) for token in (b"hers", b"operator's")]
+        self.assertEqual(asked, [False, True])
+
+    def test_list_tokens(self) -> None:
+        """The open tokens come in order; those that are used up, expired or revoked do not."""
+        for number, digest in enumerate((b"c", b"a", b"b", b"used up")):
+            self.token(digest=digest, uses=3 - number, creator="alice" if number else "")
+        self.token(digest=b"old", expires_at=NOW)
+        found = self.wait(self.store.list_tokens(b"", NOW, 10))
+        expected = [(b"a", 2, "alice"), (b"b", 1, "alice"), (b"c", 3, "")]
+        self.assertEqual([(one.digest, one.uses, one.creator) for one in found], expected)
+        self.assertEqual([one.digest for one in self.wait(self.store.list_tokens(b"a", NOW, 1))], [b"b"])
+        self.wait(self.store.revoke_token(b"a"))
+        self.wait(self.store.revoke_token(b"a"))
+        self.assertEqual([one.digest for one in self.wait(self.store.list_tokens(b"", NOW, 10))], [b"b", b"c"])
+        self.refused("bad-token", self.store.register(account("bob", token=b"a")))
 
     def test_bad_token_first(self) -> None:
         """Without a good token nobody learns which names are taken."""
@@ -182,11 +203,11 @@ class DirectoryContract(StoreContract):
         """
         for number in range(MAX_OPEN_INVITES):
             self.token(creator="alice", digest=b"%d" % number, expires_at=NOW + 10 if number else NOW + DAY)
-        self.refused("too-many-invites", self.store.add_token(b"more", 1, NOW + DAY, "alice"))
+        self.refused("too-many-invites", self.store.add_token(b"more", 1, NOW + DAY, "alice", MAX_OPEN_INVITES))
         self.token(creator="bob", digest=b"bob's")
         self.wait(self.store.register(account("carol", token=b"0")))
         self.token(creator="alice", digest=b"more")
-        self.refused("too-many-invites", self.store.add_token(b"even more", 1, NOW + DAY, "alice"))
+        self.refused("too-many-invites", self.store.add_token(b"even more", 1, NOW + DAY, "alice", MAX_OPEN_INVITES))
         self.expire(0, date=NOW + 10)
         self.token(creator="alice", digest=b"even more")
         for number in range(MAX_OPEN_INVITES + 1):

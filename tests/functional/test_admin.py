@@ -1,0 +1,25 @@
+"""The operator's commands, with a real daemon."""
+
+from __future__ import annotations
+
+from tests.functional.support import PlaceCase
+
+
+class AdminTests(PlaceCase):
+    """A daemon that only the operator's invites lead to."""
+
+    options = ("--registration", "closed")
+
+    def test_invites(self) -> None:
+        """An operator's invite admits where registration is closed; one that was revoked is listed no more."""
+        self.person("ada")
+        before = self.daemon.admin("invites", "--json").rows
+        self.daemon.invite()
+        (row,) = [row for row in self.daemon.admin("invites", "--json").rows if row not in before]
+        self.assertEqual((row["uses"], row["by"]), (1, None))
+        digits = str(row["id"])[:12]
+        self.assertIn(f"{digits}      1  ", self.daemon.admin("invites").out)
+        self.assertIn("at least 4", self.daemon.admin("revoke-invite", digits[:3], status=2).err)
+        self.assertIn("no open invite begins with", self.daemon.admin("revoke-invite", "0" * 64, status=3).err)
+        self.assertEqual(self.daemon.admin("revoke-invite", digits, "--json").rows[0]["status"], "revoked")
+        self.assertEqual(self.daemon.admin("invites", "--json").rows, before)
