@@ -47,6 +47,7 @@ class StoredDevice(StoreRecord, frozen=True):
     @ivar last_position: of the newest message in the mailbox; 0 where it is empty.
     @ivar logins: its last ones, together; empty before the first.
     @ivar has_rooms: whether it announced rooms at the last one.
+    @ivar last_seen: when it was last known to be logged in, by the wall clock; 0: not yet.
     """
 
     device: bytes
@@ -58,6 +59,7 @@ class StoredDevice(StoreRecord, frozen=True):
     last_position: int
     logins: bytes = b""
     has_rooms: bool = False
+    last_seen: int = 0
 
 
 class StoredAccount(StoreRecord, frozen=True):
@@ -66,6 +68,9 @@ class StoredAccount(StoreRecord, frozen=True):
 
     @ivar root: number of the account that its inviters go back to, whom nobody or the operator invited; the same for all of
         its tree.
+    @ivar suspended: whether the operator keeps it from logging in.
+    @ivar quota: how many messages each of its mailboxes may hold; 0: as many as any.
+    @ivar depth: how many inviters there are up to C{root}.
     """
 
     name: str
@@ -76,16 +81,30 @@ class StoredAccount(StoreRecord, frozen=True):
     created_at: int
     devices: tuple[StoredDevice, ...]
     root: int = 0
+    suspended: bool = False
+    quota: int = 0
+    depth: int = 0
 
 
 class AccountSummary(StoreRecord, frozen=True):
-    """An account as the operator sees it."""
+    """
+    An account as the operator sees it.
+
+    @ivar last_seen: the latest of its devices; 0: none was ever.
+    @ivar quota: as in L{StoredAccount}.
+    @ivar fullest_messages: the most that one of its mailboxes holds; C{fullest_size}: likewise, in bytes.
+    """
 
     name: str
     created_at: int
     devices: int
     messages: int
     size: int
+    last_seen: int = 0
+    suspended: int = 0
+    quota: int = 0
+    fullest_messages: int = 0
+    fullest_size: int = 0
 
 
 class OpenInvite(StoreRecord, frozen=True):
@@ -230,13 +249,14 @@ class WriteBatch(StoreRecord, frozen=True):
     @ivar acknowledged: mailbox number to the position up to which everything is deleted.
     @ivar highest: mailbox number of a sender to the highest C{n} seen, also of deposits that were never written; the C{n} of
         the deposits of the batch itself counts anyway.
-    @ivar logins: mailbox number of a device to its last logins, together, and whether it announced rooms at the last one.
+    @ivar logins: mailbox number of a device to its last logins, together, whether it announced rooms at the last one, and when
+        it was last seen.
     """
 
     deposits: tuple[DepositRow, ...]
     acknowledged: dict[int, int]
     highest: dict[int, int]
-    logins: dict[int, tuple[bytes, bool]] = {}
+    logins: dict[int, tuple[bytes, bool, int]] = {}
 
 
 class WriteOutcome(StoreRecord, frozen=True):

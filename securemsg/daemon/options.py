@@ -48,7 +48,8 @@ class Setup:
     @ivar state: folder, or C{None} for the usual one.
     @ivar certificate: PEM files of an issued pair, or C{None}.
     @ivar users_invite: whether users may invite; C{user_invite_uses}: how many people with one invite; C{user_open_invites}:
-        how many open ones each may have.
+        how many open ones each may have; C{user_invite_depth}: how many users in a row may invite each other; 0: any
+        number.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
@@ -68,6 +69,7 @@ class Setup:
     users_invite: bool = True
     user_invite_uses: int = 16
     user_open_invites: int = MAX_OPEN_INVITES
+    user_invite_depth: int = 0
     key_file: Path | None = None
     loose: bool = False
     record: Path | None = None
@@ -104,6 +106,7 @@ class Options(usage.Options):
         ["user-invites", None, "yes", "Whether users may invite others: yes or no."],
         ["user-invite-uses", None, "16", "How many people one invite of a user may admit."],
         ["user-open-invites", None, str(MAX_OPEN_INVITES), "How many open invites a user may have."],
+        ["user-invite-depth", None, "0", "How many users in a row may invite each other; 0: any number."],
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
@@ -237,6 +240,7 @@ class Options(usage.Options):
             users_invite=self["user-invites"] == "yes",
             user_invite_uses=_number("--user-invite-uses", self["user-invite-uses"], 1, MAX_USES),
             user_open_invites=_number("--user-open-invites", self["user-open-invites"], 1, MAX_OPEN_INVITES),
+            user_invite_depth=_number("--user-invite-depth", self["user-invite-depth"], 0, MAX_USES),
             certificate=self._path(self["cert"]),
             key=self._path(self["key"]),
             answer=self["answer"],

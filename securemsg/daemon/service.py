@@ -216,6 +216,7 @@ class Daemon(Service):
         settings = Settings(
             host=host, port=port, udp_port=udp_number, registration=setup.registration, max_clients=setup.max_clients,
             users_invite=setup.users_invite, user_invite_uses=setup.user_invite_uses, user_open_invites=setup.user_open_invites,
+            user_invite_depth=setup.user_invite_depth,
         )  # fmt: skip
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)

@@ -187,11 +187,32 @@ class PrekeyStock(Record, frozen=True):
 
 
 class AccountRow(Record, frozen=True):
-    """An account as the operator sees it."""
+    """
+    An account as the operator sees it.
+
+    @ivar last_seen: when one of its devices was last known to be logged in; 0: none was ever.
+    @ivar online: how many of its devices are logged in.
+    @ivar used: of its fullest mailbox, the percentage of the quota that is used.
+    @ivar suspended: whether the operator keeps it from logging in.
+    """
 
     name: Name
     created_at: Counter
     devices: Counter
+    messages: Counter
+    size: Counter
+    last_seen: Counter
+    online: Counter
+    used: Counter
+    suspended: bool
+
+
+class DeviceRow(Record, frozen=True):
+    """A device of an account as the operator sees it, with what waits for it. C{last_seen} as in L{AccountRow}."""
+
+    device: Id
+    last_seen: Counter
+    online: bool
     messages: Counter
     size: Counter
 
@@ -562,6 +583,29 @@ class RevokeInvite(Record, tag=62, frozen=True):
     digest: Key
 
 
+class GetDetails(Record, tag=63, frozen=True):
+    """Operator: what is known of this account?"""
+
+    request: Request
+    account: Name
+
+
+class Details(Record, tag=64, frozen=True):
+    """
+    Server: answer to L{GetDetails}.
+
+    @ivar quota_messages: how many messages each of its mailboxes may hold; C{quota_size}: how many bytes.
+    @ivar is_default: whether that is the quota of any account.
+    """
+
+    request: Request
+    account: AccountRow
+    devices: Annotated[list[DeviceRow], Meta(max_length=MAX_DEVICES)]
+    quota_messages: Counter
+    quota_size: Counter
+    is_default: bool
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -684,9 +728,11 @@ Message = (
     | ListInvites
     | Invites
     | RevokeInvite
+    | GetDetails
+    | Details
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 63)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 65)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

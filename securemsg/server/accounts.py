@@ -40,6 +40,7 @@ class DeviceState:
     @ivar low_stock_sent: Stock was sent to the reader, which has uploaded no prekeys since.
     @ivar logins: its last ones, the newest last, as Welcome names them.
     @ivar has_rooms: whether it announced rooms at its last login; never of a guest, nor of the contact in this process.
+    @ivar last_seen: when it was last known to be logged in; the store learns it with the next commit.
     @ivar rate_key: what its rates are counted under: its account, so that a new device does not begin them anew; a guest's
         connection.
     """
@@ -62,6 +63,7 @@ class DeviceState:
     low_stock_sent: bool = False
     logins: tuple[bytes, ...] = ()
     has_rooms: bool = False
+    last_seen: int = 0
     rate_key: str | int = field(default=Factory(lambda device: device.account.name, takes_self=True))
 
 
@@ -72,6 +74,9 @@ class AccountState:
 
     @ivar record: its directory entry.
     @ivar root: the account at the root of its inviters' tree; 0: a guest's, who is in none.
+    @ivar suspended: whether the operator keeps it from logging in.
+    @ivar quota: how many messages each of its mailboxes may hold; 0: as many as any.
+    @ivar depth: how many inviters there are up to C{root}.
     @ivar pins: how many commands in progress refer to it.
     @ivar removed: whether it was deleted; a command that still refers to it must not use it.
     @ivar is_renewing: its identity and devices are being exchanged: nothing is taken for it.
@@ -82,6 +87,9 @@ class AccountState:
     record: AccountRecord = field(repr=False)
     version: int
     root: int
+    suspended: bool = False
+    quota: int = 0
+    depth: int = 0
     devices: dict[bytes, DeviceState] = field(factory=dict, repr=False)
     pins: int = 0
     removed: bool = False
@@ -91,6 +99,11 @@ class AccountState:
     def logged_in(self) -> int:
         """How many of its devices are logged in."""
         return sum(device.reader is not None for device in self.devices.values())
+
+    @property
+    def last_seen(self) -> int:
+        """When the latest of its devices was last known to be logged in; 0: none was ever."""
+        return max((device.last_seen for device in self.devices.values()), default=0)
 
     def is_pinned(self) -> bool:
         """Whether the account must stay in memory."""
@@ -115,6 +128,7 @@ def _device_of(account: AccountState, stored: StoredDevice) -> DeviceState:
         submitted=stored.last_position,
         logins=tuple(stored.logins[at : at + ID_SIZE] for at in range(0, len(stored.logins), ID_SIZE)),
         has_rooms=stored.has_rooms,
+        last_seen=stored.last_seen,
     )
 
 
@@ -165,7 +179,10 @@ class AccountCache:
             return None
         account = self.get(stored.name)
         if account is None:
-            account = AccountState(stored.name, stored.identity, _record_of(stored), stored.version, stored.root)
+            account = AccountState(
+                stored.name, stored.identity, _record_of(stored), stored.version, stored.root, stored.suspended, stored.quota,
+                stored.depth,
+            )  # fmt: skip
             self._by_name[stored.name] = account
             self._add_devices(account, stored)
             self._evict(account)

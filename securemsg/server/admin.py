@@ -7,15 +7,18 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import IDirectoryStore, ITokenStore
+from securemsg.interfaces import AccountSummary, IDirectoryStore, ITokenStore
 from securemsg.protocol.devices import RESERVED_PREFIX, SERVER_NAME
 from securemsg.protocol.messages import (
     MAX_TEXT,
     AccountRow,
     Accounts,
     Address,
+    Details,
+    DeviceRow,
     Done,
     GetAddress,
+    GetDetails,
     InviteRow,
     Invites,
     ListAccounts,
@@ -27,6 +30,7 @@ from securemsg.protocol.messages import (
 from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection
 from securemsg.server.guests import Guests
+from securemsg.server.limits import Settings
 
 SendReply = Callable[[str, str, frozenset[bytes]], Awaitable[None]]
 
@@ -54,7 +58,7 @@ class Operator:
     _tokens: ITokenStore
     _identity: bytes
     _address: Callable[[], tuple[str, int, int]]
-    _page: int
+    _settings: Settings
     _guests: Guests
     _reply: SendReply
     _log_account: Callable[[str, str], None]
@@ -62,10 +66,39 @@ class Operator:
 
     async def list_accounts(self, connection: ClientConnection, message: ListAccounts) -> Accounts:
         """List one page of accounts."""
-        page = self._page
+        page = self._settings.accounts_page
         found = await self._store.list_accounts(message.after, page + 1)
-        rows = [AccountRow(row.name, row.created_at, row.devices, row.messages, row.size) for row in found[:page]]
-        return Accounts(message.request, rows, len(found) > page)
+        return Accounts(message.request, [self._row(row) for row in found[:page]], len(found) > page)
+
+    async def get_details(self, connection: ClientConnection, message: GetDetails) -> Details:
+        """
+        Say what is known of an account.
+
+        @raise Refusal: C{no-such-account}.
+        """
+        stored = await self._store.load_account(message.account)
+        account = self._accounts.adopt(stored)
+        if stored is None or account is None:
+            raise Refusal("no-such-account")
+        settings, devices = self._settings, account.devices.values()
+        quota = account.quota or settings.mailbox_messages
+        now = int(self._now())
+        rows = [
+            DeviceRow(one.id, now if one.reader else one.last_seen, one.reader is not None, one.messages, one.size)
+            for one in devices
+        ]
+        row = AccountRow(
+            account.name,
+            stored.created_at,
+            len(rows),
+            sum(one.messages for one in devices),
+            sum(one.size for one in devices),
+            max((one.last_seen for one in rows), default=0),
+            account.logged_in,
+            max((self._used(one.messages, one.size, quota) for one in devices), default=0),
+            account.suspended,
+        )
+        return Details(message.request, row, rows, quota, settings.mailbox_size, not account.quota)
 
     async def remove_account(self, connection: ClientConnection, message: RemoveAccount) -> Done:
         """
@@ -82,9 +115,22 @@ class Operator:
         self._log_account("removed", message.account)
         return Done(message.request)
 
+    def _row(self, row: AccountSummary) -> AccountRow:
+        """An account as the store has it, with what is newer in memory."""
+        account = self._accounts.get(row.name)
+        online = 0 if account is None else account.logged_in
+        seen = int(self._now()) if online else max(row.last_seen, 0 if account is None else account.last_seen)
+        used = self._used(row.fullest_messages, row.fullest_size, row.quota or self._settings.mailbox_messages)
+        suspended = bool(row.suspended)
+        return AccountRow(row.name, row.created_at, row.devices, row.messages, row.size, seen, online, used, suspended)
+
+    def _used(self, messages: int, size: int, quota: int) -> int:
+        """The percentage that is used of a mailbox."""
+        return max(100 * messages // quota, 100 * size // self._settings.mailbox_size)
+
     async def list_invites(self, connection: ClientConnection, message: ListInvites) -> Invites:
         """List one page of open invites."""
-        page = self._page
+        page = self._settings.accounts_page
         found = await self._tokens.list_tokens(message.after, int(self._now()), page + 1)
         rows = [InviteRow(row.digest, row.uses, row.expires_at, row.creator) for row in found[:page]]
         return Invites(message.request, rows, len(found) > page)

@@ -18,6 +18,7 @@ from securemsg.protocol.messages import (
     Deposit,
     Fetch,
     GetAddress,
+    GetDetails,
     Hello,
     Invite,
     ListAccounts,
@@ -114,5 +115,6 @@ def command_table(
             _row(Reply, OPERATOR, operator.reply),
             _row(ListInvites, OPERATOR, operator.list_invites),
             _row(RevokeInvite, OPERATOR, operator.revoke_invite),
+            _row(GetDetails, OPERATOR, operator.get_details),
         ]
     )

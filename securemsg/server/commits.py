@@ -151,7 +151,7 @@ class GroupCommit:
             self._later(HIGHEST_DELAY, self._highest_due)
 
     def keep_logins(self, device: DeviceState) -> None:
-        """Write the last logins of this device with the next batch: a login does not cost a commit."""
+        """Write the last logins of this device, and when it was seen, with the next batch: a login does not cost a commit."""
         if device.mailbox not in self._open.logins:
             self._open.logins[device.mailbox] = device
             device.pins += 1
@@ -291,7 +291,10 @@ class GroupCommit:
                 deposits=tuple(rows),
                 acknowledged={mailbox: entry[1] for mailbox, entry in batch.acknowledged.items()},
                 highest={mailbox: sender.highest for mailbox, sender in batch.senders.items()},
-                logins={mailbox: (b"".join(device.logins), device.has_rooms) for mailbox, device in batch.logins.items()},
+                logins={
+                    mailbox: (b"".join(device.logins), device.has_rooms, device.last_seen)
+                    for mailbox, device in batch.logins.items()
+                },
             ),
             self._committed,
         )

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
-from securemsg.server.accounts import AccountCache
+from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import command_table
@@ -28,6 +28,8 @@ from securemsg.server.shortinvites import ShortInvites
 
 # Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
+# Seconds after which the store learns again that a device is still logged in: it counts as seen, also after a crash.
+SEEN_AGAIN = 86400
 
 
 @define(eq=False)
@@ -132,7 +134,7 @@ class Server:
                 tokens=stores,
                 identity=identity,
                 address=lambda: self.address,
-                page=settings.accounts_page,
+                settings=settings,
                 guests=guests,
                 reply=self._reply,
                 log_account=self.log_account,
@@ -168,6 +170,10 @@ class Server:
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, write logins, and delete what has expired."""
         self.clock.tick()
+        seen_before = self.now() - SEEN_AGAIN
+        for connection in self._connections:
+            if connection.role is Role.DEVICE and connection.device.last_seen < seen_before:
+                self._note_seen(connection.device)
         self.commits.flush()
         if not self._expiring and not self._stopped:
             self._expiring = True
@@ -197,6 +203,12 @@ class Server:
         self._short_invites.left(connection)
         if connection.subscription is not None:
             connection.subscription.left()
+        if connection.role is Role.DEVICE:
+            self._note_seen(connection.device)
+
+    def _note_seen(self, device: DeviceState) -> None:
+        device.last_seen = int(self.now())
+        self.commits.keep_logins(device)
 
     async def _reply(self, account: str, text: str, present: frozenset[bytes]) -> None:
         # Looked up at each call, because `reply` may be set later.

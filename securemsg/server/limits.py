@@ -81,6 +81,8 @@ class Settings:
     max_prekeys: int = 300
     # How many registrations a user's token may admit, and for how long. An operator's may admit any number.
     user_invite_uses: int = 16
+    # How many inviters may stand in a row, behind whom the operator invited; 0: any number.
+    user_invite_depth: int = 0
     # Good tokens that one account may have out.
     user_open_invites: int = MAX_OPEN_INVITES
     user_invite_lifetime: int = 30 * DAY

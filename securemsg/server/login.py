@@ -143,6 +143,7 @@ class Logins:
         connection.become(Role.DEVICE)
         before, device.logins = device.logins, (*device.logins, hello.login)[-MAX_LOGINS:]
         device.has_rooms = connection.channel.connection.has_rooms and not connection.is_local
+        device.last_seen = int(self._now())
         self._commits.keep_logins(device)
         connection.hello = None
         left = PrekeyStock(stock.signed_id, stock.last_resort_id, stock.one_time, stock.kem)

@@ -206,14 +206,15 @@ class Invites:
         """
         Issue a token. Only its hash is kept.
 
-        @raise Refusal: C{registration-closed}, but not to the operator; C{forbidden}: users may not invite here;
-            C{bad-request}: more uses or a longer lifetime than a user may give; C{too-many-invites}.
+        @raise Refusal: C{registration-closed}, but not to the operator; C{forbidden}: users may not invite here, or not at this
+            depth; C{bad-request}: more uses or a longer lifetime than a user may give; C{too-many-invites}.
         """
         creator = ""
         if connection.role is Role.DEVICE:
             if self._settings.registration == "closed":
                 raise Refusal("registration-closed")
-            if not self._settings.users_invite:
+            depth = self._settings.user_invite_depth
+            if not self._settings.users_invite or (depth and connection.device.account.depth >= depth):
                 raise Refusal("forbidden")
             self._directory.count(connection)
             creator = connection.device.account.name

@@ -23,3 +23,16 @@ class AdminTests(PlaceCase):
         self.assertIn("no open invite begins with", self.daemon.admin("revoke-invite", "0" * 64, status=3).err)
         self.assertEqual(self.daemon.admin("revoke-invite", digits, "--json").rows[0]["status"], "revoked")
         self.assertEqual(self.daemon.admin("invites", "--json").rows, before)
+
+    def test_accounts(self) -> None:
+        """An account is shown with when it was seen, and what waits for it."""
+        ada, _ = self.person("ada"), self.person("ben")
+        ada.run("send", "ben", "hello", "--wait", "accepted")
+        rows = {row["name"]: row for row in self.daemon.admin("accounts", "--json").rows}
+        self.assertEqual((rows["ben"]["messages"], rows["ben"]["online"], rows["server"]["online"]), (1, 0, 1))
+        self.assertIn("last seen", self.daemon.admin("accounts").out)
+        (found,) = self.daemon.admin("account", "ben", "--json").rows
+        self.assert_time(found["last_seen"])
+        self.assertEqual([device["messages"] for device in found["device_list"]], [1])
+        self.assertIn("quota of each device: 100000 messages", self.daemon.admin("account", "ben").out)
+        self.daemon.admin("account", "nobody", status=3)

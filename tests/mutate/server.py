@@ -76,6 +76,20 @@ GUARDS: tuple[Guard, ...] = (
         ("self._commits.keep_logins(device)", "pass", "LoginTests::test_logins"),
     ),
     *guards(
+        "server/core.py",
+        "tests/server/test_admin.py",
+        (
+            "                self._note_seen(connection.device)\n        self.commits",
+            "                pass\n        self.commits",
+            "OperatorTests::test_seen_again",
+        ),
+        (
+            "        if connection.role is Role.DEVICE:\n            self._note_seen(connection.device)\n",
+            "",
+            "OperatorTests::test_last_seen",
+        ),
+    ),
+    *guards(
         "server/registration.py",
         "tests/server/test_registration.py",
         (
@@ -167,8 +181,8 @@ GUARDS: tuple[Guard, ...] = (
         ),
         (
             '            if self._settings.registration == "closed":\n                raise Refusal("registration-closed")\n   '
-            "         if not",
-            "            if not",
+            "         depth =",
+            "            depth =",
             "InvitedRegistrationTests::test_closed_invites",
         ),
         (
@@ -177,7 +191,8 @@ GUARDS: tuple[Guard, ...] = (
             "InvitedRegistrationTests::test_closed",
         ),
         ("int(self._now()), closed):", "int(self._now()), False):", "InvitedRegistrationTests::test_closed_invites"),
-        ("if not self._settings.users_invite:", "if False:", "InvitedRegistrationTests::test_users_do_not"),
+        ("not self._settings.users_invite or (depth", "(depth", "InvitedRegistrationTests::test_users_do_not"),
+        ("account.depth >= depth", "account.depth > depth", "InvitedRegistrationTests::test_depth"),
         ("            self._directory.count(connection)\n", "", "tests/server/test_directory.py::DirectoryTests::test_rate"),
         ("message.uses > self._settings.user_invite_uses or ", "", "InvitedRegistrationTests::test_users_invite"),
         (" or message.lifetime > self._settings.user_invite_lifetime", "", "InvitedRegistrationTests::test_users_invite"),

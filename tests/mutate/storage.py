@@ -6,6 +6,11 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
+        "storage/sqlite/schema.py",
+        "tests/storage/sqlite/test_store.py",
+        ("SET last_seen = CAST(strftime('%s', 'now') AS INTEGER)", "SET last_seen = 0", "LayoutFiveTests::test_seen"),
+    ),
+    *guards(
         "storage/files.py",
         "tests/storage/test_files.py",
         ("if found.st_uid not in (ROOT, os.geteuid()):", "if False:", "ContentTests::test_of_another_user"),

@@ -16,6 +16,7 @@ PAKE = b"A" + KEY
 LIST = m.SignedDeviceList(b"body", SIGNATURE)
 RECORD = m.AccountRecord("alice", KEY, LIST)
 ROOM = m.RoomItem(ID, 3, KEY, m.RoomStep(KEY, KEY))
+ROW = m.AccountRow("bob", 1, 2, 3, 4, 5, 1, 7, False)
 PREKEY = m.Prekey(7, KEY, SIGNATURE)
 KINDS: tuple[type, ...] = get_args(Message)
 
@@ -48,7 +49,7 @@ EXAMPLES: dict[type, Message] = {
         m.Done(1),
         m.Refused(1, "forbidden"),
         m.ListAccounts(1, ""),
-        m.Accounts(1, [m.AccountRow("bob", 1, 2, 3, 4)], False),
+        m.Accounts(1, [ROW], False),
         m.RemoveAccount(1, "bob"),
         m.GetAddress(1),
         m.Address(1, "127.0.0.1", 8443, 0, KEY, b""),
@@ -64,6 +65,8 @@ EXAMPLES: dict[type, Message] = {
         m.ListInvites(1, b""),
         m.Invites(1, [m.InviteRow(KEY, 2, 3, "alice")], False),
         m.RevokeInvite(1, KEY),
+        m.GetDetails(1, "bob"),
+        m.Details(1, ROW, [m.DeviceRow(ID, 2, True, 3, 4)], 5, 6, True),
     )
 }
 

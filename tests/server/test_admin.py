@@ -8,8 +8,11 @@ from securemsg.protocol.messages import (
     MAX_TEXT,
     Accounts,
     Address,
+    Details,
+    DeviceRow,
     Done,
     GetAddress,
+    GetDetails,
     Invite,
     Invited,
     Invites,
@@ -23,7 +26,7 @@ from securemsg.protocol.messages import (
 )
 from securemsg.server.limits import Settings
 from tests.server.case import TwoPeople
-from tests.server.rig import START
+from tests.server.rig import DAY, START
 
 
 class OperatorTests(TwoPeople):
@@ -39,9 +42,54 @@ class OperatorTests(TwoPeople):
         self.store([b"12345", b"123"])
         self.operator.ask(ListAccounts(1, ""))
         page = self.operator.one(Accounts)
-        rows = [(row.name, row.created_at, row.devices, row.messages, row.size) for row in page.rows]
-        self.assertEqual(rows, [("alice", START, 1, 0, 0), ("bob", START, 1, 2, 14)])
+        rows = [(row.name, row.created_at, row.devices, row.messages, row.size, row.online) for row in page.rows]
+        self.assertEqual(rows, [("alice", START, 1, 0, 0, 1), ("bob", START, 1, 2, 14, 1)])
         self.assertFalse(page.more)
+
+    def test_last_seen(self) -> None:
+        """Who is online is seen now; else it is when the last connection ended, and the store has that after a crash."""
+        self.rig.time += 60
+        self.rig.lose(self.reader)
+        self.rig.commit()
+        self.rig.server.tick()
+        self.rig.commit()
+        self.rig.time += 60
+        for _ in range(2):
+            self.assertEqual(self.seen(), {"alice": START + 120, "bob": START + 60})
+            self.rig.crash()
+            self.operator, _ = self.rig.operator(), self.rig.login(self.alice)
+
+    def test_seen_again(self) -> None:
+        """Who stays logged in for days is seen every day, also if the process is killed then."""
+        self.rig.commit()
+        self.rig.time += 2 * DAY
+        self.rig.server.tick()
+        self.rig.commit()
+        self.rig.crash()
+        self.operator = self.rig.operator()
+        self.assertEqual(self.seen(), {"alice": START + 2 * DAY, "bob": START + 2 * DAY})
+
+    def seen(self) -> dict[str, int]:
+        """When each account was seen."""
+        self.operator.ask(ListAccounts(1, ""))
+        return {row.name: row.last_seen for row in self.operator.one(Accounts).rows}
+
+    def test_details(self) -> None:
+        """An account is shown with its devices, what waits for each, and how much of the quota its fullest mailbox uses."""
+        self.rig.settings = Settings(registration="open", mailbox_messages=8)
+        self.rig.server.tick()
+        self.rig.commit()
+        self.rig.crash()
+        self.operator, self.sender = self.rig.operator(), self.rig.login(self.alice)
+        self.rig.time += 60
+        self.store([b"12345", b"123"])
+        self.operator.ask(GetDetails(1, "bob"), ListAccounts(2, ""), GetDetails(3, "nobody"))
+        found = self.operator.one(Details)
+        self.assertEqual(found.account, self.operator.one(Accounts).rows[1])
+        self.assertEqual((found.account.used, found.account.online, found.account.last_seen), (25, 0, START))
+        self.assertEqual(found.devices, [DeviceRow(self.bob.device_id, START, False, 2, 14)])
+        self.assertEqual((found.quota_messages, found.is_default), (8, True))
+        self.assertEqual(self.operator.one(Refused), Refused(3, "no-such-account"))
 
     def test_pages(self) -> None:
         """Many accounts come in pages, each after the last name of the one before."""

@@ -17,6 +17,7 @@ from securemsg.protocol.messages import (
     Failed,
     Fetch,
     GetAddress,
+    GetDetails,
     Hello,
     Invite,
     ListAccounts,
@@ -66,7 +67,7 @@ class RoleTests(TwoPeople):
             Invite: {device, operator}, Ping: {device, operator, key},
             OpenCode: {device}, AnswerCode: {device}, AskCode: {stranger}, UseCode: {stranger},
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
-            ListInvites: {operator}, RevokeInvite: {operator},
+            ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

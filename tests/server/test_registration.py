@@ -262,6 +262,20 @@ class InvitedRegistrationTests(SynchronousTestCase):
         alice.ask(Invite(2, 1, DAY))
         self.assertEqual(alice.one(Refused), Refused(2, "forbidden"))
 
+    def test_depth(self) -> None:
+        """Only so many users in a row may invite each other, also after a restart."""
+        self.rig.settings = Settings(user_invite_depth=2)
+        self.rig.crash()
+        token = self.issue(self.rig.operator())
+        people = [self.rig.user(name) for name in ("alice", "bob", "carol")]
+        for person in people[:2]:
+            token = self.issue(self.rig.try_register(person, token))
+        self.rig.try_register(people[2], token).one(Welcome)
+        self.rig.crash()
+        client = self.rig.login(people[2])
+        client.ask(Invite(2, 1, DAY))
+        self.assertEqual(client.one(Refused), Refused(2, "forbidden"))
+
     def test_closed_invites(self) -> None:
         """Where registration is closed users get no invite, and those that they have made admit nobody."""
         alice = self.rig.user("alice")

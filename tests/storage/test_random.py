@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from securemsg.errors import Refusal
-from securemsg.interfaces import ClockReading, DepositRow, MailboxRow, StoredAccount, StoredMessage, StoredPrekey, WriteBatch
+from securemsg.interfaces import (
+    MAX_OPEN_INVITES,
+    ClockReading,
+    DepositRow,
+    MailboxRow,
+    StoredAccount,
+    StoredMessage,
+    StoredPrekey,
+    WriteBatch,
+)
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from securemsg.storage.sqlite.schema import POSITION_BITS
 from securemsg.storage.sqlite.segments import unpack_shared
@@ -93,7 +102,7 @@ class Store(RuleBasedStateMachine):
     @rule(digest=TOKENS, uses=st.integers(0, 2), expires_at=TIMES, creator=st.sampled_from(("", "alice")))
     def add_token(self, digest: bytes, uses: int, expires_at: int, creator: str) -> None:
         """A token is issued."""
-        self.attempt("add_token", digest, uses, expires_at, creator)
+        self.attempt("add_token", digest, uses, expires_at, creator, MAX_OPEN_INVITES)
 
     @rule(
         mailbox=MAILBOXES,

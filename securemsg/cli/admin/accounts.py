@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 
 import click
 
@@ -11,12 +12,18 @@ from securemsg.cli.admin.asking import ask, operate
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import given_text
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
+from securemsg.cli.rendering import amount
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, state_option
 from securemsg.cli.times import shown_time
 from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import SERVER_NAME
+
+# Columns of a name in a list; a longer one pushes the rest of its row aside.
+NAME_COLUMNS = 20
+# Digits that stand for a device.
+SHOWN_DIGITS = 8
 
 
 @click.command()
@@ -25,29 +32,102 @@ from securemsg.protocol.devices import SERVER_NAME
 @shared
 @click.pass_context
 def accounts(ctx: click.Context) -> int:
-    """List the accounts, and how much is waiting for each."""
+    """List the accounts: who is online or was when, how much is waiting for each, and how much of its quota that is."""
 
     async def work(operator: AdminClient) -> None:
-        after, more, width = "", True, columns()
+        width = columns()
         if not settings_of(ctx).as_json:
-            write_line(f"{'name':<32}  {'since':<{len(shown_time(0, width))}}  {'devices':>7}  {'messages':>8}  {'bytes':>12}")
-        while more:
-            page = await ask(operator, m.ListAccounts(0, after), m.Accounts)
-            for row in page.rows:
-                record: dict[str, object] = {
-                    "name": row.name,
-                    "created_at": iso(row.created_at),
-                    "devices": row.devices,
-                    "messages": row.messages,
-                    "bytes": row.size,
-                }
-                since = shown_time(row.created_at, width)
-                text = f"{escape(row.name):<32}  {since}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
-                write_record(record, settings_of(ctx).as_json, text, verbatim=True)
-            more = page.more and bool(page.rows)
-            after = page.rows[-1].name if page.rows else after
+            seen = f"{'last seen':<{len(shown_time(0, width))}}"
+            write_line(f"{'name':<{NAME_COLUMNS}}  {seen}  {'devices':>7}  {'messages':>8}  {'bytes':>12}  {'full':>4}")
+        async for row in all_accounts(operator):
+            seen = f"{_seen(row.last_seen, row.online > 0):<{len(shown_time(0, width))}}"
+            text = (
+                f"{escape(row.name):<{NAME_COLUMNS}}  {seen}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
+                f"  {row.used:>3}%{'  suspended' * row.suspended}"
+            )
+            write_record(_record(row), settings_of(ctx).as_json, text, verbatim=True)
 
     return operate(ctx, work)
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def account(ctx: click.Context, name: str) -> int:
+    """Show an account: its devices, when each was seen last, and what is waiting for it, of what quota."""
+
+    async def work(operator: AdminClient) -> None:
+        found = await ask(operator, m.GetDetails(0, name), m.Details, name)
+        row = found.account
+        quota = f"{found.quota_messages} messages and {found.quota_size} bytes"
+        record = {
+            **_record(row),
+            "quota_messages": found.quota_messages,
+            "quota_bytes": found.quota_size,
+            "quota_is_default": found.is_default,
+            "device_list": [
+                {
+                    "id": device.device.hex(),
+                    "last_seen": _iso(device.last_seen),
+                    "online": device.online,
+                    "messages": device.messages,
+                    "bytes": device.size,
+                }
+                for device in found.devices
+            ],
+        }
+        lines = [
+            f"{escape(row.name)}: joined {shown_time(row.created_at, columns())}{', suspended' * row.suspended}",
+            f"waiting: {amount(row.messages, 'message')}, {amount(row.size, 'byte')}",
+            f"quota of each device: {quota}{'' if found.is_default else ', set for this account'}; {row.used}% is used",
+            *(
+                f"device {device.device.hex()[:SHOWN_DIGITS]}: {_seen(device.last_seen, device.online, 'last seen ')};"
+                f" {amount(device.messages, 'message')}, {amount(device.size, 'byte')} waiting"
+                for device in found.devices
+            ),
+        ]
+        write_record(record, settings_of(ctx).as_json, "\n".join(lines))
+
+    return operate(ctx, work)
+
+
+async def all_accounts(operator: AdminClient) -> AsyncIterator[m.AccountRow]:
+    """All accounts, page by page."""
+    after, more = "", True
+    while more:
+        page = await ask(operator, m.ListAccounts(0, after), m.Accounts)
+        for row in page.rows:
+            after = row.name
+            yield row
+        more = page.more and bool(page.rows)
+
+
+def _record(row: m.AccountRow) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "created_at": iso(row.created_at),
+        "last_seen": _iso(row.last_seen),
+        "online": row.online,
+        "devices": row.devices,
+        "messages": row.messages,
+        "bytes": row.size,
+        "quota_used_percent": row.used,
+        "suspended": row.suspended,
+    }
+
+
+def _iso(seconds: int) -> str | None:
+    return iso(seconds) if seconds else None
+
+
+def _seen(seconds: int, online: bool, before: str = "") -> str:
+    """When somebody was seen, in words."""
+    if online:
+        return "online"
+    return before + shown_time(seconds, columns()) if seconds else "never seen"
 
 
 @click.command()

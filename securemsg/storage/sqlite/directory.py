@@ -16,23 +16,28 @@ from securemsg.interfaces import (
 from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
 from securemsg.storage.sqlite.prekeys import drop_prekeys, stock
 
-LOAD = "SELECT id, identity, body, signature, version, created_at, coalesce(root, id) FROM accounts WHERE name = ?"
-TREE = "SELECT coalesce(root, id) FROM accounts JOIN tokens ON creator = name WHERE digest = ?"
+LOAD = (
+    "SELECT id, identity, body, signature, version, created_at, coalesce(root, id), suspended, quota, depth"
+    " FROM accounts WHERE name = ?"
+)
+TREE = "SELECT coalesce(root, id), depth + 1 FROM accounts JOIN tokens ON creator = name WHERE digest = ?"
 FIND_ACCOUNT = "SELECT coalesce(max(id), 0) FROM accounts WHERE name = ?"
 FIND_DEVICE = "SELECT max(signing_key) FROM devices WHERE account = ? AND device = ?"
 REGISTERED = "SELECT identity, token FROM accounts WHERE name = ?"
 DEVICES = (
-    "SELECT device, signing_key, mailbox, highest, messages, size, logins, rooms FROM devices JOIN mailboxes USING (mailbox)"
-    " WHERE account = ? ORDER BY mailbox"
+    "SELECT device, signing_key, mailbox, highest, messages, size, logins, rooms, last_seen"
+    " FROM devices JOIN mailboxes USING (mailbox) WHERE account = ? ORDER BY mailbox"
 )
 LAST_PLACE = "SELECT max(place) FROM messages WHERE place > ? AND place <= ?"
 ADD_ACCOUNT = (
-    "INSERT INTO accounts (name, identity, version, created_at, token, body, signature, root) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO accounts (name, identity, version, created_at, token, body, signature, root, depth)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 ADD_DEVICE = "INSERT INTO devices (account, device, signing_key) VALUES (?, ?, ?)"
 LIST = (
-    "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0)"
-    " FROM (SELECT id, name, created_at FROM accounts WHERE name > ? ORDER BY name LIMIT ?)"
+    "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0), coalesce(max(last_seen), 0),"
+    " suspended, quota, coalesce(max(messages), 0), coalesce(max(size), 0)"
+    " FROM (SELECT * FROM accounts WHERE name > ? ORDER BY name LIMIT ?)"
     " LEFT JOIN devices ON account = id LEFT JOIN mailboxes USING (mailbox) GROUP BY id ORDER BY name"
 )
 LIST_TOKENS = (
@@ -47,13 +52,18 @@ def load_account(connection: sqlite3.Connection, name: str) -> StoredAccount | N
     found = connection.execute(LOAD, (name,)).fetchone()
     if found is None:
         return None
-    account, identity, body, signature, version, created_at, root = found
+    account, identity, body, signature, version, created_at, root, suspended, quota, depth = found
     devices = []
-    for device, signing_key, mailbox, highest, messages, size, logins, rooms in connection.execute(DEVICES, (account,)):
+    for row in connection.execute(DEVICES, (account,)):
+        device, signing_key, mailbox, highest, messages, size, logins, rooms, last_seen = row
         (key,) = connection.execute(LAST_PLACE, span(mailbox)).fetchone()
         last = 0 if key is None else key & POSITION_MASK
-        devices.append(StoredDevice(device, signing_key, mailbox, highest, messages, size, last, logins, bool(rooms)))
-    return StoredAccount(name, identity, body, signature, version, created_at, tuple(devices), root)
+        devices.append(
+            StoredDevice(device, signing_key, mailbox, highest, messages, size, last, logins, bool(rooms), last_seen)
+        )
+    return StoredAccount(
+        name, identity, body, signature, version, created_at, tuple(devices), root, bool(suspended), quota, depth
+    )
 
 
 def find_device(connection: sqlite3.Connection, name: str, device: bytes) -> bytes | None:
@@ -91,8 +101,8 @@ def register(connection: sqlite3.Connection, new: NewAccount) -> None:
         raise Refusal("name-taken")
     connection.execute("UPDATE tokens SET uses = uses - 1 WHERE digest = ?", (new.token,))
     tree = connection.execute(TREE, (new.token,)).fetchone()
-    root = None if tree is None else tree[0]
-    values = new.name, new.identity, new.version, new.now, new.token, new.body, new.signature, root
+    root, depth = (None, 0) if tree is None else tree
+    values = new.name, new.identity, new.version, new.now, new.token, new.body, new.signature, root, depth
     account = connection.execute(ADD_ACCOUNT, values).lastrowid
     assert account is not None
     _add_devices(connection, account, new.devices)

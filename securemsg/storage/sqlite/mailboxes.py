@@ -37,7 +37,7 @@ ADD_SEGMENT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
 COUNT_OUT = "UPDATE mailboxes SET messages = messages - ?, size = size - ?, passed = ? WHERE mailbox = ?"
 KEEP_HIGHEST = "UPDATE mailboxes SET highest = max(highest, ?) WHERE mailbox = ?"
 THERE = "SELECT 1 FROM mailboxes WHERE mailbox = ?"
-KEEP_LOGINS = "UPDATE devices SET logins = ?, rooms = ? WHERE mailbox = ?"
+KEEP_LOGINS = "UPDATE devices SET logins = ?, rooms = ?, last_seen = ? WHERE mailbox = ?"
 # The first segments of a mailbox, and how far the very first is acknowledged.
 HEADS = (
     "SELECT place, messages, size, shared, heads, (SELECT passed FROM mailboxes WHERE mailbox = ?)"

@@ -190,7 +190,21 @@ _FIFTH = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+# What the operator wants to know, and decides. Who was there before counts as seen now: nobody knows since when it was away.
+# quota: messages that a mailbox may hold; 0: as many as any.
+# depth: how many inviters there are up to whom the operator invited; of accounts from before: 1 where there were any.
+_SIXTH = (
+    "ALTER TABLE devices ADD COLUMN last_seen INTEGER NOT NULL DEFAULT 0",
+    "UPDATE devices SET last_seen = CAST(strftime('%s', 'now') AS INTEGER)",
+    "ALTER TABLE accounts ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE accounts ADD COLUMN quota INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE accounts ADD COLUMN depth INTEGER NOT NULL DEFAULT 0",
+    "UPDATE accounts SET depth = 1 WHERE root IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
+    _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH,
+)  # fmt: skip
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

@@ -75,8 +75,8 @@ class DirectoryContract(StoreContract):
     def test_logins(self) -> None:
         """The last logins of a device are kept by the batch that has them, and no other; one that is gone is passed over."""
         phone, desk = self.join("alice", b"phone", b"desk")
-        self.reactor.write(self.store, replace(batch(), logins={phone: (b"first", True), 99: (b"gone", True)}))
-        self.reactor.write(self.store, replace(batch(), logins={phone: (b"second", False)}))
+        self.reactor.write(self.store, replace(batch(), logins={phone: (b"first", True, 1), 99: (b"gone", True, 1)}))
+        self.reactor.write(self.store, replace(batch(), logins={phone: (b"second", False, 2)}))
         self.write(highest={phone: 7, desk: 7})
         self.reopen()
         self.assertEqual([device.logins for device in self.devices()], [b"second", b""])
@@ -85,7 +85,7 @@ class DirectoryContract(StoreContract):
         """Whether a device announced rooms at its last login is kept with that; before the first one it did not."""
         phone, desk = self.join("alice", b"phone", b"desk")
         for announced in (True, False, True):
-            self.reactor.write(self.store, replace(batch(), logins={phone: (b"login", announced)}))
+            self.reactor.write(self.store, replace(batch(), logins={phone: (b"login", announced, 3)}))
             self.reopen()
             self.assertEqual([device.has_rooms for device in self.devices()], [announced, False])
 
@@ -280,7 +280,7 @@ class DirectoryContract(StoreContract):
         self.write(deposit(carol, b"d1", 1, (alice, 1)), deposit(carol, b"d2", 2, (alice, 2)))
         size = 2 * len(b"common") + sum(len(b"own of %d/%d" % (alice, position)) for position in (1, 2))
         summaries = [
-            AccountSummary("alice", NOW, 2, 2, size),
+            AccountSummary("alice", NOW, 2, 2, size, fullest_messages=2, fullest_size=size),
             AccountSummary("bob", NOW, 1, 0, 0),
             AccountSummary("carol", NOW, 1, 0, 0),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -251,6 +252,37 @@ class OlderTests(FileContract):
             self.reactor.wait(store.expire(ClockReading(NOW + now, NOW), 0, 0, 10))
             self.assertEqual(self.positions(store), waiting)
             self.assertEqual(self.reactor.wait(store.find_deposit(1, b"\1")), known)
+
+
+class LayoutFiveTests(FileContract):
+    """A file of the fifth layout, which did not know when somebody was seen."""
+
+    __test__ = True
+
+    def test_seen(self) -> None:
+        """Its devices count as seen now, so that nobody is purged for what was not noted; who was invited is one step deep."""
+        path = self.folder / "older.db"
+        connection = sqlite3.connect(path, isolation_level=None)
+        for statement in (statement for statements in MIGRATIONS[:5] for statement in statements):
+            statement(connection) if callable(statement) else connection.execute(statement)
+        for name, root in (("ada", None), ("ben", 1)):
+            values = name, b"i", 1, NOW, b"", b"", b"", root
+            connection.execute(
+                "INSERT INTO accounts (name, identity, version, created_at, token, body, signature, root)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+        connection.execute("INSERT INTO devices (account, device, signing_key) VALUES (1, x'01', x'02')")
+        connection.execute("INSERT INTO mailboxes (mailbox) VALUES (1)")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 5")
+        connection.close()
+        before = int(time.time())
+        store = self.open(path)
+        ada, ben = (self.reactor.wait(store.load_account(name)) for name in ("ada", "ben"))
+        assert ada is not None and ben is not None
+        self.assertGreaterEqual(ada.devices[0].last_seen, before)
+        self.assertEqual([(one.depth, one.suspended, one.quota) for one in (ada, ben)], [(0, False, 0), (1, False, 0)])
 
 
 class StartTests(FileContract):
