@@ -325,6 +325,20 @@ class IDirectoryStore(Interface):
         @raise Refusal: C{no-such-account}.
         """
 
+    def set_suspended(name: str, suspended: bool) -> Awaitable[None]:
+        """
+        Keep whether the account is suspended.
+
+        @raise Refusal: C{no-such-account}.
+        """
+
+    def set_quota(name: str, messages: int) -> Awaitable[None]:
+        """
+        Keep how many messages each mailbox of the account may hold; 0: as many as any.
+
+        @raise Refusal: C{no-such-account}.
+        """
+
     def list_accounts(after: str, limit: int) -> Awaitable[list[AccountSummary]]:
         """Up to C{limit} accounts whose names come after this one, in order."""
 

@@ -117,6 +117,12 @@ WORDS: dict[str, _Words] = {
         "if a copy of this profile is in use, stop it: every device needs a profile of its own",
     ),
     "removed": _Words(Exit.REFUSED, "this account was removed from the server", "ask its operator for a new invite"),
+    "suspended": _Words(
+        Exit.REFUSED,
+        "the server's operator has suspended this account",
+        "ask the operator; what is sent to you is kept as long as any message",
+    ),
+    "kicked": _Words(Exit.NOT_CONNECTED, "the server's operator ended the connection", _LATER),
     "device-removed": _Words(
         Exit.REFUSED,
         "this device was removed from its account",

@@ -57,6 +57,8 @@ TABLE = (
     Code("server-full", SentIn.FAILED, Consequence.RETRY),
     Code("replaced", SentIn.FAILED, Consequence.RETRY),
     Code("removed", SentIn.FAILED, Consequence.FATAL),
+    Code("suspended", SentIn.FAILED, Consequence.FATAL),
+    Code("kicked", SentIn.FAILED, Consequence.RETRY),
     Code("device-removed", SentIn.FAILED, Consequence.FATAL),
     Code("stopping", SentIn.FAILED, Consequence.RETRY),
     Code("timeout", SentIn.LOGIN | SentIn.LOCAL, Consequence.RETRY),

@@ -32,6 +32,8 @@ MAX_N = 2**40 - 1
 # How long the server keeps an undelivered message, seconds: at most, and at least if a client asks.
 MAX_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
+# Messages in one mailbox: the most that an operator may allow.
+MAX_QUOTA = 10_000_000
 # Of devices, deposits and messages.
 ID_SIZE = 16
 NONCE_SIZE = 32
@@ -606,6 +608,29 @@ class Details(Record, tag=64, frozen=True):
     is_default: bool
 
 
+class SetSuspended(Record, tag=65, frozen=True):
+    """Operator: keep an account from logging in, or let it again. What is sent to it is kept meanwhile."""
+
+    request: Request
+    account: Name
+    suspended: bool
+
+
+class SetQuota(Record, tag=66, frozen=True):
+    """Operator: how many messages each mailbox of an account may hold; 0: as many as any."""
+
+    request: Request
+    account: Name
+    messages: Annotated[int, Meta(ge=0, le=MAX_QUOTA)]
+
+
+class Kick(Record, tag=67, frozen=True):
+    """Operator: end all connections of an account, which may log in again."""
+
+    request: Request
+    account: Name
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -730,9 +755,12 @@ Message = (
     | RevokeInvite
     | GetDetails
     | Details
+    | SetSuspended
+    | SetQuota
+    | Kick
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 65)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 68)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

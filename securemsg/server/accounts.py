@@ -105,6 +105,12 @@ class AccountState:
         """When the latest of its devices was last known to be logged in; 0: none was ever."""
         return max((device.last_seen for device in self.devices.values()), default=0)
 
+    def end(self, code: str) -> None:
+        """End its connections with this code."""
+        for device in self.devices.values():
+            if device.reader is not None:
+                device.reader.end(code)
+
     def is_pinned(self) -> bool:
         """Whether the account must stay in memory."""
         return bool(self.pins or self.logged_in or any(device.pins or device.unsettled for device in self.devices.values()))

@@ -21,11 +21,14 @@ from securemsg.protocol.messages import (
     GetDetails,
     InviteRow,
     Invites,
+    Kick,
     ListAccounts,
     ListInvites,
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetQuota,
+    SetSuspended,
 )
 from securemsg.server.accounts import AccountCache
 from securemsg.server.connection import ClientConnection
@@ -42,6 +45,16 @@ async def refuse_reply(account: str, text: str, present: frozenset[bytes]) -> No
     @raise Refusal: C{forbidden}.
     """
     raise Refusal("forbidden")
+
+
+def _spare_contact(account: str) -> None:
+    """
+    Keep the contact in this process as it is.
+
+    @raise Refusal: C{forbidden}.
+    """
+    if account == SERVER_NAME:
+        raise Refusal("forbidden")
 
 
 @define(eq=False)
@@ -106,13 +119,53 @@ class Operator:
 
         @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} cannot be removed.
         """
-        if message.account == SERVER_NAME:
-            raise Refusal("forbidden")
+        _spare_contact(message.account)
         # Before, so that nothing new begins with the account, and after, because a login may have loaded it in between.
         self._accounts.forget(message.account)
         await self._store.remove_account(message.account)
         self._accounts.forget(message.account)
         self._log_account("removed", message.account)
+        return Done(message.request)
+
+    async def set_suspended(self, connection: ClientConnection, message: SetSuspended) -> Done:
+        """
+        Keep an account from logging in, and end its connections; or let it log in again.
+
+        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} is not suspended.
+        """
+        _spare_contact(message.account)
+        await self._store.set_suspended(message.account, message.suspended)
+        account = self._accounts.get(message.account)
+        if account is not None:
+            account.suspended = message.suspended
+            if message.suspended:
+                account.end("suspended")
+        self._log_account("suspended" if message.suspended else "resumed", message.account)
+        return Done(message.request)
+
+    async def set_quota(self, connection: ClientConnection, message: SetQuota) -> Done:
+        """
+        Set how many messages each mailbox of an account may hold.
+
+        @raise Refusal: C{no-such-account}.
+        """
+        await self._store.set_quota(message.account, message.messages)
+        account = self._accounts.get(message.account)
+        if account is not None:
+            account.quota = message.messages
+        return Done(message.request)
+
+    async def kick(self, connection: ClientConnection, message: Kick) -> Done:
+        """
+        End all connections of an account.
+
+        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} stays.
+        """
+        _spare_contact(message.account)
+        account = await self._accounts.load(message.account)
+        if account is None:
+            raise Refusal("no-such-account")
+        account.end("kicked")
         return Done(message.request)
 
     def _row(self, row: AccountSummary) -> AccountRow:

@@ -21,6 +21,7 @@ from securemsg.protocol.messages import (
     GetDetails,
     Hello,
     Invite,
+    Kick,
     ListAccounts,
     ListInvites,
     OpenCode,
@@ -32,6 +33,8 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetQuota,
+    SetSuspended,
     Upload,
     UseCode,
 )
@@ -116,5 +119,8 @@ def command_table(
             _row(ListInvites, OPERATOR, operator.list_invites),
             _row(RevokeInvite, OPERATOR, operator.revoke_invite),
             _row(GetDetails, OPERATOR, operator.get_details),
+            _row(SetSuspended, OPERATOR, operator.set_suspended),
+            _row(SetQuota, OPERATOR, operator.set_quota),
+            _row(Kick, OPERATOR, operator.kick),
         ]
     )

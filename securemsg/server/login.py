@@ -119,7 +119,7 @@ class Logins:
         @param stock: what prekeys are left for it.
         @param highest: the highest C{n} that it knows of. Behind ours, it has come back with an older state, and does not know
             which bundles it has used since.
-        @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile.
+        @raise RemoteProtocolError: C{server-full}; C{login-failed}: the device was removed meanwhile; C{suspended}.
         """
         hello = connection.hello
         assert hello is not None, "it has not logged in yet"
@@ -133,6 +133,8 @@ class Logins:
             if self._accounts.mailbox(device.mailbox) is not device:
                 raise RemoteProtocolError("login-failed")
             self._delivery.check_room(connection, device)
+        if device.account.suspended:
+            raise RemoteProtocolError("suspended")
         if not connection.is_open:
             return
         if device.unsettled:

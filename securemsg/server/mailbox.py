@@ -194,6 +194,7 @@ class Mailboxes:
         common_size = len(message.common)
         memory = common_size + OVERHEAD
         for account, destination in recipients:
+            most = (account.quota if account is not None else 0) or settings.mailbox_messages
             for part in destination.parts:
                 memory += len(part.own) + OVERHEAD
                 if account is None:
@@ -203,7 +204,7 @@ class Mailboxes:
                 size = common_size + len(own)
                 if item is not None and not device.has_rooms:
                     missed.append(Missed(account.name, device.id, "no-rooms"))
-                elif device.messages >= settings.mailbox_messages or device.size + size > settings.mailbox_size:
+                elif device.messages >= most or device.size + size > settings.mailbox_size:
                     missed.append(Missed(account.name, device.id, "mailbox-full"))
                 else:
                     places.append((device, device.last_position + 1, own))

@@ -97,6 +97,7 @@ class Registrations:
 
         @raise Refusal: C{login-failed}: there is no such account, or its identity has not signed this one.
             C{mailbox-not-empty}: something waits for a device, or one is logged in. C{bad-device-list}. C{rate-limited}.
+            C{suspended}.
         """
         account = await self._accounts.load(message.account)
         with self._counting_failures():
@@ -105,6 +106,8 @@ class Registrations:
                 raise Refusal("login-failed")
             if account.identity != message.identity:
                 self._check_succession(account, devices, message)
+            if account.suspended:
+                raise Refusal("suspended")
         self._delivery.check_room(connection)
         if account.identity != message.identity:
             if account.is_renewing or any(each.messages or each.reader for each in account.devices.values()):

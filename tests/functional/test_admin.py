@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.functional.support import PlaceCase
+from tests.functional.support import PlaceCase, until
 
 
 class AdminTests(PlaceCase):
@@ -36,3 +36,21 @@ class AdminTests(PlaceCase):
         self.assertEqual([device["messages"] for device in found["device_list"]], [1])
         self.assertIn("quota of each device: 100000 messages", self.daemon.admin("account", "ben").out)
         self.daemon.admin("account", "nobody", status=3)
+
+    def test_suspend(self) -> None:
+        """A suspended account is told so, and gets what was sent to it once it is resumed."""
+        ada, ben = self.person("ada"), self.person("ben")
+        self.assertEqual(self.daemon.admin("suspend", "ben", "--json").rows[0]["status"], "suspended")
+        ada.run("send", "ben", "hello", "--wait", "accepted")
+        self.assertIn("has suspended this account", ben.run("ping", status=5).err)
+        self.assertIn("suspended", self.daemon.admin("accounts").out)
+        self.assertIn("ben may log in again", self.daemon.admin("resume", "ben").err)
+        self.assertEqual(self.daemon.admin("quota", "ben", "7", "--json").rows[0]["quota_messages"], 7)
+        self.assertIn("(default)", self.daemon.admin("quota", "ben", "default").out)
+        self.daemon.admin("quota", "ben", "0", status=2)
+        follower = ben.start("recv", "--follow", "--json")
+        until(lambda: '"hello"' in follower.out, "the message")
+        self.daemon.admin("kick", "ben")
+        ada.send("ben", "again")
+        until(lambda: '"again"' in follower.out, "the message after the kick")
+        follower.interrupt()

@@ -65,6 +65,9 @@ EXAMPLES: dict[type, Message] = {
         m.ListInvites(1, b""),
         m.Invites(1, [m.InviteRow(KEY, 2, 3, "alice")], False),
         m.RevokeInvite(1, KEY),
+        m.SetSuspended(1, "bob", True),
+        m.SetQuota(1, "bob", 9),
+        m.Kick(1, "bob"),
         m.GetDetails(1, "bob"),
         m.Details(1, ROW, [m.DeviceRow(ID, 2, True, 3, 4)], 5, 6, True),
     )

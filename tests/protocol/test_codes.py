@@ -28,7 +28,7 @@ class CodeTests(SynchronousTestCase):
 
     def test_fatal(self) -> None:
         """Whoever is refused at the door for good does not knock again."""
-        ends = {"server-identity", "login-failed", "unsupported-version", "removed", "device-removed"}
+        ends = {"server-identity", "login-failed", "unsupported-version", "removed", "suspended", "device-removed"}
         joins = {"bad-token", "name-taken", "illegal-name", "reserved-name", "registration-closed", "bad-device-list"}
         joins |= {"mailbox-not-empty"}
         self.assertEqual(FATAL, ends | joins)

@@ -16,12 +16,15 @@ from securemsg.protocol.messages import (
     Invite,
     Invited,
     Invites,
+    Kick,
     ListAccounts,
     ListInvites,
     Refused,
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetQuota,
+    SetSuspended,
     Welcome,
 )
 from securemsg.server.limits import Settings
@@ -90,6 +93,59 @@ class OperatorTests(TwoPeople):
         self.assertEqual(found.devices, [DeviceRow(self.bob.device_id, START, False, 2, 14)])
         self.assertEqual((found.quota_messages, found.is_default), (8, True))
         self.assertEqual(self.operator.one(Refused), Refused(3, "no-such-account"))
+
+    def test_suspended(self) -> None:
+        """A suspended account is cut off and kept out, also after a restart; what is sent to it is kept until it is resumed."""
+        self.operator.ask(SetSuspended(1, "bob", True))
+        self.operator.one(Done)
+        self.assertEqual(self.reader.failed(), "suspended")
+        self.assertEqual(self.rig.notes[-1], ("suspended", "bob"))
+        self.store([b"kept"])
+        for _ in range(2):
+            self.assertEqual(self.rig.try_login(self.bob).failed(), "suspended")
+            self.rig.crash()
+        self.operator = self.rig.operator()
+        self.operator.ask(GetDetails(1, "bob"), SetSuspended(2, "bob", False), GetDetails(3, "bob"))
+        self.assertEqual([found.account.suspended for found in self.operator.pop(Details)], [True, False])
+        self.assertEqual(self.rig.login(self.bob).delivered(), [b"kept"])
+
+    def test_wrong_key_of_suspended(self) -> None:
+        """Whoever cannot prove to be a device of a suspended account does not learn that it is."""
+        self.operator.ask(SetSuspended(1, "bob", True))
+        self.bob.device = keys.SigningKey.generate()
+        self.assertEqual(self.rig.try_login(self.bob).failed(), "login-failed")
+
+    def test_kick(self) -> None:
+        """A kicked account is cut off, and may come back at once."""
+        self.operator.ask(Kick(1, "bob"))
+        self.operator.one(Done)
+        self.assertEqual(self.reader.failed(), "kicked")
+        self.rig.login(self.bob)
+
+    def test_quota(self) -> None:
+        """The quota of an account holds at once and after a restart, until it is that of any account again."""
+        self.rig.lose(self.reader)
+        self.operator.ask(SetQuota(1, "bob", 1))
+        self.operator.one(Done)
+        self.store([b"fits"])
+        for _ in range(2):
+            self.assertEqual(self.refused(self.sender.deposit(self.bob)), "mailbox-full")
+            self.rig.crash()
+            self.operator, self.sender = self.rig.operator(), self.rig.login(self.alice)
+            self.sender.n = 10
+        self.operator.ask(GetDetails(1, "bob"), SetQuota(2, "bob", 0))
+        found = self.operator.one(Details)
+        self.assertEqual((found.quota_messages, found.is_default, found.account.used), (1, False, 100))
+        self.store([b"fits as well"])
+
+    def test_not_changed(self) -> None:
+        """What nobody has cannot be changed, and the contact that lives here stays as it is."""
+        self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY).one(Welcome)
+        for name, code in (("nobody", "no-such-account"), ("server", "forbidden")):
+            self.operator.ask(SetSuspended(1, name, True), Kick(2, name))
+            self.assertEqual(self.operator.pop(Refused), [Refused(1, code), Refused(2, code)])
+        self.operator.ask(SetQuota(1, "nobody", 1))
+        self.assertEqual(self.operator.one(Refused).code, "no-such-account")
 
     def test_pages(self) -> None:
         """Many accounts come in pages, each after the last name of the one before."""

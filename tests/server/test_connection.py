@@ -20,6 +20,7 @@ from securemsg.protocol.messages import (
     GetDetails,
     Hello,
     Invite,
+    Kick,
     ListAccounts,
     ListInvites,
     OpenCode,
@@ -32,6 +33,8 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetQuota,
+    SetSuspended,
     Upload,
     UseCode,
 )
@@ -68,6 +71,7 @@ class RoleTests(TwoPeople):
             OpenCode: {device}, AnswerCode: {device}, AskCode: {stranger}, UseCode: {stranger},
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
             ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
+            SetSuspended: {operator}, SetQuota: {operator}, Kick: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import SigningKey
 from securemsg.protocol.devices import SUCCESSION_LABEL, Succession, succession_parts
-from securemsg.protocol.messages import Account, DepositRefused, Fetch, Welcome
+from securemsg.protocol.messages import Account, DepositRefused, Fetch, SetSuspended, Welcome
 from securemsg.server.limits import Rate, Settings
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from tests.server.rig import Client, Rig, User
@@ -44,6 +44,15 @@ class RenewalTests(SynchronousTestCase):
     def renew(self, new: User, **changes: Any) -> Client:
         """Register as the next identity."""
         return self.rig.try_register(new, **{"successions": self.signed(self.old.identity, new), **changes})
+
+    def test_suspended(self) -> None:
+        """A suspended account is not renewed."""
+        operator = self.rig.operator()
+        operator.ask(SetSuspended(1, "bob", True))
+        self.assertEqual(self.renew(self.new).failed(), "suspended")
+        operator.ask(SetSuspended(2, "bob", False))
+        self.rig.lose(self.rig.login(self.old))
+        self.renew(self.new).one(Welcome)
 
     def test_renewed(self) -> None:
         """The account has the new identity, list and device; the old device is gone."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import click
 
 from securemsg.account.errors import error_for
-from securemsg.cli.admin.asking import ask, operate
+from securemsg.cli.admin.asking import Work, ask, operate
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import given_text
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
@@ -24,6 +24,20 @@ from securemsg.protocol.devices import SERVER_NAME
 NAME_COLUMNS = 20
 # Digits that stand for a device.
 SHOWN_DIGITS = 8
+
+
+class QuotaType(click.ParamType[int]):
+    """A number of messages; C{default}, as 0: as many as for any account."""
+
+    name = "quota"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it, or fail with a sentence."""
+        if value == "default":
+            return 0
+        if not str(value).isascii() or not str(value).isdecimal() or not 0 < int(value) <= m.MAX_QUOTA:
+            self.fail(f"{value!r} is neither a number from 1 to {m.MAX_QUOTA}, nor default", param, ctx)
+        return int(value)
 
 
 @click.command()
@@ -94,6 +108,29 @@ def account(ctx: click.Context, name: str) -> int:
     return operate(ctx, work)
 
 
+def confirm(question: str) -> None:
+    """
+    Ask at a terminal whether to go on; elsewhere nobody is there to be asked.
+
+    @raise click.Abort: no.
+    """
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+def _change(ctx: click.Context, message: m.Message, name: str, status: str, text: str) -> Work:
+    """Have something done with an account, and say that it was."""
+
+    async def work(operator: AdminClient) -> None:
+        await ask(operator, message, m.Done, name)
+        if settings_of(ctx).as_json:
+            write_line(json_line({"name": name, "status": status}))
+        else:
+            say(text)
+
+    return work
+
+
 async def all_accounts(operator: AdminClient) -> AsyncIterator[m.AccountRow]:
     """All accounts, page by page."""
     after, more = "", True
@@ -137,6 +174,77 @@ def _seen(seconds: int, online: bool, before: str = "") -> str:
 @state_option
 @shared
 @click.pass_context
+def suspend(ctx: click.Context, name: str, yes: bool) -> int:
+    """
+    Keep an account from logging in, until it is resumed. At a terminal you are asked first.
+
+    Its connections end, and its clients say why. What is sent to it is kept, as for anybody who is away; the invites that it
+    has made stay good unless you revoke them.
+    """
+    if not yes:
+        confirm(f"Suspend {name}, and end its connections?")
+    return operate(ctx, _change(ctx, m.SetSuspended(0, name, True), name, "suspended", f"{name} was suspended"))
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def resume(ctx: click.Context, name: str) -> int:
+    """Let a suspended account log in again."""
+    return operate(ctx, _change(ctx, m.SetSuspended(0, name, False), name, "resumed", f"{name} may log in again"))
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def kick(ctx: click.Context, name: str) -> int:
+    """End the connections of an account; its clients may connect again, and do."""
+    return operate(ctx, _change(ctx, m.Kick(0, name), name, "kicked", f"the connections of {name} were ended"))
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.argument("messages", type=QuotaType(), required=False, metavar="[MESSAGES|default]")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def quota(ctx: click.Context, name: str, messages: int | None) -> int:
+    """
+    Show or set how many messages may wait for each device of an account.
+
+    Above it senders are told that the mailbox is full, and try again later; nothing that waits already is lost.
+    """
+
+    async def work(operator: AdminClient) -> None:
+        if messages is not None:
+            await ask(operator, m.SetQuota(0, name, messages), m.Done, name)
+        found = await ask(operator, m.GetDetails(0, name), m.Details, name)
+        record: dict[str, object] = {
+            "name": name,
+            "quota_messages": found.quota_messages,
+            "quota_is_default": found.is_default,
+            "quota_used_percent": found.account.used,
+        }
+        text = f"{found.quota_messages} messages for each device of {name}{' (default)' * found.is_default}"
+        write_record(record, settings_of(ctx).as_json, text)
+
+    return operate(ctx, work)
+
+
+@click.command()
+@click.argument("name", type=NAME, metavar="NAME")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
 def remove(ctx: click.Context, name: str, yes: bool) -> int:
     """
     Delete an account, its devices, and the messages waiting for it. At a terminal you are asked first.
@@ -150,8 +258,8 @@ def remove(ctx: click.Context, name: str, yes: bool) -> int:
             hint="to get no answers from it, start the daemon with --answer none",
         )
 
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"Delete {name}, with all devices and waiting messages?", abort=True, err=True)
+    if not yes:
+        confirm(f"Delete {name}, with all devices and waiting messages?")
 
     async def work(operator: AdminClient) -> None:
         await ask(operator, m.RemoveAccount(0, name), m.Done, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from securemsg.cli.admin.accounts import account, accounts, remove, reply
+from securemsg.cli.admin.accounts import account, accounts, kick, quota, remove, reply, resume, suspend
 from securemsg.cli.admin.invites import address, invite, invites, revoke_invite
 from securemsg.cli.helptext import Group
 from securemsg.cli.settings import json_option, shared, state_option
@@ -18,5 +18,8 @@ def admin() -> None:
     """Manage the daemon on this machine: invites, accounts, its address, replies from the contact `server`."""
 
 
-for each in (invite, invites, revoke_invite, address, accounts, account, remove, reply):
+COMMANDS = (
+    invite, invites, revoke_invite, address, accounts, account, suspend, resume, kick, quota, remove, reply,
+)  # fmt: skip
+for each in COMMANDS:
     admin.add_command(each)

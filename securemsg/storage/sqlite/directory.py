@@ -44,6 +44,8 @@ LIST_TOKENS = (
     "SELECT digest, uses, expires_at, creator FROM tokens WHERE digest > ? AND uses > 0 AND expires_at > ?"
     " ORDER BY digest LIMIT ?"
 )
+SUSPEND = "UPDATE accounts SET suspended = ? WHERE name = ?"
+SET_QUOTA = "UPDATE accounts SET quota = ? WHERE name = ?"
 OPEN_INVITES = "SELECT count(*) FROM tokens WHERE creator = ? AND uses > 0"
 
 
@@ -167,6 +169,16 @@ def remove_account(connection: sqlite3.Connection, name: str) -> None:
         _remove_device(connection, mailbox)
     connection.execute("DELETE FROM accounts WHERE id = ?", there)
     connection.execute("DELETE FROM tokens WHERE creator = ?", (name,))
+
+
+def update_account(connection: sqlite3.Connection, statement: str, name: str, value: int) -> None:
+    """
+    Carry out L{SUSPEND} or L{SET_QUOTA}.
+
+    @raise Refusal: C{no-such-account}.
+    """
+    if not connection.execute(statement, (value, name)).rowcount:
+        raise Refusal("no-such-account")
 
 
 def list_accounts(connection: sqlite3.Connection, after: str, limit: int) -> list[AccountSummary]:

@@ -216,6 +216,14 @@ class ServerStore:
         """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
         return self._writer.submit(directory.remove_account, name)
 
+    def set_suspended(self, name: str, suspended: bool) -> Deferred[None]:
+        """See L{securemsg.interfaces.IDirectoryStore.set_suspended}."""
+        return self._writer.submit(directory.update_account, directory.SUSPEND, name, int(suspended))
+
+    def set_quota(self, name: str, messages: int) -> Deferred[None]:
+        """See L{securemsg.interfaces.IDirectoryStore.set_quota}."""
+        return self._writer.submit(directory.update_account, directory.SET_QUOTA, name, messages)
+
     def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
         """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""
         return self._writer.submit(directory.list_accounts, after, limit, writes=False)
