@@ -318,10 +318,11 @@ class IDirectoryStore(Interface):
         @raise Refusal: C{stale-list}, C{no-such-account}.
         """
 
-    def remove_account(name: str) -> Awaitable[None]:
+    def remove_account(name: str) -> Awaitable[AccountSummary]:
         """
         Delete the account, its devices, prekeys, mailboxes and open invites.
 
+        @return: the account as it was.
         @raise Refusal: C{no-such-account}.
         """
 

@@ -186,6 +186,7 @@ WORDS: dict[str, _Words] = {
     "no-such-account": _Words(
         Exit.NO_CONTACT, "no such account: {name}", "check the name; `securemsg contacts` lists those you know"
     ),
+    "account-active": _Words(Exit.REFUSED, "{name} has logged in meanwhile", "it was not removed"),
     "unknown-account": _Words(Exit.NOT_CONNECTED, "the server has not been asked about {name} yet", _LATER),
     "no-such-device": _Words(Exit.REFUSED, "{name} no longer has this device", "send the message again"),
     "unlisted-device": _Words(Exit.REFUSED, "this account has no such device", "list them: securemsg devices"),

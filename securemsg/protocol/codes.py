@@ -93,6 +93,7 @@ TABLE = (
     Code("stale-list", SentIn.REFUSED, Consequence.RETRY),
     Code("forbidden", SentIn.FAILED | SentIn.ANSWER, Consequence.REFUSED),
     Code("no-such-account", SentIn.ANSWER | SentIn.MISSED, Consequence.REFUSED),
+    Code("account-active", SentIn.REFUSED, Consequence.REFUSED),
     Code("no-such-device", SentIn.REFUSED, Consequence.REFUSED),
     Code("no-prekeys", SentIn.REFUSED, Consequence.RETRY),
     Code("too-many-prekeys", SentIn.REFUSED, Consequence.RETRY),

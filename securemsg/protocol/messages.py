@@ -522,10 +522,15 @@ class Accounts(Record, tag=41, frozen=True):
 
 
 class RemoveAccount(Record, tag=42, frozen=True):
-    """Operator: delete the account, its devices and what waits for them."""
+    """
+    Operator: delete the account, its devices and what waits for them.
+
+    @ivar unseen_since: only if none of its devices was logged in from then on; 0: in any case.
+    """
 
     request: Request
     account: Name
+    unseen_since: Counter = 0
 
 
 class GetAddress(Record, tag=43, frozen=True):
@@ -629,6 +634,15 @@ class Kick(Record, tag=67, frozen=True):
 
     request: Request
     account: Name
+
+
+class Removed(Record, tag=68, frozen=True):
+    """Server: answer to L{RemoveAccount}: what was taken away with the account."""
+
+    request: Request
+    devices: Counter
+    messages: Counter
+    size: Counter
 
 
 class OpenCode(Record, tag=50, frozen=True):
@@ -758,9 +772,10 @@ Message = (
     | SetSuspended
     | SetQuota
     | Kick
+    | Removed
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 68)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 69)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

@@ -42,7 +42,7 @@ _FROM_CLIENT: tuple[type, ...] = (
 )  # fmt: skip
 _FROM_SERVER: tuple[type, ...] = (
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
-    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed, m.Invites, m.Details,
+    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed, m.Invites, m.Details, m.Removed,
 )  # fmt: skip
 
 TRANSITIONS: dict[Phase, dict[tuple[Side, type], Phase]] = {

@@ -25,6 +25,7 @@ from securemsg.protocol.messages import (
     ListAccounts,
     ListInvites,
     RemoveAccount,
+    Removed,
     Reply,
     RevokeInvite,
     SetQuota,
@@ -113,19 +114,28 @@ class Operator:
         )
         return Details(message.request, row, rows, quota, settings.mailbox_size, not account.quota)
 
-    async def remove_account(self, connection: ClientConnection, message: RemoveAccount) -> Done:
+    async def remove_account(self, connection: ClientConnection, message: RemoveAccount) -> Removed:
         """
         Delete an account and end its connections.
 
-        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} cannot be removed.
+        @raise Refusal: C{no-such-account}; C{forbidden}: the contact C{server} cannot be removed; C{account-active}: it was
+            seen, and is to be removed only if not.
         """
         _spare_contact(message.account)
+        if message.unseen_since:
+            stored = await self._store.load_account(message.account)
+            # What is in memory is newer than what the store knows of logins.
+            account = self._accounts.adopt(stored)
+            if stored is not None and account is not None:
+                seen = max(stored.created_at, account.last_seen)
+                if account.logged_in or seen >= message.unseen_since:
+                    raise Refusal("account-active")
         # Before, so that nothing new begins with the account, and after, because a login may have loaded it in between.
         self._accounts.forget(message.account)
-        await self._store.remove_account(message.account)
+        gone = await self._store.remove_account(message.account)
         self._accounts.forget(message.account)
         self._log_account("removed", message.account)
-        return Done(message.request)
+        return Removed(message.request, gone.devices, gone.messages, gone.size)
 
     async def set_suspended(self, connection: ClientConnection, message: SetSuspended) -> Done:
         """

@@ -12,7 +12,7 @@ class AdminTests(PlaceCase):
 
     def test_invites(self) -> None:
         """An operator's invite admits where registration is closed; one that was revoked is listed no more."""
-        self.person("ada")
+        self.person("gus")
         before = self.daemon.admin("invites", "--json").rows
         self.daemon.invite()
         (row,) = [row for row in self.daemon.admin("invites", "--json").rows if row not in before]
@@ -37,20 +37,28 @@ class AdminTests(PlaceCase):
         self.assertIn("quota of each device: 100000 messages", self.daemon.admin("account", "ben").out)
         self.daemon.admin("account", "nobody", status=3)
 
+    def test_purge(self) -> None:
+        """Nobody who was just there is purged; who is removed is, with what was waiting."""
+        cleo, _ = self.person("cleo"), self.person("dan")
+        self.assertIn("no account has been", self.daemon.admin("purge", "--older-than", "1d", "--dry-run").err)
+        self.assertEqual(self.daemon.admin("purge", "--older-than", "1d", "--json").rows, [])
+        cleo.run("send", "dan", "hello", "--wait", "accepted")
+        self.assertIn("dan was removed, with 1 device and 1 waiting message (", self.daemon.admin("remove", "dan").err)
+
     def test_suspend(self) -> None:
         """A suspended account is told so, and gets what was sent to it once it is resumed."""
-        ada, ben = self.person("ada"), self.person("ben")
-        self.assertEqual(self.daemon.admin("suspend", "ben", "--json").rows[0]["status"], "suspended")
-        ada.run("send", "ben", "hello", "--wait", "accepted")
-        self.assertIn("has suspended this account", ben.run("ping", status=5).err)
+        eve, fay = self.person("eve"), self.person("fay")
+        self.assertEqual(self.daemon.admin("suspend", "fay", "--json").rows[0]["status"], "suspended")
+        eve.run("send", "fay", "hello", "--wait", "accepted")
+        self.assertIn("has suspended this account", fay.run("ping", status=5).err)
         self.assertIn("suspended", self.daemon.admin("accounts").out)
-        self.assertIn("ben may log in again", self.daemon.admin("resume", "ben").err)
-        self.assertEqual(self.daemon.admin("quota", "ben", "7", "--json").rows[0]["quota_messages"], 7)
-        self.assertIn("(default)", self.daemon.admin("quota", "ben", "default").out)
-        self.daemon.admin("quota", "ben", "0", status=2)
-        follower = ben.start("recv", "--follow", "--json")
+        self.assertIn("fay may log in again", self.daemon.admin("resume", "fay").err)
+        self.assertEqual(self.daemon.admin("quota", "fay", "7", "--json").rows[0]["quota_messages"], 7)
+        self.assertIn("(default)", self.daemon.admin("quota", "fay", "default").out)
+        self.daemon.admin("quota", "fay", "0", status=2)
+        follower = fay.start("recv", "--follow", "--json")
         until(lambda: '"hello"' in follower.out, "the message")
-        self.daemon.admin("kick", "ben")
-        ada.send("ben", "again")
+        self.daemon.admin("kick", "fay")
+        eve.send("fay", "again")
         until(lambda: '"again"' in follower.out, "the message after the kick")
         follower.interrupt()

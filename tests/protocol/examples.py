@@ -68,6 +68,7 @@ EXAMPLES: dict[type, Message] = {
         m.SetSuspended(1, "bob", True),
         m.SetQuota(1, "bob", 9),
         m.Kick(1, "bob"),
+        m.Removed(1, 1, 2, 3),
         m.GetDetails(1, "bob"),
         m.Details(1, ROW, [m.DeviceRow(ID, 2, True, 3, 4)], 5, 6, True),
     )

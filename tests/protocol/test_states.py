@@ -29,7 +29,7 @@ FROM_CLIENT = {
 }  # fmt: skip
 FROM_SERVER = {
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
-    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed, m.Invites, m.Details,
+    m.Accounts, m.Address, m.CodeOpened, m.CodeUsed, m.Invites, m.Details, m.Removed,
 }  # fmt: skip
 ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
     Phase.GREETING: {(CLIENT, m.Hello): Phase.CHALLENGING, (SERVER, m.Failed): Phase.CLOSED},

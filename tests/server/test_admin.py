@@ -21,6 +21,7 @@ from securemsg.protocol.messages import (
     ListInvites,
     Refused,
     RemoveAccount,
+    Removed,
     Reply,
     RevokeInvite,
     SetQuota,
@@ -166,11 +167,26 @@ class OperatorTests(TwoPeople):
         """A removed account is gone with what waited for it; its devices are told and do not get in again."""
         self.store([b"waits"])
         self.operator.ask(RemoveAccount(1, "bob"))
-        self.operator.one(Done)
+        self.assertEqual(self.operator.one(Removed), Removed(1, 1, 1, 8))
         self.assertEqual(self.reader.failed(), "removed")
         self.assertEqual(self.rig.notes[-1], ("removed", "bob"))
         self.assertEqual(self.rig.try_login(self.bob).failed(), "login-failed")
         self.assertEqual(self.rig.server.logged_in, 1)
+
+    def test_remove_unseen(self) -> None:
+        """Who is to go for having been away stays if somebody has been there, in memory or in the store, or is there now."""
+        self.rig.time += 60
+        self.operator.ask(RemoveAccount(1, "bob", START + 61), RemoveAccount(2, "bob", START))
+        self.rig.lose(self.reader)
+        self.operator.ask(RemoveAccount(3, "bob", START + 60))
+        self.assertEqual(self.operator.pop(Refused), [Refused(number, "account-active") for number in (1, 2, 3)])
+        self.rig.server.tick()
+        self.rig.commit()
+        self.rig.crash()
+        self.operator = self.rig.operator()
+        self.operator.ask(RemoveAccount(4, "bob", START + 60), RemoveAccount(5, "bob", START + 61))
+        self.assertEqual(self.operator.one(Refused), Refused(4, "account-active"))
+        self.assertEqual(self.operator.one(Removed).request, 5)
 
     def test_name_again(self) -> None:
         """Who takes a removed name gets nothing of what was for the one before."""

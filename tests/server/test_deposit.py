@@ -18,6 +18,7 @@ from securemsg.protocol.messages import (
     Part,
     Publish,
     RemoveAccount,
+    Removed,
     Welcome,
 )
 from securemsg.server.limits import MIN_FREE_SPACE, Rate, Settings
@@ -442,7 +443,7 @@ class DepositTests(TwoPeople):
         operator.ask(RemoveAccount(1, "bob"))
         self.rig.commit()
         self.assertEqual(self.reader.failed(), "removed")
-        operator.one(Done)
+        operator.one(Removed)
         self.assertEqual(len(self.sender.accepted()), 1)
         self.assertEqual(len(other.delivered()), 1)
         self.assertEqual(self.refused(self.sender.deposit(self.bob)), "no-such-account")

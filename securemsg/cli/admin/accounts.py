@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import click
 
-from securemsg.account.errors import error_for
+from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.cli.admin.asking import Work, ask, operate
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.commands.send import given_text
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
+from securemsg.cli.progress import progress
 from securemsg.cli.rendering import amount
 from securemsg.cli.settings import NAME, json_option, settings_of, shared, state_option
-from securemsg.cli.times import shown_time
+from securemsg.cli.times import Duration, shown_time
 from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.protocol import messages as m
 from securemsg.protocol.devices import SERVER_NAME
 
+DAY = 86400
+YEAR = 366 * DAY
 # Columns of a name in a list; a longer one pushes the rest of its row aside.
 NAME_COLUMNS = 20
 # Digits that stand for a device.
@@ -156,6 +160,11 @@ def _record(row: m.AccountRow) -> dict[str, object]:
     }
 
 
+def _contents(what: m.AccountRow | m.Removed) -> str:
+    devices, messages = amount(what.devices, "device"), amount(what.messages, "waiting message")
+    return f"{devices} and {messages} ({amount(what.size, 'byte')})"
+
+
 def _iso(seconds: int) -> str | None:
     return iso(seconds) if seconds else None
 
@@ -262,13 +271,68 @@ def remove(ctx: click.Context, name: str, yes: bool) -> int:
         confirm(f"Delete {name}, with all devices and waiting messages?")
 
     async def work(operator: AdminClient) -> None:
-        await ask(operator, m.RemoveAccount(0, name), m.Done, name)
+        gone = await ask(operator, m.RemoveAccount(0, name), m.Removed, name)
         if settings_of(ctx).as_json:
-            write_line(json_line({"name": name, "status": "removed"}))
+            record = {"name": name, "status": "removed", "devices": gone.devices, "messages": gone.messages, "bytes": gone.size}
+            write_line(json_line(record))
         else:
-            say(f"{name} was removed")
+            say(f"{name} was removed, with {_contents(gone)}")
 
     return operate(ctx, work)
+
+
+@click.command()
+@click.option(
+    "--older-than", type=Duration(DAY, 100 * YEAR), required=True, metavar="TIME", help="Who was not seen for so long, as 180d."
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@json_option("Print JSON, one object per line.")
+@state_option
+@shared
+@click.pass_context
+def purge(ctx: click.Context, older_than: int, dry_run: bool, yes: bool) -> int:
+    """
+    Remove the accounts that have not been seen for long. They are listed, and at a terminal you are asked first.
+
+    An account that logs in meanwhile stays. The names are free again then.
+    """
+    as_json, since = settings_of(ctx).as_json, int(time.time()) - older_than
+
+    async def work(operator: AdminClient) -> None:
+        found = [
+            row
+            async for row in all_accounts(operator)
+            if row.name != SERVER_NAME and not row.online and max(row.last_seen, row.created_at) < since
+        ]
+        for row in found if dry_run or not as_json else ():
+            text = f"{escape(row.name)}: {_seen(row.last_seen, False, 'last seen ')}; {_contents(row)}"
+            write_record({**_record(row), "status": "would-remove"}, as_json, text)
+        if not found and not as_json:
+            say("no account has been unseen for so long")
+        if dry_run or not found:
+            return
+        if not yes:
+            confirm(f"Delete {amount(len(found), 'account')}, with all devices and waiting messages?")
+        removed = 0
+        with progress("removing accounts", len(found), is_active=not as_json) as step:
+            for row in found:
+                try:
+                    gone = await ask(operator, m.RemoveAccount(0, row.name, since), m.Removed, row.name)
+                except SecuremsgError as problem:
+                    if problem.code not in ("account-active", "no-such-account"):
+                        raise
+                    continue
+                finally:
+                    step(1)
+                removed += 1
+                if as_json:
+                    record = {"devices": gone.devices, "messages": gone.messages, "bytes": gone.size, "status": "removed"}
+                    write_line(json_line({**_record(row), **record}))
+        if not as_json:
+            say(f"{amount(removed, 'account')} removed")
+
+    return operate(ctx, work, is_limited=False)
 
 
 @click.command()

@@ -29,9 +29,11 @@ T = TypeVar("T", bound=m.Message)
 Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 
 
-def operate(ctx: click.Context, work: Work) -> int:
+def operate(ctx: click.Context, work: Work, *, is_limited: bool = True) -> int:
     """
     Connect to the control socket, ask, hang up.
+
+    @param is_limited: C{False}: it may take any time, unless C{--timeout} says how long.
 
     @raise SecuremsgError: nobody answers there, or we may not ask.
     """
@@ -45,11 +47,13 @@ def operate(ctx: click.Context, work: Work) -> int:
         reactor.addSystemEventTrigger("before", "shutdown", dialer.stop)
         dialer.start()
         timeout = DEFAULT_TIMEOUT if settings.timeout is None else settings.timeout
-        limit = reactor.callLater(timeout, operator.closed, "timeout")
+        limit = None
+        if is_limited or settings.timeout is not None:
+            limit = reactor.callLater(timeout, operator.closed, "timeout")
         try:
             await work(operator)
         finally:
-            if limit.active():
+            if limit is not None and limit.active():
                 limit.cancel()
         return Exit.DONE
 

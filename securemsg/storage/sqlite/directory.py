@@ -34,12 +34,14 @@ ADD_ACCOUNT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 ADD_DEVICE = "INSERT INTO devices (account, device, signing_key) VALUES (?, ?, ?)"
-LIST = (
+SUMMARIES = (
     "SELECT name, created_at, count(mailbox), coalesce(sum(messages), 0), coalesce(sum(size), 0), coalesce(max(last_seen), 0),"
     " suspended, quota, coalesce(max(messages), 0), coalesce(max(size), 0)"
-    " FROM (SELECT * FROM accounts WHERE name > ? ORDER BY name LIMIT ?)"
+    " FROM (SELECT * FROM accounts WHERE {} ORDER BY name LIMIT ?)"
     " LEFT JOIN devices ON account = id LEFT JOIN mailboxes USING (mailbox) GROUP BY id ORDER BY name"
 )
+LIST = SUMMARIES.format("name > ?")
+SUMMARY = SUMMARIES.format("name = ?")
 LIST_TOKENS = (
     "SELECT digest, uses, expires_at, creator FROM tokens WHERE digest > ? AND uses > 0 AND expires_at > ?"
     " ORDER BY digest LIMIT ?"
@@ -156,7 +158,7 @@ def publish(
     _add_devices(connection, account, tuple(missing.items()))
 
 
-def remove_account(connection: sqlite3.Connection, name: str) -> None:
+def remove_account(connection: sqlite3.Connection, name: str) -> AccountSummary:
     """
     See L{securemsg.interfaces.IDirectoryStore.remove_account}.
 
@@ -165,10 +167,12 @@ def remove_account(connection: sqlite3.Connection, name: str) -> None:
     there = connection.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
     if there is None:
         raise Refusal("no-such-account")
+    summary = AccountSummary(*connection.execute(SUMMARY, (name, 1)).fetchone())
     for (mailbox,) in connection.execute("SELECT mailbox FROM devices WHERE account = ?", there).fetchall():
         _remove_device(connection, mailbox)
     connection.execute("DELETE FROM accounts WHERE id = ?", there)
     connection.execute("DELETE FROM tokens WHERE creator = ?", (name,))
+    return summary
 
 
 def update_account(connection: sqlite3.Connection, statement: str, name: str, value: int) -> None:

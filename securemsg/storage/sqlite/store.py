@@ -212,7 +212,7 @@ class ServerStore:
         """See L{securemsg.interfaces.IDirectoryStore.publish}."""
         return self._writer.submit(directory.publish, name, replaced, version, body, signature, devices)
 
-    def remove_account(self, name: str) -> Deferred[None]:
+    def remove_account(self, name: str) -> Deferred[AccountSummary]:
         """See L{securemsg.interfaces.IDirectoryStore.remove_account}."""
         return self._writer.submit(directory.remove_account, name)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client import messages
@@ -180,8 +179,7 @@ class Schedule(Story):
         user.is_online = False
         self.gone.append(user)
         self.world.survive()
-        removed: Deferred[None] = self.world.store.remove_account(user.name)
-        self.test.successResultOf(removed)
+        self.test.successResultOf(self.world.store.remove_account(user.name))
         del self.world.users[user.name]
         self.world.user(user.name, connect=False)
         self.world.restart_server()
