@@ -122,6 +122,16 @@ class OpenInvite(StoreRecord, frozen=True):
     creator: str
 
 
+class Totals(StoreRecord, frozen=True):
+    """How much there is; C{messages} and C{size} wait in all mailboxes together, C{invites} are good tokens."""
+
+    accounts: int
+    devices: int
+    messages: int
+    size: int
+    invites: int
+
+
 class NewAccount(StoreRecord, frozen=True):
     """
     A registration that is to be made in one transaction: use of the token, account, list.
@@ -339,6 +349,9 @@ class IDirectoryStore(Interface):
 
         @raise Refusal: C{no-such-account}.
         """
+
+    def totals(now: int) -> Awaitable[Totals]:
+        """How much there is."""
 
     def list_accounts(after: str, limit: int) -> Awaitable[list[AccountSummary]]:
         """Up to C{limit} accounts whose names come after this one, in order."""

@@ -32,6 +32,8 @@ MAX_N = 2**40 - 1
 # How long the server keeps an undelivered message, seconds: at most, and at least if a client asks.
 MAX_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
+# Connections that are listed for the operator at once: far fewer bytes than the largest frame.
+MAX_CONNECTION_ROWS = 500
 # Messages in one mailbox: the most that an operator may allow.
 MAX_QUOTA = 10_000_000
 # Of devices, deposits and messages.
@@ -207,6 +209,15 @@ class AccountRow(Record, frozen=True):
     online: Counter
     used: Counter
     suspended: bool
+
+
+class ConnectionRow(Record, frozen=True):
+    """A connection that is logged in as a device, as the operator sees it: no address."""
+
+    account: Name
+    device: Id
+    since: Counter
+    transport: Code
 
 
 class DeviceRow(Record, frozen=True):
@@ -645,6 +656,61 @@ class Removed(Record, tag=68, frozen=True):
     size: Counter
 
 
+class ListConnections(Record, tag=69, frozen=True):
+    """Operator: who is connected?"""
+
+    request: Request
+
+
+class Connections(Record, tag=70, frozen=True):
+    """
+    Server: answer to L{ListConnections}.
+
+    @ivar total: how many connections are open; C{devices}: how many of them are logged in as a device.
+    @ivar rows: the first of these, by account.
+    """
+
+    request: Request
+    total: Counter
+    devices: Counter
+    rows: Annotated[list[ConnectionRow], Meta(max_length=MAX_CONNECTION_ROWS)]
+
+
+class GetStats(Record, tag=71, frozen=True):
+    """Operator: how much is there?"""
+
+    request: Request
+
+
+class Stats(Record, tag=72, frozen=True):
+    """
+    Server: answer to L{GetStats}.
+
+    @ivar messages: that wait, in all mailboxes; C{size}: in bytes.
+    @ivar free_space: on the disk of the store, bytes.
+    """
+
+    request: Request
+    started_at: Counter
+    connections: Counter
+    logged_in: Counter
+    guests: Counter
+    accounts: Counter
+    devices: Counter
+    messages: Counter
+    size: Counter
+    invites: Counter
+    free_space: Counter
+    draining: bool
+
+
+class SetDraining(Record, tag=73, frozen=True):
+    """Operator: end all connections and let nobody in, or let everybody in again."""
+
+    request: Request
+    draining: bool
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -773,9 +839,14 @@ Message = (
     | SetQuota
     | Kick
     | Removed
+    | ListConnections
+    | Connections
+    | GetStats
+    | Stats
+    | SetDraining
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 69)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 74)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

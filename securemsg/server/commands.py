@@ -19,10 +19,12 @@ from securemsg.protocol.messages import (
     Fetch,
     GetAddress,
     GetDetails,
+    GetStats,
     Hello,
     Invite,
     Kick,
     ListAccounts,
+    ListConnections,
     ListInvites,
     OpenCode,
     Ping,
@@ -33,6 +35,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetDraining,
     SetQuota,
     SetSuspended,
     Upload,
@@ -44,6 +47,7 @@ from securemsg.server.directory import Directory
 from securemsg.server.guests import GuestMailboxes
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
+from securemsg.server.operations import Operations
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 from securemsg.server.shortinvites import ShortInvites
@@ -85,6 +89,7 @@ def command_table(
     invites: Invites,
     short_invites: ShortInvites,
     operator: Operator,
+    operations: Operations,
     now: Callable[[], float],
 ) -> Mapping[Role, Mapping[type, Command]]:
     """All commands by role; any other message is C{forbidden}."""
@@ -122,5 +127,8 @@ def command_table(
             _row(SetSuspended, OPERATOR, operator.set_suspended),
             _row(SetQuota, OPERATOR, operator.set_quota),
             _row(Kick, OPERATOR, operator.kick),
+            _row(ListConnections, OPERATOR, operations.list_connections),
+            _row(GetStats, OPERATOR, operations.get_stats),
+            _row(SetDraining, OPERATOR, operations.set_draining),
         ]
     )

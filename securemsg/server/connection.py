@@ -56,6 +56,7 @@ class ClientConnection:
     @ivar subscription: the delivery to that device.
     @ivar is_open: whether it has begun and not ended.
     @ivar is_full: whether the client does not read what was written.
+    @ivar since: when it was opened, by the wall clock.
     @ivar unanswered: the number of deposits that wait for an answer.
     """
 
@@ -74,6 +75,7 @@ class ClientConnection:
     is_open: bool = field(default=False, init=False)
     is_full: bool = field(default=False, init=False)
     unanswered: int = field(default=0, init=False)
+    since: int = field(default=0, init=False)
     _commands: Mapping[type, Command] = field(init=False, repr=False)
     _connection: Connection = field(init=False, repr=False)
     _is_busy: bool = field(default=False, init=False)

@@ -21,6 +21,7 @@ from securemsg.server.guests import GuestMailboxes, Guests, KeyFile
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
+from securemsg.server.operations import Operations
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 from securemsg.server.rooms import Rooms
@@ -76,6 +77,7 @@ class Server:
     clock: ExpiryClock = field(init=False, repr=False)
     _guests: Guests = field(init=False, repr=False)
     _short_invites: ShortInvites = field(init=False, repr=False)
+    _operations: Operations = field(init=False, repr=False)
     commands: Mapping[Role, Mapping[type, Command]] = field(init=False, repr=False)
     _expiring: bool = field(init=False, default=False)
     _stopped: str = field(init=False, default="")
@@ -99,6 +101,7 @@ class Server:
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
         )  # fmt: skip
+        self._operations = Operations(self._connections, stores, guests, self.free_space, now, int(now()))
         self.commands = command_table(
             logins=logins,
             registrations=Registrations(
@@ -128,6 +131,7 @@ class Server:
             ),
             invites=Invites(settings, stores, directory, now),
             short_invites=self._short_invites,
+            operations=self._operations,
             operator=Operator(
                 accounts=accounts,
                 store=stores,
@@ -195,8 +199,11 @@ class Server:
 
     def _opened(self, connection: ClientConnection) -> None:
         self._connections.add(connection)
+        connection.since = int(self.now())
         if code := self._stopped or self._refused:
             connection.end(code)
+        elif not self._operations.admits(connection):
+            connection.end("stopping")
 
     def _ended(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)

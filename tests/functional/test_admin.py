@@ -37,6 +37,19 @@ class AdminTests(PlaceCase):
         self.assertIn("quota of each device: 100000 messages", self.daemon.admin("account", "ben").out)
         self.daemon.admin("account", "nobody", status=3)
 
+    def test_drain(self) -> None:
+        """Nobody gets in while the daemon drains; the operator sees who is connected, and lets them in again."""
+        hal, ida = self.person("hal"), self.person("ida")
+        follower = hal.start("recv", "--follow", "--retry")
+        until(lambda: '"hal"' in self.daemon.admin("connections", "--json").out, "a connection")
+        self.assertRegex(self.daemon.admin("connections").out, "hal  +[0-9a-f]{8}  .*tcp\n")
+        self.assertIn("--off", self.daemon.admin("drain").err)
+        self.assertIn("shutting down", ida.run("ping", status=6).err)
+        self.assertIn("draining: yes", self.daemon.admin("stats").out)
+        self.daemon.admin("drain", "--off")
+        ida.run("ping")
+        follower.interrupt()
+
     def test_purge(self) -> None:
         """Nobody who was just there is purged; who is removed is, with what was waiting."""
         cleo, _ = self.person("cleo"), self.person("dan")

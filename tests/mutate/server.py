@@ -95,8 +95,15 @@ GUARDS: tuple[Guard, ...] = (
         ("        if device.account.suspended:\n", "        if False:\n", "OperatorTests::test_suspended"),
     ),
     *guards(
+        "server/operations.py",
+        "tests/server/test_admin.py",
+        (" or connection.operator", "", "OperationsTests::test_drain"),
+        (" or connection.is_local", "", "OperationsTests::test_drain"),
+    ),
+    *guards(
         "server/core.py",
         "tests/server/test_admin.py",
+        ("        elif not self._operations.admits(connection):\n", "        elif False:\n", "OperationsTests::test_drain"),
         (
             "                self._note_seen(connection.device)\n        self.commits",
             "                pass\n        self.commits",

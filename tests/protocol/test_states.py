@@ -25,11 +25,12 @@ BEFORE_LOGIN, REGISTRATION, AFTER_LOGIN, WITH_ROOMS = 4096, 16_384, 147_456, 1_0
 FROM_CLIENT = {
     m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
     m.GetAddress, m.Reply, m.OpenCode, m.AnswerCode, m.ListInvites, m.RevokeInvite,
-    m.GetDetails, m.SetSuspended, m.SetQuota, m.Kick,
+    m.GetDetails, m.SetSuspended, m.SetQuota, m.Kick, m.ListConnections, m.GetStats, m.SetDraining,
 }  # fmt: skip
 FROM_SERVER = {
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,
     m.Accounts, m.Address, m.CodeOpened, m.CodeUsed, m.Invites, m.Details, m.Removed,
+    m.Connections, m.Stats,
 }  # fmt: skip
 ALLOWED: dict[Phase, dict[tuple[Side, type], Phase]] = {
     Phase.GREETING: {(CLIENT, m.Hello): Phase.CHALLENGING, (SERVER, m.Failed): Phase.CLOSED},

@@ -8,24 +8,31 @@ from securemsg.protocol.messages import (
     MAX_TEXT,
     Accounts,
     Address,
+    Connections,
     Details,
     DeviceRow,
     Done,
     GetAddress,
     GetDetails,
+    GetStats,
     Invite,
     Invited,
     Invites,
     Kick,
     ListAccounts,
+    ListConnections,
     ListInvites,
+    Ping,
+    Pong,
     Refused,
     RemoveAccount,
     Removed,
     Reply,
     RevokeInvite,
+    SetDraining,
     SetQuota,
     SetSuspended,
+    Stats,
     Welcome,
 )
 from securemsg.server.limits import Settings
@@ -235,6 +242,46 @@ class OperatorTests(TwoPeople):
         self.rig.try_register(contact, binding=auth.MEMORY).one(Welcome)
         self.operator.ask(GetAddress(2))
         self.assertEqual(self.operator.one(Address).contact, contact.identity.public)
+
+
+class OperationsTests(TwoPeople):
+    """The operator looks at the server as a whole."""
+
+    def setUp(self) -> None:
+        """The operator is here, and so is the contact."""
+        super().setUp()
+        self.contact = self.rig.try_register(self.rig.user("server"), binding=auth.MEMORY)
+        self.operator = self.rig.operator()
+
+    def test_connections(self) -> None:
+        """Who is logged in is listed by name, with since when and over what; others are counted."""
+        self.rig.connect()
+        self.operator.ask(ListConnections(1))
+        found = self.operator.one(Connections)
+        self.assertEqual((found.total, found.devices), (5, 3))
+        rows = [(row.account, row.since, row.transport) for row in found.rows]
+        self.assertEqual(rows, [("alice", START, "tcp"), ("bob", START, "tcp"), ("server", START, "memory")])
+
+    def test_stats(self) -> None:
+        """Everything is counted."""
+        self.store([b"12345", b"123"])
+        self.operator.ask(Invite(1, 2, 3600), GetStats(2))
+        self.assertEqual(self.operator.one(Stats), Stats(2, START, 4, 3, 0, 3, 3, 2, 14, 1, self.rig.space, False))
+
+    def test_drain(self) -> None:
+        """Everybody is sent away and nobody let in but operator and contact, until that is taken back."""
+        self.operator.ask(SetDraining(1, True))
+        self.operator.one(Done)
+        self.assertEqual((self.sender.failed(), self.reader.failed()), ("stopping", "stopping"))
+        late = self.rig.connect()
+        self.rig.run()
+        self.assertEqual(late.failed(), "stopping")
+        self.contact.ask(Ping(1))
+        self.contact.one(Pong)
+        self.operator = self.rig.operator()
+        self.operator.ask(GetStats(1), SetDraining(2, False))
+        self.assertTrue(self.operator.one(Stats).draining)
+        self.rig.login(self.bob)
 
 
 class ReplyTests(TwoPeople):

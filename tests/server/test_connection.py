@@ -18,10 +18,12 @@ from securemsg.protocol.messages import (
     Fetch,
     GetAddress,
     GetDetails,
+    GetStats,
     Hello,
     Invite,
     Kick,
     ListAccounts,
+    ListConnections,
     ListInvites,
     OpenCode,
     Ping,
@@ -33,6 +35,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    SetDraining,
     SetQuota,
     SetSuspended,
     Upload,
@@ -72,6 +75,7 @@ class RoleTests(TwoPeople):
             ListAccounts: {operator}, RemoveAccount: {operator}, GetAddress: {operator}, Reply: {operator},
             ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
             SetSuspended: {operator}, SetQuota: {operator}, Kick: {operator},
+            ListConnections: {operator}, GetStats: {operator}, SetDraining: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

@@ -12,6 +12,7 @@ from securemsg.interfaces import (
     StoredAccount,
     StoredDevice,
     StoredLogin,
+    Totals,
 )
 from securemsg.storage.sqlite.mailboxes import POSITION_MASK, drop, span
 from securemsg.storage.sqlite.prekeys import drop_prekeys, stock
@@ -48,6 +49,10 @@ LIST_TOKENS = (
 )
 SUSPEND = "UPDATE accounts SET suspended = ? WHERE name = ?"
 SET_QUOTA = "UPDATE accounts SET quota = ? WHERE name = ?"
+TOTALS = (
+    "SELECT (SELECT count(*) FROM accounts), count(*), coalesce(sum(messages), 0), coalesce(sum(size), 0),"
+    " (SELECT count(*) FROM tokens WHERE uses > 0 AND expires_at > ?) FROM mailboxes"
+)
 OPEN_INVITES = "SELECT count(*) FROM tokens WHERE creator = ? AND uses > 0"
 
 
@@ -183,6 +188,11 @@ def update_account(connection: sqlite3.Connection, statement: str, name: str, va
     """
     if not connection.execute(statement, (value, name)).rowcount:
         raise Refusal("no-such-account")
+
+
+def totals(connection: sqlite3.Connection, now: int) -> Totals:
+    """See L{securemsg.interfaces.IDirectoryStore.totals}."""
+    return Totals(*connection.execute(TOTALS, (now,)).fetchone())
 
 
 def list_accounts(connection: sqlite3.Connection, after: str, limit: int) -> list[AccountSummary]:

@@ -33,6 +33,7 @@ from securemsg.interfaces import (
     StoredPrekey,
     StoredRoom,
     StoredStock,
+    Totals,
     WriteBatch,
     WriteOutcome,
 )
@@ -223,6 +224,10 @@ class ServerStore:
     def set_quota(self, name: str, messages: int) -> Deferred[None]:
         """See L{securemsg.interfaces.IDirectoryStore.set_quota}."""
         return self._writer.submit(directory.update_account, directory.SET_QUOTA, name, messages)
+
+    def totals(self, now: int) -> Deferred[Totals]:
+        """See L{securemsg.interfaces.IDirectoryStore.totals}."""
+        return self._writer.submit(directory.totals, now, writes=False)
 
     def list_accounts(self, after: str, limit: int) -> Deferred[list[AccountSummary]]:
         """See L{securemsg.interfaces.IDirectoryStore.list_accounts}."""

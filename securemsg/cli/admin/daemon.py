@@ -1,0 +1,104 @@
+"""C{securemsg admin}: the running daemon as a whole."""
+
+from __future__ import annotations
+
+import click
+
+from securemsg.cli.admin.accounts import SHOWN_DIGITS, confirm
+from securemsg.cli.admin.asking import ask, operate
+from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.output import columns, json_line, say, write_line, write_record
+from securemsg.cli.rendering import amount
+from securemsg.cli.settings import json_option, settings_of, shared, state_option
+from securemsg.cli.times import shown_time
+from securemsg.client.escape import escape
+from securemsg.client.times import iso
+from securemsg.protocol import messages as m
+
+
+@click.command()
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def connections(ctx: click.Context) -> int:
+    """List who is connected, since when and over what: the first 500 by name, and how many there are."""
+
+    async def work(operator: AdminClient) -> None:
+        found = await ask(operator, m.ListConnections(0), m.Connections)
+        width = columns()
+        record: dict[str, object] = {
+            "connections": found.total,
+            "devices": found.devices,
+            "listed": [
+                {"account": row.account, "device": row.device.hex(), "since": iso(row.since), "transport": row.transport}
+                for row in found.rows
+            ],
+        }
+        lines = [
+            f"{escape(row.account):<20}  {row.device.hex()[:SHOWN_DIGITS]}  {shown_time(row.since, width)}  {row.transport}"
+            for row in found.rows
+        ]
+        left = found.devices - len(found.rows)
+        more = f"; {left} are not listed" if left else ""
+        lines.append(f"{amount(found.total, 'connection')}, {amount(found.devices, 'device')} logged in{more}")
+        write_record(record, settings_of(ctx).as_json, "\n".join(lines), verbatim=True)
+
+    return operate(ctx, work)
+
+
+@click.command()
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def stats(ctx: click.Context) -> int:
+    """Print how many accounts, connections and waiting messages there are, and how much disk is free."""
+
+    async def work(operator: AdminClient) -> None:
+        found = await ask(operator, m.GetStats(0), m.Stats)
+        record: dict[str, object] = {
+            "started_at": iso(found.started_at),
+            "connections": found.connections,
+            "logged_in": found.logged_in,
+            "guests": found.guests,
+            "accounts": found.accounts,
+            "devices": found.devices,
+            "messages": found.messages,
+            "bytes": found.size,
+            "open_invites": found.invites,
+            "free_bytes": found.free_space,
+            "draining": found.draining,
+        }
+        shown = {**record, "started_at": shown_time(found.started_at, columns()), "draining": "yes" if found.draining else "no"}
+        text = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items())
+        write_record(record, settings_of(ctx).as_json, text)
+
+    return operate(ctx, work)
+
+
+@click.command()
+@click.option("--off", is_flag=True, help="Let everybody in again.")
+@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def drain(ctx: click.Context, off: bool, yes: bool) -> int:
+    """
+    End all connections and let nobody log in, as before a restart. At a terminal you are asked first.
+
+    Clients are told that the server is shutting down, keep what they want to send, and try again. It lasts until --off, or
+    until the daemon is started again.
+    """
+    if not off and not yes:
+        confirm("End all connections, and let nobody log in?")
+
+    async def work(operator: AdminClient) -> None:
+        await ask(operator, m.SetDraining(0, not off), m.Done)
+        if settings_of(ctx).as_json:
+            write_line(json_line({"draining": not off}))
+        else:
+            say("everybody may log in again" if off else "nobody may log in; undo it with: securemsg admin drain --off")
+
+    return operate(ctx, work)

@@ -1,0 +1,80 @@
+"""The operator's commands about the running server: who is connected, how much there is, and that nobody is to come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import nsmallest
+
+from attrs import define, field
+
+from securemsg.interfaces import IServerStore
+from securemsg.protocol.messages import (
+    MAX_CONNECTION_ROWS,
+    ConnectionRow,
+    Connections,
+    Done,
+    GetStats,
+    ListConnections,
+    SetDraining,
+    Stats,
+)
+from securemsg.server.connection import ClientConnection, Role
+from securemsg.server.guests import Guests
+
+
+@define(eq=False)
+class Operations:
+    """
+    Looks at all connections, and closes the door.
+
+    @ivar _connections: all that are open; the server's own set.
+    @ivar is_draining: whether nobody is let in.
+    """
+
+    _connections: set[ClientConnection]
+    _store: IServerStore
+    _guests: Guests
+    _free_space: Callable[[], int]
+    _now: Callable[[], float]
+    _started: int
+    is_draining: bool = field(init=False, default=False)
+
+    def admits(self, connection: ClientConnection) -> bool:
+        """Whether a new connection may stay: while the server drains, only those of the operator and of this process."""
+        return not self.is_draining or connection.operator or connection.is_local
+
+    async def list_connections(self, connection: ClientConnection, message: ListConnections) -> Connections:
+        """List those that are logged in as a device, by account, and count the others."""
+        rows = [
+            ConnectionRow(one.device.account.name, one.device.id, one.since, one.channel.binding.transport)
+            for one in self._connections
+            if one.role is Role.DEVICE
+        ]
+        first = nsmallest(MAX_CONNECTION_ROWS, rows, key=lambda row: (row.account, row.device))
+        return Connections(message.request, len(self._connections), len(rows), first)
+
+    async def get_stats(self, connection: ClientConnection, message: GetStats) -> Stats:
+        """Count what there is."""
+        totals = await self._store.totals(int(self._now()))
+        return Stats(
+            message.request,
+            self._started,
+            len(self._connections),
+            sum(one.role is Role.DEVICE for one in self._connections),
+            len(self._guests.devices),
+            totals.accounts,
+            totals.devices,
+            totals.messages,
+            totals.size,
+            totals.invites,
+            self._free_space(),
+            self.is_draining,
+        )
+
+    async def set_draining(self, connection: ClientConnection, message: SetDraining) -> Done:
+        """End all connections but those of the operator and of this process, and let nobody in; or let everybody in again."""
+        self.is_draining = message.draining
+        for one in list(self._connections):
+            if not self.admits(one):
+                one.end("stopping")
+        return Done(message.request)
