@@ -26,6 +26,7 @@ SERVER_KEY = "server.key"
 DATABASE = "server.db"
 HIGH_WATER = "high-water"
 SOCKET = "control"
+AUDIT = "audit.jsonl"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"
 

@@ -7,6 +7,7 @@ with status 1: no daemon keeps running without listening.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
+from securemsg.client.times import iso
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.certificate import IssuedPair, keep_credentials, load_credentials
@@ -31,6 +33,7 @@ from securemsg.daemon.checks import EXPECTED, check_whole
 from securemsg.daemon.collector import relax_collector
 from securemsg.daemon.contact import ContactOptions, open_contact
 from securemsg.daemon.folder import (
+    AUDIT,
     CONTACT,
     DATABASE,
     FIRST_INVITE,
@@ -69,6 +72,7 @@ from securemsg.responders.choice import prepare
 from securemsg.server.core import Server
 from securemsg.server.guests import KeyFile
 from securemsg.server.limits import Settings
+from securemsg.storage.errors import StorageError
 from securemsg.storage.jsonlog import LineFile
 from securemsg.storage.keyfiles import KeyFileMissing, make_key_file, read_key_file
 from securemsg.storage.sqlite.store import ServerStore, open_server_store
@@ -83,6 +87,8 @@ DAY = 86400
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 FIRST_INVITE_LIFETIME = 7 * DAY
 TOKEN_SIZE = 16
+# Bytes of one file of the audit log; nine older ones are kept.
+AUDIT_SIZE = 1 << 20
 # Seconds for closing the files after a fatal error.
 LAST_TIME = 5
 # Seconds between two runs of expiry and the report of ended connections.
@@ -131,6 +137,7 @@ class Daemon(Service):
         # Before the daemon leaves the terminal, and with it the folder in which it was started.
         self._answers = prepare(setup.answer)
         self._lock = FolderLock(state)
+        self._audit = LineFile(state / AUDIT, AUDIT_SIZE)
         self._hangups = HangupCounter()
         self._minutes = LoopingCall(self._tick)
         self._minutes.clock = reactor
@@ -194,6 +201,7 @@ class Daemon(Service):
         open_folder(state)
         self._lock.take()
         check_whole(state)
+        self._audit.open()
         udp_port = UdpPort(setup) if setup.udp_port or setup.udp_descriptor else None
         udp_number = 0 if udp_port is None else udp_port.number
         limit = self._limit_connections(connection_limit(setup.max_clients))
@@ -232,6 +240,7 @@ class Daemon(Service):
             free_space=partial(free_space, state),
             key_file=known,
             log_account=self._log_account,
+            audit=self._note_action,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
@@ -332,6 +341,7 @@ class Daemon(Service):
         if self._high_water is not None:
             await self._high_water.stop()
         self._hangups.report()
+        self._audit.close()
         self._lock.release()
         self._log.info("securemsg stopped")
 
@@ -423,6 +433,14 @@ class Daemon(Service):
     def _log_account(self, event: str, name: str) -> None:
         """Log what has become of an account."""
         self._log.info("account {name} was {event}", name=name, event=event)
+
+    def _note_action(self, user: int, action: str, subject: str, result: str) -> None:
+        """Write what the operator did into the audit log. It is done already: a disk that is full does not undo it."""
+        record = {"time": iso(time.time()), "uid": user, "action": action, "subject": subject, "result": result}
+        try:
+            self._audit.append([json.dumps(record).encode()])
+        except StorageError as error:
+            self._log.error("the audit log lacks {action} {subject}: {problem}", action=action, subject=subject, problem=error)
 
     def _tick(self) -> None:
         """Do what is due; called every minute."""

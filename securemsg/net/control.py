@@ -8,6 +8,7 @@ import stat
 import struct
 from pathlib import Path
 
+from attrs import evolve
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 
 from securemsg.net.link import LinkInfo, Wire, innermost
@@ -69,7 +70,8 @@ def observe_operator(transport: Wire) -> LinkInfo | None:
     """Admit our own user and root only."""
     handle = getattr(innermost(transport), "socket", None)
     assert isinstance(handle, socket.socket), "the control socket is a socket"
-    return LinkInfo(UNIX) if peer_user(handle) in (0, os.getuid()) else None
+    user = peer_user(handle)
+    return LinkInfo(evolve(UNIX, user=user)) if user in (0, os.getuid()) else None
 
 
 def observe_daemon(transport: Wire) -> LinkInfo:

@@ -8,7 +8,7 @@ Source: C{docs/protocol.md}, section "Login".
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from securemsg.protocol.messages import Register
 
@@ -41,12 +41,14 @@ class Binding:
         inside one machine, where nobody stands between.
     @ivar exporter: 32 bytes of keying material over TLS, else empty.
     @ivar spki: SHA-256 of the server's SubjectPublicKeyInfo I{as observed in this handshake}; empty without TLS.
+    @ivar user: at the other end of a UNIX socket, as the kernel says; -1: not known. It is in no transcript.
     """
 
     transport: str
     kind: str
     exporter: bytes
     spki: bytes
+    user: int = field(default=-1, eq=False)
 
     def parts(self) -> tuple[bytes, ...]:
         """The binding as parts of a transcript."""

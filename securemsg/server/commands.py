@@ -42,6 +42,7 @@ from securemsg.protocol.messages import (
     UseCode,
 )
 from securemsg.server.admin import Operator
+from securemsg.server.audit import Audit, Run, audited
 from securemsg.server.connection import ClientConnection, Command, Role, Work
 from securemsg.server.directory import Directory
 from securemsg.server.guests import GuestMailboxes
@@ -56,7 +57,6 @@ STRANGER = (Role.STRANGER,)
 DEVICE = (Role.DEVICE,)
 OPERATOR = (Role.OPERATOR,)
 GUEST = (Role.GUEST,)
-ISSUERS = (Role.DEVICE, Role.OPERATOR)
 ALL = (Role.DEVICE, Role.OPERATOR, Role.GUEST)
 
 Row = tuple[type, tuple[Role, ...], Command]
@@ -91,11 +91,17 @@ def command_table(
     operator: Operator,
     operations: Operations,
     now: Callable[[], float],
+    audit: Audit,
 ) -> Mapping[Role, Mapping[type, Command]]:
-    """All commands by role; any other message is C{forbidden}."""
+    """
+    All commands by role, those of the operator with a line for the audit log; any other message is C{forbidden}.
+    """
 
     def ping(connection: ClientConnection, message: Ping) -> None:
         connection.send(Pong(message.request, int(now())))
+
+    def command(kind: type[M], run: Run) -> Row:
+        return _row(kind, OPERATOR, audited(kind, run, audit))
 
     return _by_role(
         [
@@ -113,22 +119,23 @@ def command_table(
             _row(Claim, DEVICE, prekeys.claim),
             _row(Upload, DEVICE, prekeys.upload),
             _row(Publish, DEVICE, directory.publish),
-            _row(Invite, ISSUERS, invites.invite),
+            _row(Invite, DEVICE, invites.invite),
+            command(Invite, invites.invite),
             _row(OpenCode, DEVICE, short_invites.open),
             _row(AnswerCode, DEVICE, short_invites.answer),
             _row(Ping, ALL, ping),
-            _row(ListAccounts, OPERATOR, operator.list_accounts),
-            _row(RemoveAccount, OPERATOR, operator.remove_account),
-            _row(GetAddress, OPERATOR, operator.get_address),
-            _row(Reply, OPERATOR, operator.reply),
-            _row(ListInvites, OPERATOR, operator.list_invites),
-            _row(RevokeInvite, OPERATOR, operator.revoke_invite),
-            _row(GetDetails, OPERATOR, operator.get_details),
-            _row(SetSuspended, OPERATOR, operator.set_suspended),
-            _row(SetQuota, OPERATOR, operator.set_quota),
-            _row(Kick, OPERATOR, operator.kick),
-            _row(ListConnections, OPERATOR, operations.list_connections),
-            _row(GetStats, OPERATOR, operations.get_stats),
-            _row(SetDraining, OPERATOR, operations.set_draining),
+            command(ListAccounts, operator.list_accounts),
+            command(RemoveAccount, operator.remove_account),
+            command(GetAddress, operator.get_address),
+            command(Reply, operator.reply),
+            command(ListInvites, operator.list_invites),
+            command(RevokeInvite, operator.revoke_invite),
+            command(GetDetails, operator.get_details),
+            command(SetSuspended, operator.set_suspended),
+            command(SetQuota, operator.set_quota),
+            command(Kick, operator.kick),
+            command(ListConnections, operations.list_connections),
+            command(GetStats, operations.get_stats),
+            command(SetDraining, operations.set_draining),
         ]
     )

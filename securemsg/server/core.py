@@ -11,6 +11,7 @@ from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.admin import Operator, SendReply, refuse_reply
+from securemsg.server.audit import Audit, no_audit
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import command_table
 from securemsg.server.commits import GroupCommit
@@ -47,6 +48,7 @@ class Server:
     @ivar verify: checks the signatures of logins.
     @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
     @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
+    @ivar audit: is told what the operator does.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -68,6 +70,7 @@ class Server:
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
     log_account: Callable[[str, str], None] = lambda event, name: None
+    audit: Audit = no_audit
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -145,6 +148,7 @@ class Server:
                 now=now,
             ),
             now=now,
+            audit=self.audit,
         )
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 from tests.functional.support import PlaceCase, until
 
 
@@ -23,6 +26,13 @@ class AdminTests(PlaceCase):
         self.assertIn("no open invite begins with", self.daemon.admin("revoke-invite", "0" * 64, status=3).err)
         self.assertEqual(self.daemon.admin("revoke-invite", digits, "--json").rows[0]["status"], "revoked")
         self.assertEqual(self.daemon.admin("invites", "--json").rows, before)
+        audit = self.daemon.state / "audit.jsonl"
+        self.assertEqual(audit.stat().st_mode & 0o777, 0o600)
+        lines = [json.loads(line) for line in audit.read_text("utf-8").splitlines()]
+        (line,) = [line for line in lines if line["action"] == "revoke-invite"]
+        self.assert_time(line.pop("time"))
+        expected = {"uid": os.getuid(), "action": "revoke-invite", "subject": digits, "result": "done"}
+        self.assertEqual(line, expected)
 
     def test_accounts(self) -> None:
         """An account is shown with when it was seen, and what waits for it."""

@@ -8,7 +8,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "net/control.py",
         "tests/net/test_control.py",
-        (" if peer_user(handle) in (0, os.getuid()) else None", "", "CredentialTests::test_other_user"),
+        (" if user in (0, os.getuid()) else None", "", "CredentialTests::test_other_user"),
     ),
     *guards(
         "net/quic.py",

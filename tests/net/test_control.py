@@ -70,7 +70,7 @@ class CredentialTests(SynchronousTestCase):
         """Our own user comes in, and the login is bound to a UNIX socket."""
         stream, end, _ = self.stream()
         self.assertIs(end.peer.channel, stream)
-        self.assertEqual(stream.binding, UNIX)
+        self.assertEqual((stream.binding, stream.binding.user), (UNIX, os.getuid()))
 
     def test_other_user(self) -> None:
         """Another user is cut off before anybody is introduced to it."""
