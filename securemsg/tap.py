@@ -21,9 +21,10 @@ from twisted.internet.interfaces import IReactorFromThreads
 from securemsg.coredump import forbid_core_dumps
 from securemsg.daemon.checks import EXPECTED, check_start
 from securemsg.daemon.folder import StateError
+from securemsg.daemon.logs import DaemonLogging, writes_to_journal
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon
-from securemsg.daemon.twistd import end_process, in_foreground, install_signal_handlers, log_file_of
+from securemsg.daemon.twistd import end_process, has_own_log, in_foreground, install_signal_handlers, log_file_of
 from securemsg.net.clock import use_monotonic_clock
 from securemsg.responders.choice import BadAnswer, prepare
 
@@ -76,12 +77,16 @@ def makeService(options: Options) -> Service:
     if twistd.get("umask") is None:
         os.umask(0o077)
     pid_file = Path(twistd["pidfile"]) if twistd.get("pidfile") else None
+    logging = None
+    if has_own_log(twistd):
+        wanted = options.setup.log_format
+        logging = DaemonLogging(wanted == "json" or (wanted == "auto" and log is None and writes_to_journal()))
 
     def reread() -> Setup:
         fresh = Options(options.folder)
         fresh.parse(options.given)
         return fresh.setup
 
-    daemon = Daemon(options.setup, state, reactor, partial(end_process, pid_file), log, reread)
+    daemon = Daemon(options.setup, state, reactor, partial(end_process, pid_file), log, reread, logging)
     install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread, daemon.reload)
     return daemon

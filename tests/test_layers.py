@@ -168,6 +168,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.coredump",
         "securemsg.daemon.checks",
         "securemsg.daemon.folder",
+        "securemsg.daemon.logs",
         "securemsg.daemon.options",
         "securemsg.daemon.service",
         "securemsg.daemon.twistd",

@@ -31,6 +31,7 @@ MAX_RECORD = 4 << 30
 DEFAULT_RECORD = "16M"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REGISTRATIONS = ("invite", "open", "closed")
+LOG_FORMATS = ("auto", "json", "text")
 YES_NO = ("yes", "no")
 TLS = ("epoll", "stock")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound
@@ -50,6 +51,7 @@ class Setup:
     @ivar users_invite: whether users may invite; C{user_invite_uses}: how many people with one invite; C{user_open_invites}:
         how many open ones each may have; C{user_invite_depth}: how many users in a row may invite each other; 0: any
         number.
+    @ivar log_format: of the log; C{auto}: JSON where systemd's journal reads it, else text.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
@@ -70,6 +72,7 @@ class Setup:
     user_invite_uses: int = 16
     user_open_invites: int = MAX_OPEN_INVITES
     user_invite_depth: int = 0
+    log_format: Literal["auto", "json", "text"] = "auto"
     key_file: Path | None = None
     loose: bool = False
     record: Path | None = None
@@ -107,6 +110,7 @@ class Options(usage.Options):
         ["user-invite-uses", None, "16", "How many people one invite of a user may admit."],
         ["user-open-invites", None, str(MAX_OPEN_INVITES), "How many open invites a user may have."],
         ["user-invite-depth", None, "0", "How many users in a row may invite each other; 0: any number."],
+        ["log-format", None, "auto", "auto (json where systemd's journal reads it, else text), json or text."],
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
@@ -217,6 +221,8 @@ class Options(usage.Options):
             raise usage.UsageError(f"--registration is one of {', '.join(REGISTRATIONS)}, not {self['registration']!r}")
         if self["user-invites"] not in YES_NO:
             raise usage.UsageError(f"--user-invites is yes or no, not {self['user-invites']!r}")
+        if self["log-format"] not in LOG_FORMATS:
+            raise usage.UsageError(f"--log-format is one of {', '.join(LOG_FORMATS)}, not {self['log-format']!r}")
         if self["tls"] not in TLS:
             raise usage.UsageError(f"--tls is one of {', '.join(TLS)}, not {self['tls']!r}")
         for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
@@ -241,6 +247,7 @@ class Options(usage.Options):
             user_invite_uses=_number("--user-invite-uses", self["user-invite-uses"], 1, MAX_USES),
             user_open_invites=_number("--user-open-invites", self["user-open-invites"], 1, MAX_OPEN_INVITES),
             user_invite_depth=_number("--user-invite-depth", self["user-invite-depth"], 0, MAX_USES),
+            log_format=cast(Literal["auto", "json", "text"], self["log-format"]),
             certificate=self._path(self["cert"]),
             key=self._path(self["key"]),
             answer=self["answer"],

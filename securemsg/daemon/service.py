@@ -49,9 +49,11 @@ from securemsg.daemon.folder import (
 )
 from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
+from securemsg.daemon.logs import DaemonLogging
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import DaemonLog
 from securemsg.daemon.udp import UdpPort, quic_options
+from securemsg.errors import Refusal
 from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
@@ -118,11 +120,13 @@ class Daemon(Service):
         leave: Callable[[int], object] = os._exit,
         log_file: DaemonLog | None = None,
         reread: Callable[[], Setup] | None = None,
+        logging: DaemonLogging | None = None,
     ) -> None:
         """
         @param leave: ends the process at once.
         @param log_file: for twistd's log, if it goes to one.
         @param reread: reads the options again, with their file; raises C{UsageError}.
+        @param logging: how it is written; C{None}: another logger does that.
         """
         self._reread = reread
         self._supervisor = Supervisor(os.environ)
@@ -130,6 +134,7 @@ class Daemon(Service):
         self._watchdog.clock = reactor
         self._stores: ServerStore | None = None
         self._log_file = log_file
+        self._logging = logging
         self._setup = setup
         self._state = state
         self._reactor = reactor
@@ -157,8 +162,11 @@ class Daemon(Service):
     def setServiceParent(self, parent: Any) -> None:
         """Give twistd the observer of its log, which it takes from the application."""
         super().setServiceParent(parent)
-        if self._log_file is not None:
-            parent.setComponent(ILogObserver, self._log_file.observe())
+        if self._logging is not None:
+            make = self._logging.observer
+            stream = sys.stderr if self._logging.as_json else sys.stdout
+            observer = make(stream) if self._log_file is None else self._log_file.observe(make)
+            parent.setComponent(ILogObserver, observer)
 
     def startService(self) -> None:
         """
@@ -241,6 +249,7 @@ class Daemon(Service):
             key_file=known,
             log_account=self._log_account,
             audit=self._note_action,
+            set_log_level=self._set_log_level,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
@@ -442,6 +451,16 @@ class Daemon(Service):
         except StorageError as error:
             self._log.error("the audit log lacks {action} {subject}: {problem}", action=action, subject=subject, problem=error)
 
+    def _set_log_level(self, level: str) -> None:
+        """
+        Log from this level on.
+
+        @raise Refusal: C{forbidden}: another logger writes the log.
+        """
+        if self._logging is None:
+            raise Refusal("forbidden")
+        self._logging.set_level(level)
+
     def _tick(self) -> None:
         """Do what is due; called every minute."""
         assert self._core is not None, "it starts once everything is open"
@@ -451,6 +470,8 @@ class Daemon(Service):
             self._hangups.report()
             if self._issued is not None:
                 self._reload_certificate(self._issued.look)
+            if self._logging is not None:
+                self._logging.report(time.time())
             if self._contact is not None:
                 # A guest who connects while this is on its way has just been active, and stays.
                 self._contact.forget_gone(self._core.guests)

@@ -96,10 +96,14 @@ class DaemonLog:
         self._path = path
         self._file: LogFile | None = None
 
-    def observe(self) -> ILogObserver:
-        """Open it."""
+    def observe(self, make: Callable[[IO[Any]], ILogObserver] = textFileLogObserver) -> ILogObserver:
+        """
+        Open it.
+
+        @param make: makes what writes to it.
+        """
         self._file = LogFile.fromFullPath(str(self._path), rotateLength=LOG_SIZE, maxRotatedFiles=LOGS_KEPT)
-        return textFileLogObserver(cast("IO[Any]", self._file))
+        return make(cast("IO[Any]", self._file))
 
     def reopen(self) -> None:
         """
@@ -113,9 +117,14 @@ class DaemonLog:
             self._file.reopen()
 
 
+def has_own_log(twistd: Twistd) -> bool:
+    """Whether the log is ours to write, and not that of the system, or of another logger."""
+    return not (twistd.get("syslog") or twistd.get("logger"))
+
+
 def log_file_of(twistd: Twistd) -> DaemonLog | None:
     """The file to which twistd is to write its log; C{None}: it goes elsewhere."""
-    if twistd.get("syslog") or twistd.get("logger"):
+    if not has_own_log(twistd):
         return None
     name = twistd.get("logfile") or ("-" if in_foreground(twistd) else LOG_FILE)
     if name == "-":

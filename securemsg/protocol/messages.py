@@ -711,6 +711,13 @@ class SetDraining(Record, tag=73, frozen=True):
     draining: bool
 
 
+class SetLogLevel(Record, tag=74, frozen=True):
+    """Operator: log events from this level on, until the daemon is started again."""
+
+    request: Request
+    level: Literal["debug", "info", "warn", "error"]
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -844,9 +851,10 @@ Message = (
     | GetStats
     | Stats
     | SetDraining
+    | SetLogLevel
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 74)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 75)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

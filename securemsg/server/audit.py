@@ -31,6 +31,7 @@ ACTIONS: dict[type, Callable[[Any], tuple[str, str]]] = {
     m.Reply: lambda message: ("reply", message.account),
     m.ListConnections: lambda message: ("connections", ""),
     m.GetStats: lambda message: ("stats", ""),
+    m.SetLogLevel: lambda message: ("log-level", message.level),
     m.SetDraining: lambda message: ("drain" if message.draining else "drain --off", ""),
 }
 

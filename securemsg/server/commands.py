@@ -36,6 +36,7 @@ from securemsg.protocol.messages import (
     Reply,
     RevokeInvite,
     SetDraining,
+    SetLogLevel,
     SetQuota,
     SetSuspended,
     Upload,
@@ -137,5 +138,6 @@ def command_table(
             command(ListConnections, operations.list_connections),
             command(GetStats, operations.get_stats),
             command(SetDraining, operations.set_draining),
+            command(SetLogLevel, operations.set_log_level),
         ]
     )

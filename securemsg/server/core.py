@@ -49,6 +49,7 @@ class Server:
     @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
     @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
     @ivar audit: is told what the operator does.
+    @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -71,6 +72,7 @@ class Server:
     key_file: KeyFile | None = None
     log_account: Callable[[str, str], None] = lambda event, name: None
     audit: Audit = no_audit
+    set_log_level: Callable[[str], None] = lambda level: None
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -104,7 +106,9 @@ class Server:
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
         )  # fmt: skip
-        self._operations = Operations(self._connections, stores, guests, self.free_space, now, int(now()))
+        self._operations = Operations(
+            self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level
+        )
         self.commands = command_table(
             logins=logins,
             registrations=Registrations(

@@ -16,6 +16,7 @@ from securemsg.protocol.messages import (
     GetStats,
     ListConnections,
     SetDraining,
+    SetLogLevel,
     Stats,
 )
 from securemsg.server.connection import ClientConnection, Role
@@ -37,6 +38,7 @@ class Operations:
     _free_space: Callable[[], int]
     _now: Callable[[], float]
     _started: int
+    _set_log_level: Callable[[str], None]
     is_draining: bool = field(init=False, default=False)
 
     def admits(self, connection: ClientConnection) -> bool:
@@ -70,6 +72,15 @@ class Operations:
             self._free_space(),
             self.is_draining,
         )
+
+    async def set_log_level(self, connection: ClientConnection, message: SetLogLevel) -> Done:
+        """
+        Log from another level on.
+
+        @raise Refusal: C{forbidden}: the log is not the daemon's own.
+        """
+        self._set_log_level(message.level)
+        return Done(message.request)
 
     async def set_draining(self, connection: ClientConnection, message: SetDraining) -> Done:
         """End all connections but those of the operator and of this process, and let nobody in; or let everybody in again."""

@@ -11,7 +11,7 @@ from tests.functional.support import PlaceCase, until
 class AdminTests(PlaceCase):
     """A daemon that only the operator's invites lead to."""
 
-    options = ("--registration", "closed")
+    options = ("--registration", "closed", "--log-format", "json")
 
     def test_invites(self) -> None:
         """An operator's invite admits where registration is closed; one that was revoked is listed no more."""
@@ -59,6 +59,17 @@ class AdminTests(PlaceCase):
         self.daemon.admin("drain", "--off")
         ida.run("ping")
         follower.interrupt()
+
+    def test_log(self) -> None:
+        """The log is JSON on standard error, begins where the operator says, and names who was registered."""
+        self.person("jim")
+        self.daemon.admin("log-level", "error")
+        self.person("kay")
+        self.assertIn("logs from info on", self.daemon.admin("log-level", "info").err)
+        rows = [json.loads(line) for line in self.daemon.running.err.splitlines()]
+        self.assertIn("securemsg listens", " ".join(row["message"] for row in rows))
+        names = [row["name"] for row in rows if row.get("event") == "registered"]
+        self.assertEqual(("jim" in names, "kay" in names), (True, False))
 
     def test_purge(self) -> None:
         """Nobody who was just there is purged; who is removed is, with what was waiting."""

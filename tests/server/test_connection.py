@@ -36,6 +36,7 @@ from securemsg.protocol.messages import (
     Reply,
     RevokeInvite,
     SetDraining,
+    SetLogLevel,
     SetQuota,
     SetSuspended,
     Upload,
@@ -76,6 +77,7 @@ class RoleTests(TwoPeople):
             ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
             SetSuspended: {operator}, SetQuota: {operator}, Kick: {operator},
             ListConnections: {operator}, GetStats: {operator}, SetDraining: {operator},
+            SetLogLevel: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from securemsg.cli.admin.accounts import SHOWN_DIGITS, confirm
@@ -100,5 +102,24 @@ def drain(ctx: click.Context, off: bool, yes: bool) -> int:
             write_line(json_line({"draining": not off}))
         else:
             say("everybody may log in again" if off else "nobody may log in; undo it with: securemsg admin drain --off")
+
+    return operate(ctx, work)
+
+
+@click.command("log-level")
+@click.argument("level", type=click.Choice(["debug", "info", "warn", "error"]))
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def log_level(ctx: click.Context, level: Literal["debug", "info", "warn", "error"]) -> int:
+    """Have the daemon log from this level on, until it is started again; it starts with info."""
+
+    async def work(operator: AdminClient) -> None:
+        await ask(operator, m.SetLogLevel(0, level), m.Done)
+        if settings_of(ctx).as_json:
+            write_line(json_line({"level": level}))
+        else:
+            say(f"the daemon logs from {level} on")
 
     return operate(ctx, work)
