@@ -249,6 +249,7 @@ class Daemon(Service):
             key_file=known,
             log_account=self._log_account,
             audit=self._note_action,
+            log_refusal=self._log_refusal,
             set_log_level=self._set_log_level,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
@@ -442,6 +443,10 @@ class Daemon(Service):
     def _log_account(self, event: str, name: str) -> None:
         """Log what has become of an account."""
         self._log.info("account {name} was {event}", name=name, event=event)
+
+    def _log_refusal(self, what: str, name: str, code: str) -> None:
+        """Log that something was refused, and to whom."""
+        self._log.info("a {what} of {name} was refused: {code}", what=what, name=name or "nobody", code=code, event="refused")
 
     def _note_action(self, user: int, action: str, subject: str, result: str) -> None:
         """Write what the operator did into the audit log. It is done already: a disk that is full does not undo it."""

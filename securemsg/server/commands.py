@@ -8,8 +8,10 @@ L{securemsg.errors.Refusal} to refuse the command.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.protocol.devices import NAME_PATTERN
 from securemsg.protocol.messages import (
     Acknowledge,
     AnswerCode,
@@ -60,6 +62,8 @@ OPERATOR = (Role.OPERATOR,)
 GUEST = (Role.GUEST,)
 ALL = (Role.DEVICE, Role.OPERATOR, Role.GUEST)
 
+# Takes what was refused, to which account (empty: none that could be one), and the code.
+LogRefusal = Callable[[str, str, str], None]
 Row = tuple[type, tuple[Role, ...], Command]
 
 M = TypeVar("M")
@@ -68,6 +72,24 @@ M = TypeVar("M")
 def _row(kind: type[M], roles: tuple[Role, ...], run: Callable[[ClientConnection, M], Work | None]) -> Row:
     """Make a row; the table guarantees that a function gets only messages of its kind."""
     return kind, roles, cast("Command", run)
+
+
+def log_no_refusal(what: str, account: str, code: str) -> None:
+    """Keep no log."""
+
+
+def _logged(run: Run, what: str, log: LogRefusal) -> Run:
+    """The same command, which also logs that it was refused, and to whom; a name that could not be one is left out."""
+
+    async def run_logged(connection: ClientConnection, message: Any) -> Any:
+        try:
+            return await run(connection, message)
+        except (Refusal, RemoteProtocolError) as refused:
+            name = message.account if NAME_PATTERN.fullmatch(message.account) else ""
+            log(what, name, refused.code)
+            raise
+
+    return run_logged
 
 
 def _by_role(rows: list[Row]) -> Mapping[Role, Mapping[type, Command]]:
@@ -93,6 +115,7 @@ def command_table(
     operations: Operations,
     now: Callable[[], float],
     audit: Audit,
+    log_refusal: LogRefusal,
 ) -> Mapping[Role, Mapping[type, Command]]:
     """
     All commands by role, those of the operator with a line for the audit log; any other message is C{forbidden}.
@@ -107,8 +130,8 @@ def command_table(
     return _by_role(
         [
             _row(Hello, STRANGER, logins.greet),
-            _row(Proof, STRANGER, logins.prove),
-            _row(Register, STRANGER, registrations.register),
+            _row(Proof, STRANGER, _logged(logins.prove, "login", log_refusal)),
+            _row(Register, STRANGER, _logged(registrations.register, "registration", log_refusal)),
             _row(AskCode, STRANGER, short_invites.ask),
             _row(UseCode, STRANGER, short_invites.use),
             _row(Deposit, DEVICE, mailboxes.deposit),

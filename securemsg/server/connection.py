@@ -65,6 +65,7 @@ class ClientConnection:
     _soon: Callable[[Callable[[], None]], None]
     _on_open: Callable[[ClientConnection], None]
     _on_end: Callable[[ClientConnection], None]
+    _on_refusal: Callable[[ClientConnection, str], None]
     _max_queued: int
     operator: bool
     role: Role = field(default=Role.STRANGER, init=False)
@@ -218,6 +219,7 @@ class ClientConnection:
         """
         if self.role is Role.STRANGER:
             raise RemoteProtocolError(code)
+        self._on_refusal(self, code)
         if isinstance(message, Deposit):
             self.send(DepositRefused(message.deposit_id, code, []))
         elif (request := getattr(message, "request", None)) is not None:

@@ -13,7 +13,7 @@ from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.audit import Audit, no_audit
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commands import command_table
+from securemsg.server.commands import LogRefusal, command_table, log_no_refusal
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Command, Role
 from securemsg.server.delivery import Delivery
@@ -30,6 +30,10 @@ from securemsg.server.shortinvites import ShortInvites
 
 # Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
+# Codes of a request that exceeds what an account may have or do.
+LIMITS = frozenset(
+    {"rate-limited", "mailbox-full", "retry-later", "too-many-invites", "too-many-codes", "too-many-prekeys"}
+)
 # Seconds after which the store learns again that a device is still logged in: it counts as seen, also after a crash.
 SEEN_AGAIN = 86400
 
@@ -48,6 +52,8 @@ class Server:
     @ivar verify: checks the signatures of logins.
     @ivar key_file: the public part of the key file that admits guests; C{None}: there are none.
     @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
+    @ivar log_refusal: logs for the operator what was refused, to whom and why: a C{login}, a C{registration}, or a C{request}
+        that exceeds a limit.
     @ivar audit: is told what the operator does.
     @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
@@ -71,6 +77,7 @@ class Server:
     verify: Callable[..., None] = verify
     key_file: KeyFile | None = None
     log_account: Callable[[str, str], None] = lambda event, name: None
+    log_refusal: LogRefusal = log_no_refusal
     audit: Audit = no_audit
     set_log_level: Callable[[str], None] = lambda level: None
     reply: SendReply = field(default=refuse_reply, repr=False)
@@ -153,6 +160,7 @@ class Server:
             ),
             now=now,
             audit=self.audit,
+            log_refusal=self.log_refusal,
         )
 
     @property
@@ -176,8 +184,9 @@ class Server:
 
         @param operator: whether it came through the operator's socket, which proves who it is.
         """
-        max_queued = self.settings.max_queued
-        return ClientConnection(self.commands, self.spawn, self.soon, self._opened, self._ended, max_queued, operator)
+        return ClientConnection(
+            self.commands, self.spawn, self.soon, self._opened, self._ended, self._refusal, self.settings.max_queued, operator
+        )
 
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, write logins, and delete what has expired."""
@@ -220,6 +229,11 @@ class Server:
             connection.subscription.left()
         if connection.role is Role.DEVICE:
             self._note_seen(connection.device)
+
+    def _refusal(self, connection: ClientConnection, code: str) -> None:
+        """Log for the operator that an account has reached a limit; not what it wanted, and of whom."""
+        if code in LIMITS and connection.role is Role.DEVICE and not connection.is_local:
+            self.log_refusal("request", connection.device.account.name, code)
 
     def _note_seen(self, device: DeviceState) -> None:
         device.last_seen = int(self.now())

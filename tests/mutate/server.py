@@ -112,6 +112,16 @@ GUARDS: tuple[Guard, ...] = (
         ("        if count < BURST:\n", "        if True:\n", "RepeatTests::test_repeats"),
     ),
     *guards(
+        "server/commands.py",
+        "tests/server/test_refusals.py",
+        ('if NAME_PATTERN.fullmatch(message.account) else ""', "", "RefusalTests::test_registrations"),
+    ),
+    *guards(
+        "server/core.py",
+        "tests/server/test_refusals.py",
+        ("if code in LIMITS and", "if", "RefusalTests::test_limits"),
+    ),
+    *guards(
         "server/operations.py",
         "tests/server/test_admin.py",
         (" or connection.operator", "", "OperationsTests::test_drain"),

@@ -264,6 +264,7 @@ class Rig:
     server: Server = field(init=False)
     failures: list[Failure] = field(factory=list)
     notes: list[tuple[str, str]] = field(factory=list)
+    refusals: list[tuple[str, str, str]] = field(factory=list)
     actions: list[tuple[int, str, str, str]] = field(factory=list)
     timers: Clock = field(factory=Clock)
     _clients: list[Client] = field(factory=list)
@@ -291,6 +292,7 @@ class Rig:
             verify=self.verify,
             key_file=KeyFile(self.key.name, self.key.login) if self.key is not None else None,
             log_account=lambda event, name: self.notes.append((event, name)),
+            log_refusal=lambda *line: self.refusals.append(line),
             audit=lambda *line: self.actions.append(line),
         )
 
