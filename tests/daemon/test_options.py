@@ -136,6 +136,11 @@ class BadTests(SynchronousTestCase):
         """Users may invite, or not."""
         self.assertIn("--user-invites is yes or no, not 'maybe'", self.complaint("--user-invites", "maybe"))
 
+    def test_log_format(self) -> None:
+        """The log has one of two forms, or is left to the daemon."""
+        self.assertEqual([setup_of("--log-format", form).log_format for form in ("json", "text", "auto")], ["json", "text", "auto"])
+        self.assertIn("--log-format is one of auto, json, text, not 'xml'", self.complaint("--log-format", "xml"))
+
     def test_host(self) -> None:
         """What is listened on is an IP address."""
         for value in ("", "example.org", "127.0.0.1:80", "256.0.0.1"):

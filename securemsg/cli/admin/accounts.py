@@ -26,6 +26,9 @@ DAY = 86400
 YEAR = 366 * DAY
 # Columns of a name in a list; a longer one pushes the rest of its row aside.
 NAME_COLUMNS = 20
+# A narrower terminal gets fewer columns, all within 40.
+WIDE = 80
+NARROW_NAME = 16
 # Digits that stand for a device.
 SHOWN_DIGITS = 8
 
@@ -54,13 +57,16 @@ def accounts(ctx: click.Context) -> int:
 
     async def work(operator: AdminClient) -> None:
         width = columns()
+        is_narrow = 0 < width < WIDE
+        name_columns = NARROW_NAME if is_narrow else NAME_COLUMNS
+        time_columns = len(shown_time(0, width))
         if not settings_of(ctx).as_json:
-            seen = f"{'last seen':<{len(shown_time(0, width))}}"
-            write_line(f"{'name':<{NAME_COLUMNS}}  {seen}  {'devices':>7}  {'messages':>8}  {'bytes':>12}  {'full':>4}")
+            waiting = "" if is_narrow else f"  {'devices':>7}  {'messages':>8}  {'bytes':>12}"
+            write_line(f"{'name':<{name_columns}}  {'last seen':<{time_columns}}{waiting}  {'full':>4}")
         async for row in all_accounts(operator):
-            seen = f"{_seen(row.last_seen, row.online > 0):<{len(shown_time(0, width))}}"
+            waiting = "" if is_narrow else f"  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
             text = (
-                f"{escape(row.name):<{NAME_COLUMNS}}  {seen}  {row.devices:>7}  {row.messages:>8}  {row.size:>12}"
+                f"{escape(row.name):<{name_columns}}  {_seen(row.last_seen, row.online > 0):<{time_columns}}{waiting}"
                 f"  {row.used:>3}%{'  suspended' * row.suspended}"
             )
             write_record(_record(row), settings_of(ctx).as_json, text, verbatim=True)
