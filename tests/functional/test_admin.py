@@ -89,7 +89,8 @@ class AdminTests(PlaceCase):
         self.assertIn("fay may log in again", self.daemon.admin("resume", "fay").err)
         self.assertEqual(self.daemon.admin("quota", "fay", "7", "--json").rows[0]["quota_messages"], 7)
         self.assertIn("(default)", self.daemon.admin("quota", "fay", "default").out)
-        self.daemon.admin("quota", "fay", "0", status=2)
+        for wrong in ("0", "9" * 5000, "x"):
+            self.daemon.admin("quota", "fay", wrong, status=2)
         follower = fay.start("recv", "--follow", "--json")
         until(lambda: '"hello"' in follower.out, "the message")
         self.daemon.admin("kick", "fay")

@@ -47,8 +47,8 @@ class CommandTests(PlaceCase):
     def test_removed(self) -> None:
         """5: the account is gone; the message stays, and nobody says that it will go out."""
         vic = self.person("vic")
-        said = "vic was removed, with 1 device and 0 waiting messages (0 bytes)\n"
-        self.assertEqual(self.daemon.admin("remove", "vic").err, said)
+        expected = "vic was removed, with 1 device and 0 waiting messages (0 bytes)\n"
+        self.assertEqual(self.daemon.admin("remove", "vic").err, expected)
         for what in ("account vic was registered", "account vic was removed"):
             self.assertIn(what, self.daemon.log)
         said = vic.error("send", "server", "hello", status=5)

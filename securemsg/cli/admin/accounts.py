@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ class QuotaType(click.ParamType[int]):
         """Read it, or fail with a sentence."""
         if value == "default":
             return 0
-        if not str(value).isascii() or not str(value).isdecimal() or not 0 < int(value) <= m.MAX_QUOTA:
+        if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 0 < int(value) <= m.MAX_QUOTA:
             self.fail(f"{value!r} is neither a number from 1 to {m.MAX_QUOTA}, nor default", param, ctx)
         return int(value)
 
