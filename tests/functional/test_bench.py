@@ -60,7 +60,7 @@ def run(folder: Path, *argv: str) -> tuple[Any, list[str]]:
         env=environment(folder),
         capture_output=True,
         text=True,
-        timeout=2 * LIMIT,
+        timeout=5 * LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
