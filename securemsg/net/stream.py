@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.metrics import ConnectionCounters
 from securemsg.net.link import LinkInfo, Wire, is_post_quantum, tune
 from securemsg.net.timeouts import Timeouts
 from securemsg.net.turn import Turn
@@ -43,6 +44,7 @@ class ConnectionOptions:
     @ivar handshake: whether a TLS handshake comes first.
     @ivar on_hangup: is called with the code whenever we hang up on a peer.
     @ivar on_end: is called at every end, after the peer, whether the connection was ever established or not.
+    @ivar counters: counts connections and handshakes.
     @ivar post_quantum: whether a connection whose key exchange is not post-quantum is refused.
     @ivar idle_time: how long a peer that is logged in may be silent; 0: forever.
     """
@@ -57,6 +59,7 @@ class ConnectionOptions:
     on_end: Callable[[StreamProtocol, Failure], None] = lambda stream, reason: None
     idle_time: float = 0
     post_quantum: bool = False
+    counters: ConnectionCounters = field(factory=ConnectionCounters, eq=False)
 
 
 class StreamFactory(Factory):
@@ -101,6 +104,7 @@ class StreamProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """The transport is connected; TLS may come next."""
+        self._options.counters.opened += 1
         self.transport.registerProducer(self, True)
         if self._options.handshake:
             self._timeouts.await_handshake()
@@ -130,6 +134,9 @@ class StreamProtocol(Protocol):
         self.connection.close()
         if self._code is None:
             self._code = "lost"
+        self._options.counters.closed += 1
+        if self.link is None:
+            self._options.counters.failures[self._code] += 1
         peer, self._peer = self._peer, None
         try:
             if peer is not None:
@@ -223,6 +230,7 @@ class StreamProtocol(Protocol):
                 self.link = None
                 self._abandon("not-post-quantum")
                 return
+            self._options.counters.handshakes[self.link.group] += 1
             tune(self.transport)
             self._timeouts.await_login()
             self._peer = self._options.make_peer()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from securemsg.interfaces import IMailboxStore, WriteBatch, WriteOutcome
+from securemsg.metrics import ServerCounters
 from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks
@@ -69,6 +70,7 @@ class GroupCommit:
     _seconds: Callable[[], float]
     _soon: Callable[[Callable[[], None]], None]
     _later: Callable[[float, Callable[[], None]], object]
+    _counters: ServerCounters
     acks: PendingAcks = field(init=False, factory=PendingAcks, repr=False)
     relayed: RelayedDeposits = field(init=False, factory=RelayedDeposits, repr=False)
     pending: dict[tuple[int, bytes], PendingDeposit] = field(init=False, factory=dict, repr=False)
@@ -92,6 +94,9 @@ class GroupCommit:
         Deliver a deposit to the devices that are up to date, and add it to the batch. One of a room is not delivered before its
         commit: a crash would leave an order that some have seen and the store has not.
         """
+        counters = self._counters
+        counters.deposits += 1
+        deposit.came_at = self._seconds()
         self.pending[deposit.key] = deposit
         self._open.deposits.append(deposit)
         self.size += deposit.size
@@ -106,11 +111,13 @@ class GroupCommit:
                 position, account, sender.id, deposit_id, arrived_at, common, own
             ):
                 deposit.was_delivered = True
+                # In the turn in which it came.
+                counters.deliver.observe(0.0)
             else:
                 is_delivered = False
         if is_delivered and self._hold.is_due:
             device, position, _ = deposit.places[0]
-            self._hold.start(device, position, self._seconds())
+            self._hold.start(device, position, deposit.came_at)
         self._await_answer(deposit.connection)
         if self.size > self._settings.crowded_size:
             self._crowd.add(deposit.connection)
@@ -133,7 +140,7 @@ class GroupCommit:
     def refuse_stale(self, connection: ClientConnection, deposit_id: bytes, room: RoomState) -> None:
         """Refuse a deposit that its room's row does not admit, once that row is committed: nobody hears of one that is not."""
         if room.pending is None:
-            connection.send(DepositRefused(deposit_id, "stale-room", [], room.mark))
+            connection.refuse_deposit(DepositRefused(deposit_id, "stale-room", [], room.mark))
             return
         room.pending.refusals.append((connection, deposit_id))
         self._await_answer(connection)
@@ -162,6 +169,7 @@ class GroupCommit:
         deposits that waited for that.
         """
         position = acknowledged[-1][0]
+        self._counters.acknowledgements += len(acknowledged)
         device.acknowledged = position
         if self._hold.device is device:
             self._hold.acknowledged(position, self._seconds())
@@ -223,6 +231,7 @@ class GroupCommit:
         repetition has to name that.
         """
         deposit.answered = True
+        self._counters.accept.observe(self._seconds() - deposit.came_at)
         self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
         if deposit.stage == OPEN and not deposit.missed:
             self.relayed.remember(deposit.key, deposit.message)
@@ -277,6 +286,7 @@ class GroupCommit:
     def _write(self, batch: Batch) -> None:
         """Hand a batch to the store."""
         self._running = batch
+        self._counters.batches.observe(len(batch.deposits))
         for sender in batch.senders.values():
             sender.is_highest_queued = False
         rows = []
@@ -324,6 +334,7 @@ class GroupCommit:
     def _answer(self, batch: Batch, outcome: WriteOutcome) -> None:
         """Answer the deposits of a batch, with few frames for each connection."""
         answers: dict[ClientConnection, list[Acceptance]] = {}
+        now = self._seconds()
         for index, deposit in enumerate(batch.deposits):
             answer = None
             if outcome.known and (stored := outcome.known.get(index)) is not None:
@@ -332,6 +343,7 @@ class GroupCommit:
                 answer = deposit.answer()
             if answer is not None:
                 deposit.answered = True
+                self._counters.accept.observe(now - deposit.came_at)
                 answers.setdefault(deposit.connection, []).append(answer)
         self._send_accepted(answers)
 
@@ -348,7 +360,7 @@ class GroupCommit:
             # Nobody may be told that it was refused.
             connection.end("conflict")
         else:
-            connection.send(DepositRefused(message.deposit_id, "conflict", []))
+            connection.refuse_deposit(DepositRefused(message.deposit_id, "conflict", []))
         return None
 
     def _finish(self, deposit: PendingDeposit, *, is_new: bool) -> None:
@@ -362,11 +374,11 @@ class GroupCommit:
             if not is_new:
                 _remove(device, 1, len(message.common) + len(own))
                 continue
-            if device.reader is not None:
-                device.reader.committed(
-                    position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own,
-                    message.room,
-                )  # fmt: skip
+            if device.reader is not None and device.reader.committed(
+                position, sender.account.name, sender.id, message.deposit_id, deposit.arrived_at, message.common, own,
+                message.room,
+            ):  # fmt: skip
+                self._counters.deliver.observe(self._seconds() - deposit.came_at)
             device.committed = position
 
     def _settle(self, deposit: PendingDeposit) -> None:
@@ -386,7 +398,7 @@ class GroupCommit:
         """Refuse what waited for this step."""
         step.room.settle(step)
         for connection, deposit_id in step.refusals:
-            connection.send(DepositRefused(deposit_id, "stale-room", [], step.mark))
+            connection.refuse_deposit(DepositRefused(deposit_id, "stale-room", [], step.mark))
             self._answered(connection, 1)
 
     # --- answers ----------------------------------------------------------------------------------------------------

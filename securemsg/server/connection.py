@@ -15,6 +15,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from securemsg.errors import Refusal, RemoteProtocolError
+from securemsg.metrics import ServerCounters
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown
@@ -68,6 +69,7 @@ class ClientConnection:
     _on_refusal: Callable[[ClientConnection, str], None]
     _max_queued: int
     operator: bool
+    _counters: ServerCounters
     role: Role = field(default=Role.STRANGER, init=False)
     hello: Hello | None = field(default=None, init=False, repr=False)
     channel: IChannel = field(init=False, repr=False)
@@ -151,6 +153,11 @@ class ClientConnection:
         if self.is_open:
             self.channel.send(message)
 
+    def refuse_deposit(self, refusal: DepositRefused) -> None:
+        """Refuse a deposit, and count that."""
+        self._counters.refusals[refusal.code] += 1
+        self.send(refusal)
+
     def end(self, code: str) -> None:
         """Hang up with this code."""
         if self.is_open:
@@ -221,8 +228,9 @@ class ClientConnection:
             raise RemoteProtocolError(code)
         self._on_refusal(self, code)
         if isinstance(message, Deposit):
-            self.send(DepositRefused(message.deposit_id, code, []))
+            self.refuse_deposit(DepositRefused(message.deposit_id, code, []))
         elif (request := getattr(message, "request", None)) is not None:
+            self._counters.refusals[code] += 1
             self.send(Refused(request, code))
         else:
             raise RemoteProtocolError(code)

@@ -9,6 +9,7 @@ from attrs import define, field
 
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
+from securemsg.metrics import ServerCounters
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.audit import Audit, no_audit
@@ -56,6 +57,7 @@ class Server:
         that exceeds a limit.
     @ivar audit: is told what the operator does.
     @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
+    @ivar counters: counts what is done.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -80,6 +82,7 @@ class Server:
     log_refusal: LogRefusal = log_no_refusal
     audit: Audit = no_audit
     set_log_level: Callable[[str], None] = lambda level: None
+    counters: ServerCounters = field(factory=ServerCounters, repr=False)
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -101,8 +104,10 @@ class Server:
         self.address = (settings.host, settings.port, settings.udp_port)
         self.clock = clock = ExpiryClock(now, stores.last_clock())
         self.accounts = accounts = AccountCache(stores, settings.cached_accounts)
-        self._delivery = delivery = Delivery(stores, settings)
-        self.commits = commits = GroupCommit(stores, settings, now, self.seconds, self.soon, self.later)
+        self._delivery = delivery = Delivery(stores, settings, self.counters)
+        self.commits = commits = GroupCommit(
+            stores, settings, now, self.seconds, self.soon, self.later, self.counters
+        )
         self._guests = guests = Guests(self.key_file, identity, delivery, commits.acks, settings.max_expiry, now)
         requests = self._bucket(settings.requests)
         rooms = Rooms(stores, settings.cached_rooms, self._bucket(settings.room_steps), self._bucket(settings.rooms))
@@ -129,6 +134,7 @@ class Server:
                 failures=self._bucket(settings.failures),
                 now=now,
                 log_account=self.log_account,
+                counters=self.counters,
             ),
             mailboxes=Mailboxes(*mailbox_parts),
             guest_mailboxes=GuestMailboxes(*mailbox_parts, commits.acks),
@@ -185,8 +191,9 @@ class Server:
         @param operator: whether it came through the operator's socket, which proves who it is.
         """
         return ClientConnection(
-            self.commands, self.spawn, self.soon, self._opened, self._ended, self._refusal, self.settings.max_queued, operator
-        )
+            self.commands, self.spawn, self.soon, self._opened, self._ended, self._refusal, self.settings.max_queued, operator,
+            self.counters,
+        )  # fmt: skip
 
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, write logins, and delete what has expired."""

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IMailboxStore
+from securemsg.metrics import ServerCounters
 from securemsg.protocol.messages import Deliver, Drained, Message, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.connection import ClientConnection, Work
@@ -80,11 +81,13 @@ class Subscription:
         common: bytes,
         own: bytes,
         room: RoomItem | None,
-    ) -> None:
+    ) -> bool:
         """See L{IReader.committed}."""
         # Otherwise it was delivered already, or waits in the store until the reader has caught up.
         if self.device.committed <= self.cursor < position and not self._is_paging and self.has_room():
             self.deliver(position, account, device, deposit_id, arrived_at, common, own, room)
+            return True
+        return False
 
     def run(self, work: Work) -> None:
         """See L{IReader.run}."""
@@ -170,6 +173,7 @@ class Subscription:
         @return: its size in bytes.
         """
         self.cursor = position
+        self._delivery.counters.deliveries += 1
         self._tag += 1
         size = len(common) + len(own)
         self._size += size
@@ -195,6 +199,7 @@ class Delivery:
 
     store: IMailboxStore
     settings: Settings
+    counters: ServerCounters = field(repr=False)
     logged_in: int = field(init=False, default=0)
     _trees: dict[int, int] = field(init=False, factory=dict, repr=False)
 
@@ -223,6 +228,8 @@ class Delivery:
         device.reader = connection.subscription = subscription
         connection.device = device
         device.low_stock_sent = False
+        if not connection.is_local:
+            self.counters.logins += 1
         self.count(subscription, 1)
 
     def count(self, subscription: Subscription, change: int) -> None:

@@ -55,6 +55,7 @@ class PendingDeposit:
     @ivar connection: gets the answer; it changes when the device repeats the deposit over a new connection.
     @ivar arrived_at: by the wall clock.
     @ivar clock: the expiry clock at that time.
+    @ivar came_at: monotonic time of that, for measurements.
     @ivar places: the devices that it goes to, with the position in the mailbox and the device's own part.
     @ivar missed: the devices that it cannot be put into the mailboxes of.
     @ivar size: the memory that it takes, bytes.
@@ -67,6 +68,7 @@ class PendingDeposit:
     """
 
     stage = OPEN
+    came_at = 0.0
     was_delivered = False
     answered = False
 

@@ -251,7 +251,7 @@ class Mailboxes:
             # The refusal is much longer than the deposit.
             if not self._requests.consume(sender.rate_key):
                 raise Refusal("rate-limited")
-            connection.send(_refusal(message, recipients, sender))
+            connection.refuse_deposit(_refusal(message, recipients, sender))
             return False
         return True
 

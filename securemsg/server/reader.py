@@ -30,10 +30,12 @@ class IReader(Interface):
         common: bytes,
         own: bytes,
         room: RoomItem | None,
-    ) -> None:
+    ) -> bool:
         """
         Deliver a message that was just committed, unless it was delivered already; to be called before C{device.committed} is
         advanced.
+
+        @return: whether it was delivered now.
         """
 
     def run(work: Coroutine[Any, Any, Message | None]) -> None:

@@ -10,6 +10,7 @@ from attrs import define
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IServerStore, ITokenStore, NewAccount
+from securemsg.metrics import ServerCounters
 from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LABEL, register_parts
 from securemsg.protocol.devices import (
     SERVER_NAME,
@@ -53,6 +54,7 @@ class Registrations:
     _failures: Buckets
     _now: Callable[[], float]
     _log_account: Callable[[str, str], None]
+    _counters: ServerCounters
 
     async def register(self, connection: ClientConnection, message: Register) -> None:
         """
@@ -81,6 +83,8 @@ class Registrations:
         if not connection.is_local and not self._rate.consume(token):
             raise Refusal("rate-limited")
         await self._store.register(self._new_account(message, devices, token=token))
+        if not connection.is_local:
+            self._counters.registrations += 1
         await self._welcome(connection, message, devices, "registered")
 
     async def _welcome(self, connection: ClientConnection, message: Register, devices: DeviceList, event: str) -> None:

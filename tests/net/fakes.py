@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from securemsg.crypto.keys import spki_digest, tls_key_pair
+from securemsg.metrics import ConnectionCounters
 from securemsg.net.link import LinkInfo, Wire
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials
@@ -111,6 +112,7 @@ class End:
     reasons: list[Failure] = field(factory=list)
     idle_time: float = 0
     post_quantum: bool = False
+    counters: ConnectionCounters = field(factory=ConnectionCounters)
 
     def options(self, observe: Callable[[Wire], LinkInfo | None], handshake: bool = True) -> ConnectionOptions:
         """Terms that lead here."""
@@ -133,6 +135,7 @@ class End:
             ended,
             self.idle_time,
             self.post_quantum,
+            self.counters,
         )
 
 

@@ -356,3 +356,25 @@ class CredentialTests(SynchronousTestCase):
         factory.buildProtocol = lambda addr: None  # type: ignore[method-assign]
         credentials = ServerCredentials(*key_files(), spki_digest)
         self.assertIsNone(SecureFactory(credentials, False, factory, Clock()).buildProtocol(None))
+
+
+class CounterTests(SynchronousTestCase):
+    """What is counted of connections."""
+
+    def test_handshake(self) -> None:
+        """A handshake is counted by its group, a connection when it begins and when it ends."""
+        pair = secure_pair()
+        counters = pair.server.counters
+        self.assertEqual((counters.opened, counters.closed, sum(counters.handshakes.values())), (1, 0, 1))
+        self.assertTrue(all(counters.handshakes))
+        pair.client_stream.close()  # type: ignore[attr-defined]
+        pair.pump.flush()
+        self.assertEqual((counters.opened, counters.closed, counters.failures), (1, 1, {}))
+
+    def test_failure(self) -> None:
+        """A handshake that fails is counted by why."""
+        pair = secure_pair(client_protocol=Protocol(), client_creator=ClientTrust("localhost", spki_digest), greet=False)
+        pair.wire[1].abortConnection()
+        pair.pump.flush()
+        counters = pair.server.counters
+        self.assertEqual((counters.closed, counters.handshakes, counters.failures), (1, {}, {"lost": 1}))

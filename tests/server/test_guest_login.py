@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
+from securemsg.metrics import ServerCounters
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.messages import Challenge, Drained, Failed, Hello, PrekeyStock, Proof, Welcome
@@ -110,7 +111,7 @@ class ServerProofTests(KeyCase):
         The key that a server without a file answers with is made once: the same question in the same channel would get the
         same answer, as where there is a file.
         """
-        delivery = Delivery(MemoryServerStore(), Settings())
+        delivery = Delivery(MemoryServerStore(), Settings(), ServerCounters())
         one, other = [Guests(None, bytes(32), delivery, PendingAcks(), 1, lambda: 0.0) for _ in range(2)]
         self.assertEqual(one.challenge((b"a", b"b")), one.challenge((b"a", b"b")))
         self.assertNotEqual(one.challenge((b"a", b"b")), other.challenge((b"a", b"b")))

@@ -37,6 +37,7 @@ from securemsg.interfaces import (
     WriteBatch,
     WriteOutcome,
 )
+from securemsg.metrics import WriterCounters
 from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
@@ -97,6 +98,7 @@ def open_server_store(
     fatal: Callable[[Failure], None],
     on_disk_full: Callable[[bool], None],
     timeout: float = BUSY_TIMEOUT,
+    counters: WriterCounters | None = None,
 ) -> ServerStore:
     """
     Open the file, make it where there is none, bring it up to date, and start the thread that works on it.
@@ -104,6 +106,7 @@ def open_server_store(
     @param timeout: how long to wait for a daemon that is about to stop, in seconds.
     @param fatal: called in the reactor's thread when the file cannot be relied on any more; nothing will be answered then.
     @param on_disk_full: called there when a full disk holds up everything, and when it no longer does.
+    @param counters: counts commits.
     @raise StorageError: as L{check_server_store}.
     """
     file = Path(path)
@@ -120,7 +123,7 @@ def open_server_store(
         if isinstance(error, sqlite3.Error):
             raise explained(error, file) from error
         raise
-    writer = ThreadWriter(connection, fatal, reactor, on_disk_full)
+    writer = ThreadWriter(connection, fatal, reactor, on_disk_full, counters=counters or WriterCounters())
     writer.start()
     return ServerStore(writer, file.with_name(file.name + "-wal"), clock)
 

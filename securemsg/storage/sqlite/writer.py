@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from time import perf_counter
 from typing import Any, TypeVar, TypeVarTuple
 
 from attrs import define, field, frozen
@@ -19,6 +20,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from securemsg.metrics import WriterCounters
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.sqlite.errors import is_full
 
@@ -134,11 +136,13 @@ class ThreadWriter(Writer):
 
     @ivar _on_disk_full: called in the reactor's thread when a full disk holds up all jobs, and when it no longer does.
     @ivar _pause: seconds between two attempts then.
+    @ivar _counters: counts commits.
     """
 
     _reactor: IReactorFromThreads
     _on_disk_full: Callable[[bool], None]
     _pause: float = PAUSE
+    _counters: WriterCounters = field(factory=WriterCounters)
     _queue: SimpleQueue[Job | None] = field(factory=SimpleQueue, init=False)
     _stopping: Event = field(factory=Event, init=False)
     _closed: Deferred[None] = field(factory=Deferred, init=False)
@@ -192,6 +196,7 @@ class ThreadWriter(Writer):
         @raise Exception: see L{commit}.
         """
         held_up = False
+        began = perf_counter()
         while True:
             try:
                 answers = commit(self._connection, jobs)
@@ -201,6 +206,9 @@ class ThreadWriter(Writer):
             else:
                 if held_up:
                     self._reactor.callFromThread(self._on_disk_full, False)
+                if any(job.writes for job in jobs):
+                    self._counters.jobs.observe(len(jobs))
+                    self._counters.seconds.observe(perf_counter() - began)
                 return answers
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from threading import Event, current_thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
+from securemsg.metrics import WriterCounters
 from securemsg.storage.sqlite.writer import GROUP, ThreadWriter
 from tests.storage.stores import TIMEOUT, HandReactor
 
@@ -37,7 +38,8 @@ class WriterCase(SynchronousTestCase):
         connection.set_trace_callback(self.trace)
         self.connection = connection
         failures, full = self.reactor.failures.append, self.reactor.full.append
-        self.writer = ThreadWriter(connection, failures, self.reactor, full, PAUSE)  # type: ignore[arg-type]
+        self.counters = WriterCounters()
+        self.writer = ThreadWriter(connection, failures, self.reactor, full, PAUSE, self.counters)  # type: ignore[arg-type]
         self.writer.start()
         self.addCleanup(lambda: self.reactor.wait(self.writer.close()))
 
@@ -92,6 +94,7 @@ class WriterTests(WriterCase):
         self.reactor.turn()
         self.assertEqual(order, list(range(10)))
         self.assertEqual(self.commits, 1)
+        self.assertEqual((self.counters.jobs.total, sum(self.counters.seconds.counts)), (10.0, 1))
         self.assertEqual(self.numbers(), order)
 
     def test_bounded_commit(self) -> None:
@@ -107,6 +110,7 @@ class WriterTests(WriterCase):
         """Where nobody writes nothing is committed."""
         self.reactor.wait(self.writer.submit(len_numbers, writes=False))
         self.assertEqual(self.commits, 0)
+        self.assertEqual(sum(self.counters.jobs.counts), 0)
 
     def test_refused(self) -> None:
         """A refusal reaches who asked, undoes what was done for it, and leaves the others of the commit alone."""
