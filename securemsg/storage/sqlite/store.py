@@ -43,6 +43,7 @@ from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 from securemsg.storage.sqlite.schema import migrate, version_of
+from securemsg.storage.sqlite.waiting import Waiting, count_waiting
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
 T = TypeVar("T")
@@ -186,6 +187,10 @@ class ServerStore:
     def high_water(self) -> Deferred[int]:
         """How far the database has come: a number that rises with each deposit and each new device, and never falls."""
         return self._writer.submit(mailboxes.high_water, writes=False)
+
+    def waiting(self, after: int) -> Deferred[Waiting]:
+        """See L{count_waiting}."""
+        return self._writer.submit(count_waiting, after, writes=False)
 
     def wal_size(self) -> int:
         """See L{IServerStore.wal_size}."""
