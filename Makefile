@@ -120,9 +120,9 @@ clean:
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	@find . -path "./.*" -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/.ready-run: EXTRAS := [udp]
-.venv/.ready-test: EXTRAS := [udp,test]
-.venv/.ready-dev: EXTRAS := [udp,test,dev]
+.venv/.ready-run: EXTRAS := [udp,metrics]
+.venv/.ready-test: EXTRAS := [udp,metrics,test]
+.venv/.ready-dev: EXTRAS := [udp,metrics,test,dev]
 .venv/.ready-run .venv/.ready-test .venv/.ready-dev: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is not Python 3.11 or newer; choose one: make PYTHON=python3.11 ..." >&2; exit 1; }

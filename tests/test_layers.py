@@ -241,8 +241,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "twisted": EDGE,
     "twisted.internet.reactor": ROOTS,
     # Webhooks, which no other command needs.
-    "twisted.web": ("securemsg.gateway",),
-    "jinja2": ("securemsg.gateway",),
+    "twisted.web": ("securemsg.daemon.site", "securemsg.gateway"),
+    "jinja2": ("securemsg.daemon.page", "securemsg.gateway"),
+    "prometheus_client": ("securemsg.daemon.metrics",),
     "asyncio": ("securemsg.cli",),
     "signal": ("securemsg.cli", "securemsg.daemon.twistd", "securemsg.responders"),
     "socket": ("securemsg.net",),
@@ -256,7 +257,13 @@ HOMES: dict[str, tuple[str, ...]] = {
     "random": ("securemsg.net",),
     "uuid": (),
     # What is imported by name stands in the table of commands, or is the operator's function; an extra is looked for.
-    "importlib": ("securemsg.account.routes", "securemsg.cli.checks", "securemsg.cli.main", "securemsg.responders.function"),
+    "importlib": (
+        "securemsg.account.routes",
+        "securemsg.cli.checks",
+        "securemsg.cli.main",
+        "securemsg.daemon.checks",
+        "securemsg.responders.function",
+    ),
     "threading": ("securemsg.cli", "securemsg.daemon", "securemsg.responders", "securemsg.storage"),
     # Time is handed in, never fetched.
     "time": EDGE,
@@ -296,11 +303,13 @@ DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
     "OpenSSL": "pyopenssl",
     "_pytest": "pytest",
+    "yaml": "pyyaml",
     "zope": "zope.interface",
 }
 
 # What comes with an extra, which its users import when it is asked for.
 EXTRAS = {f"securemsg.net.{name}": "udp" for name in ("quic", "quicendpoint", "quicwire", "udp")}
+EXTRAS["securemsg.daemon.metrics"] = "metrics"
 
 # Names that say nothing: a class is called by what it is.
 EMPTY_WORDS = ("Manager", "Handler", "Processor", "Engine", "Helper", "Helpers", "Util", "Utils", "Common", "Base")
@@ -561,7 +570,7 @@ class TreeTests(SynchronousTestCase):
         """Whatever tests and benches import besides is in an extra that C{make} installs."""
         config = setup_cfg()
         declared = distributions(config["options"]["install_requires"])
-        for extra in ("udp", "test"):
+        for extra in ("udp", "metrics", "test"):
             declared |= distributions(config["options.extras_require"][extra])
         for name, path in modules("tests", "bench"):
             self.assertEqual(undeclared(path.read_text("utf-8"), declared), [], name)

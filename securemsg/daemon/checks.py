@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from securemsg.client.state.vault import KEY_FILE, VaultError
@@ -30,6 +31,8 @@ from securemsg.storage.keyfiles import KeyFileError, KeyFileMissing, read_key_fi
 from securemsg.storage.profile import PROFILE_FILE
 from securemsg.storage.sqlite.store import check_server_store
 
+NO_PROMETHEUS = "--metrics needs the library prometheus_client; install it in the checkout: pipx install --force '.[metrics]'"
+
 # Errors whose text is written for people; nothing else is shown.
 EXPECTED = (StateError, PortUnavailable, StorageError, VaultError, BadSocketPath, BadAnswer)
 
@@ -50,10 +53,29 @@ def check_start(setup: Setup, state: Path, user: int | None = None) -> None:
         load_credentials(setup.certificate, setup.key, keys.spki_digest)
     if not setup.descriptor:
         check_port(setup.host, setup.port)
+    check_metrics(setup.metrics)
     if setup.key_file is not None:
         check_key_file(setup.key_file, setup.loose, state)
     if setup.record is not None:
         check_line_file(setup.record)
+
+
+def check_metrics(where: Path | tuple[str, int] | None) -> None:
+    """
+    Check whether the daemon can say how it is.
+
+    @raise StateError: the library is missing.
+    @raise PortUnavailable: the port is in use, or not allowed.
+    @raise BadSocketPath: the path of the socket is too long.
+    """
+    if where is None:
+        return
+    if find_spec("prometheus_client") is None:
+        raise StateError(NO_PROMETHEUS)
+    if isinstance(where, Path):
+        check_socket_path(where, "--metrics")
+    else:
+        check_port(*where, "--metrics")
 
 
 def check_key_file(path: Path, loose: bool, state: Path) -> None:

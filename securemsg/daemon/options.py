@@ -57,6 +57,7 @@ class Setup:
     @ivar prints: whether they are printed as well.
     @ivar lobby: whether the contact C{server} relays what is said in the lobby.
     @ivar tls: what carries connections over TCP.
+    @ivar metrics: the UNIX socket, or address and port, where the daemon says how it is; C{None}: nowhere.
     """
 
     host: str
@@ -83,6 +84,7 @@ class Setup:
     lobby: bool = False
     tls: Literal["epoll", "stock"] = "epoll"
     descriptor: int = 0
+    metrics: Path | tuple[str, int] | None = None
 
 
 class Options(usage.Options):
@@ -123,6 +125,13 @@ class Options(usage.Options):
         ],
         ["key-file", None, None, "Holders of FILE may write to `server` without an account; made if it is missing."],
         ["record", None, None, "Append a line of JSON to FILE for each message to `server`."],
+        [
+            "metrics",
+            None,
+            None,
+            "Serve metrics, health and a status page over HTTP at unix:PATH, or tcp:PORT, which is on 127.0.0.1 unless"
+            " :interface=ADDRESS follows.",
+        ],
         ["record-size", None, None, "Start a new FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
     ]
     optFlags = [
@@ -190,6 +199,25 @@ class Options(usage.Options):
     def _path(self, text: str | None) -> Path | None:
         """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
         return None if text is None else self.folder / Path(text).expanduser()
+
+    def _metrics(self, text: str | None) -> Path | tuple[str, int] | None:
+        """
+        A UNIX socket, or an address and a port, in the words of Twisted's endpoints.
+
+        @raise usage.UsageError: it is neither.
+        """
+        if text is None:
+            return None
+        if text.startswith("unix:") and text != "unix:":
+            return self._path(text[5:])
+        match = re.fullmatch(r"tcp:([0-9]{1,9})(?::interface=([0-9.]+))?", text)
+        if match is None:
+            raise usage.UsageError(f"--metrics is unix:PATH or tcp:PORT or tcp:PORT:interface=ADDRESS (IPv4), not {text!r}")
+        try:
+            interface = str(ipaddress.IPv4Address(match[2] or "127.0.0.1"))
+        except ValueError:
+            raise usage.UsageError(f"the interface of --metrics is an IPv4 address of this machine, not {match[2]!r}") from None
+        return interface, _number("the port of --metrics", match[1], 1, MAX_PORT)
 
     def opt_version(self) -> None:
         """Show the version of securemsg, and exit."""
@@ -259,6 +287,7 @@ class Options(usage.Options):
             lobby=bool(self["lobby"]),
             tls=cast(Literal["epoll", "stock"], self["tls"]),
             descriptor=descriptor,
+            metrics=self._metrics(self["metrics"]),
         )
 
 

@@ -50,6 +50,7 @@ from securemsg.daemon.folder import (
 from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.logs import DaemonLogging
+from securemsg.daemon.monitor import Monitor
 from securemsg.daemon.options import Setup
 from securemsg.daemon.twistd import DaemonLog
 from securemsg.daemon.udp import UdpPort, quic_options
@@ -65,6 +66,7 @@ from securemsg.net.listener import (
 from securemsg.net.notify import Supervisor
 from securemsg.net.stream import ConnectionOptions
 from securemsg.net.timeouts import CLOSING_TIME, IDLE_TIME
+from securemsg.net.tls import ServerCredentials
 from securemsg.net.turn import Turn, spawn
 from securemsg.protocol.devices import LOBBY_NAME, SERVER_NAME
 from securemsg.protocol.hosts import host_port
@@ -143,7 +145,8 @@ class Daemon(Service):
         self._answers = prepare(setup.answer)
         self._lock = FolderLock(state)
         self._audit = LineFile(state / AUDIT, AUDIT_SIZE)
-        self._hangups = HangupCounter()
+        self._monitor = Monitor(reactor, time.time)
+        self._hangups = HangupCounter(self._monitor.hangups)
         self._minutes = LoopingCall(self._tick)
         self._minutes.clock = reactor
         self._ports: list[IListeningPort] = []
@@ -220,7 +223,11 @@ class Daemon(Service):
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
             credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
         stores = open_server_store(
-            state / DATABASE, reactor=self._reactor, fatal=self._lose_store, on_disk_full=self._disk_full_changed
+            state / DATABASE,
+            reactor=self._reactor,
+            fatal=self._lose_store,
+            on_disk_full=self._disk_full_changed,
+            counters=self._monitor.writer,
         )
         self._stores = stores
         self._high_water = HighWaterMark(state, self._reactor, stores)
@@ -251,6 +258,7 @@ class Daemon(Service):
             audit=self._note_action,
             log_refusal=self._log_refusal,
             set_log_level=self._set_log_level,
+            counters=self._monitor.server,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
@@ -265,13 +273,17 @@ class Daemon(Service):
             turn,
             on_hangup=self._hangups.count,
             idle_time=IDLE_TIME,
+            counters=self._monitor.transports["tcp"],
         )
         self._public = PublicFactory(public, limit)
         if udp_port is not None:
             self._public.others = self._udp_count
             count = partial(len, self._public.open)
-            self._udp = udp = udp_port.listen(self._reactor, state, credentials, public, limit, count)
-            self._renew_udp = lambda: udp.renew(*quic_options(credentials, public))
+            options = evolve(public, counters=self._monitor.transports["udp"])
+            self._udp = udp = udp_port.listen(self._reactor, state, credentials, options, limit, count)
+            self._renew_udp = lambda: udp.renew(*quic_options(credentials, options))
+        if setup.metrics is not None:
+            self._open_metrics(setup.metrics, core, stores, credentials)
         opened = await listen_public(
             self._reactor, turn, setup.host, setup.port, credentials, self._public, setup.tls == "stock", setup.descriptor
         )
@@ -340,6 +352,7 @@ class Daemon(Service):
             self._minutes.stop()
         if self._core is not None:
             self._core.stop()
+        self._monitor.stop()
         if self._contact is not None:
             await self._contact.stop()
         # The last messages go out; peers that do not read them are cut off.
@@ -383,11 +396,31 @@ class Daemon(Service):
         """The number of open connections from the network."""
         return (0 if self._public is None else len(self._public.open)) + self._udp_count()
 
+    def _count_turned_away(self) -> int:
+        """The number of connections that were closed for want of room."""
+        tcp = 0 if self._public is None else self._public.turned_away
+        return tcp + (0 if self._udp is None else self._udp.turned_away)
+
     def _open_control(self, core: Server, turn: Turn) -> None:
         options = ConnectionOptions(
             Side.SERVER, lambda: core.connect(operator=True), observe_operator, self._reactor, turn, handshake=False
         )
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, options))
+
+    def _open_metrics(
+        self, where: Path | tuple[str, int], core: Server, stores: ServerStore, credentials: ServerCredentials
+    ) -> None:
+        """Say how the daemon is, to whoever asks there."""
+        # An extra, and libraries that nobody else waits for.
+        from securemsg.daemon.site import listen_site
+
+        self._monitor.logged_in = lambda: core.logged_in
+        self._monitor.turned_away = self._count_turned_away
+        self._monitor.expires_at = credentials.expires_at
+        self._ports.append(listen_site(self._reactor, where, self._monitor))
+        self._monitor.start(stores)
+        name = f"unix:{where}" if isinstance(where, Path) else f"http://{host_port(*where)}/"
+        self._log.info("metrics and a status page are at {name}", name=name)
 
     def _open_key_file(self) -> SharedKey | None:
         """
@@ -489,6 +522,7 @@ class Daemon(Service):
         request in its queue, so new ones are refused.
         """
         path = str(self._state / DATABASE)
+        self._monitor.is_disk_full = is_full
         if is_full:
             self._log.error(
                 "the disk is full ({free} bytes are free): {path} cannot be written, and nothing is answered until it can be;"
@@ -503,6 +537,7 @@ class Daemon(Service):
 
     def _lose_store(self, failure: Failure) -> None:
         """End the daemon: the store is not reliable any more. An error of the disk is not a bug, and gets its own line."""
+        self._monitor.is_lost = True
         if failure.type is not None and f"{failure.type.__module__}.{failure.type.__name__}" in DISK_ERRORS:
             path = self._state / DATABASE
             failure = Failure(

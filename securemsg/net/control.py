@@ -25,24 +25,26 @@ class BadSocketPath(ValueError):
     """A socket cannot be made there; the text says why, in one line."""
 
 
-def check_socket_path(path: Path) -> None:
+def check_socket_path(path: Path, option: str = "--state") -> None:
     """
     Check that the kernel accepts a socket path of this length.
 
+    @param option: that names the path, or its folder.
     @raise BadSocketPath: it is too long.
     """
     size = len(os.fsencode(path))
     if size > MAX_SOCKET_PATH:
         raise BadSocketPath(
-            f"the path of the control socket has {size} bytes, and {MAX_SOCKET_PATH} is the most: {path};"
-            " choose a shorter --state folder"
+            f"the path of a socket has {size} bytes, and {MAX_SOCKET_PATH} is the most: {path};"
+            f" choose a shorter one with {option}"
         )
 
 
-def remove_stale_socket(path: Path) -> None:
+def remove_stale_socket(path: Path, option: str = "--state") -> None:
     """
     Remove the socket that a killed daemon left behind.
 
+    @param option: as above.
     @raise BadSocketPath: a process listens there, or it is not a socket.
     """
     try:
@@ -56,7 +58,7 @@ def remove_stale_socket(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise BadSocketPath(f"another process listens on {path}; stop it, or name another folder with --state")
+            raise BadSocketPath(f"another process listens on {path}; stop it, or choose another with {option}")
 
 
 def peer_user(handle: socket.socket) -> int:

@@ -159,12 +159,17 @@ class HangupCounter:
 
     _log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, total: Counter[str]) -> None:
+        """
+        @param total: counts them all, since the start.
+        """
         self._counts: Counter[str] = Counter()
+        self._total = total
 
     def count(self, code: str) -> None:
         """Count one more."""
         self._counts[code] += 1
+        self._total[code] += 1
         if self._counts[code] == 1:
             self._log.info("hung up on a connection: {code}", code=code)
 
@@ -176,7 +181,7 @@ class HangupCounter:
         self._counts.clear()
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, option: str = "--port") -> None:
     """
     Check whether we can listen on a port, without doing so: a client that comes just then would find a server that goes away.
 
@@ -188,7 +193,7 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortUnavailable(port_error(host, port, error)) from error
+            raise PortUnavailable(port_error(host, port, error, option)) from error
 
 
 def port_error(host: str, port: int, error: OSError, option: str = "--port") -> str:

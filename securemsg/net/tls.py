@@ -116,6 +116,7 @@ class ServerCredentials:
     @ivar files: both.
     @ivar spki: SHA-256 of the SubjectPublicKeyInfo.
     @ivar pem: the certificate and its chain.
+    @ivar expires_at: when the certificate expires.
     @ivar records: how to read and write on what L{connection_on} gives.
     """
 
@@ -137,11 +138,13 @@ class ServerCredentials:
         self.files = certificate, key
         self.pem = pem
         self.spki = spki(pem)
+        self.expires_at = certificate_end(pem)
         self._spkis = WeakKeyDictionary({self._context: self.spki})
 
     def replace(self, fresh: ServerCredentials) -> None:
         """Take another pair for the handshakes to come."""
         self._context, self.files, self.pem, self.spki = fresh._context, fresh.files, fresh.pem, fresh.spki
+        self.expires_at = fresh.expires_at
         self._spkis[self._context] = self.spki
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:

@@ -95,6 +95,17 @@ class GoodTests(SynchronousTestCase):
         found = [setup_of(*arguments).tls for arguments in ((), ("--tls", "stock"), ("--tls", "epoll"))]
         self.assertEqual(found, ["epoll", "stock", "epoll"])
 
+    def test_metrics(self) -> None:
+        """Metrics are at a UNIX socket or a port, of this machine alone unless an address is given."""
+        for text, expected in (
+            ("tcp:9100", ("127.0.0.1", 9100)),
+            ("tcp:9100:interface=192.0.2.1", ("192.0.2.1", 9100)),
+            ("unix:/run/m.sock", Path("/run/m.sock")),
+            ("unix:m", Path.cwd() / "m"),
+        ):
+            self.assertEqual(setup_of("--metrics", text).metrics, expected)
+        self.assertIsNone(setup_of().metrics)
+
     def test_localhost(self) -> None:
         """C{localhost} is an address, too."""
         self.assertEqual(setup_of("--host", "localhost").host, "127.0.0.1")
@@ -186,6 +197,11 @@ class BadTests(SynchronousTestCase):
         """A size is a number of bytes, or of K, M or G, within bounds."""
         for value in ("", "x", "16m", "1T", "-1M", "4095", "3K", "5G", "1.5M", "16 M"):
             self.assertIn("--record-size is a size from 4K to 4G", self.complaint("--record", "r", "--record-size", value))
+
+    def test_metrics(self) -> None:
+        """Other endpoints are refused, and so are names and numbers that lead nowhere."""
+        for value in ("", "9100", "unix:", "ssl:1", "tcp:x", "tcp:1:backlog=5", "tcp:0", "tcp:65536", "tcp:1:interface=1.2.3"):
+            self.assertIn("--metrics", self.complaint("--metrics", value))
 
     def test_stray_word(self) -> None:
         """There is nothing but options."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -50,9 +51,13 @@ class LimitTests(SynchronousTestCase):
 class HangupTests(SynchronousTestCase):
     """The log stays short."""
 
+    def setUp(self) -> None:
+        """Nothing was counted yet."""
+        self.total: Counter[str] = Counter()
+
     def test_first_at_once(self) -> None:
         """The first of a kind is logged when it happens, a thousand more are one line."""
-        hangups = HangupCounter()
+        hangups = HangupCounter(self.total)
         with capturedLogs() as events:
             for _ in range(1000):
                 hangups.count("malformed")
@@ -70,14 +75,14 @@ class HangupTests(SynchronousTestCase):
 
     def test_quiet(self) -> None:
         """Where nothing happened nothing is reported, and a report is made once."""
-        hangups = HangupCounter()
+        hangups = HangupCounter(self.total)
         hangups.count("malformed")
         hangups.count("malformed")
         hangups.report()
         with capturedLogs() as events:
             hangups.report()
         self.assertEqual(events, [])
-
+        self.assertEqual(self.total, {"malformed": 2})
 
 
 class PortTests(SynchronousTestCase):

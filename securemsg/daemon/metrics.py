@@ -1,0 +1,118 @@
+"""
+What the monitor knows, as Prometheus reads it.
+
+The library's own resource for Twisted answers from a thread of the global reactor's pool, where it would read numbers that
+change meanwhile; so its text is made here, in the reactor's thread, from a registry of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from securemsg import __version__
+from securemsg.daemon.monitor import Monitor
+from securemsg.metrics import Histogram
+
+# The version of the text is the one that every scraper reads.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class MonitorCollector(Collector):
+    """Makes the families at each scrape."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is made before it is asked for."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        monitor = self._monitor
+        server, waiting, transports = monitor.server, monitor.waiting, monitor.transports
+        yield InfoMetricFamily("securemsg_build", "The version that runs", {"version": __version__})
+        yield GaugeMetricFamily("securemsg_healthy", "1: /healthz says ok", not monitor.problem)
+        yield labelled(
+            GaugeMetricFamily("securemsg_connections", "Connections that are open", labels=["transport"]),
+            {(name,): one.opened - one.closed for name, one in transports.items()},
+        )
+        yield labelled(
+            CounterMetricFamily("securemsg_connections_opened", "Connections that began", labels=["transport"]),
+            {(name,): one.opened for name, one in transports.items()},
+        )
+        yield counter("connections_turned_away", "Connections that were closed for want of room", monitor.turned_away())
+        yield labelled(
+            CounterMetricFamily("securemsg_handshakes", "Completed handshakes", labels=["transport", "group"]),
+            {(name, group): n for name, one in transports.items() for group, n in one.handshakes.items()},
+        )
+        yield labelled(
+            CounterMetricFamily("securemsg_handshake_failures", "Ends before a handshake", labels=["transport", "reason"]),
+            {(name, reason): n for name, one in transports.items() for reason, n in one.failures.items()},
+        )
+        yield GaugeMetricFamily("securemsg_logged_in", "Devices and guests that are logged in", monitor.logged_in())
+        yield counter("logins", "Logins of devices and guests", server.logins)
+        yield counter("login_failures", "Logins that failed", monitor.hangups["login-failed"])
+        yield counter("registrations", "New accounts", server.registrations)
+        yield counter("deposits", "Messages that were taken", server.deposits)
+        yield counter("deliveries", "Messages that were sent to a device", server.deliveries)
+        yield counter("acknowledgements", "Messages that a device has acknowledged", server.acknowledgements)
+        yield histogram("accept_seconds", "From a deposit to its Accepted", server.accept)
+        yield histogram("deliver_seconds", "From a deposit to its Deliver, for devices that are up to date", server.deliver)
+        yield GaugeMetricFamily("securemsg_waiting_messages", "Messages in all mailboxes", waiting.messages)
+        yield GaugeMetricFamily("securemsg_waiting_bytes", "Their bytes", waiting.size)
+        yield GaugeMetricFamily("securemsg_waiting_oldest_seconds", "The age of the oldest of them", monitor.age)
+        yield histogram("batch_deposits", "Deposits in each batch for the database", server.batches)
+        yield histogram("commit_jobs", "Jobs that shared a commit", monitor.writer.jobs)
+        yield histogram("commit_seconds", "How long a commit took, on a full disk until there was room", monitor.writer.seconds)
+        for name, text, counts in (
+            ("refusals", "Commands that were refused", server.refusals),
+            ("hangups", "Connections that the server ended", monitor.hangups),
+        ):
+            family = CounterMetricFamily(f"securemsg_{name}", text, labels=["code"])
+            yield labelled(family, {(code,): n for code, n in counts.items()})
+        yield histogram("reactor_lateness_seconds", "How late a call was made, once a second", monitor.lateness)
+        yield counter("unhandled_errors", "Exceptions that nobody expected; must stay 0", monitor.errors)
+        expiry = "securemsg_certificate_expiry_timestamp_seconds"
+        yield GaugeMetricFamily(expiry, "When the certificate expires", monitor.expires_at)
+
+
+def labelled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[tuple[str, ...], float]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """A family with a value for each set of labels."""
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    """A family of one counter."""
+    return CounterMetricFamily(f"securemsg_{name}", text, value)
+
+
+def histogram(name: str, text: str, counted: Histogram) -> HistogramMetricFamily:
+    """A family of one histogram; its buckets contain those below."""
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for bound, count in zip((*counted.bounds, None), counted.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound is None else str(bound), total))
+    return HistogramMetricFamily(f"securemsg_{name}", text, buckets, counted.total)
+
+
+class Exposition:
+    """The text of all families, and of this process."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(MonitorCollector(monitor))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """What a scrape gets."""
+        return generate_latest(self._registry)
