@@ -160,6 +160,27 @@ class CheckTests(FolderCase):
         self.state = self.state / ("x" * MAX_SOCKET_PATH)
         self.assertIn("107 is the most", self.complaint())
 
+    def test_no_prometheus(self) -> None:
+        """The library for metrics is missing."""
+        before = sys.modules.get("prometheus_client")
+        sys.modules["prometheus_client"] = None  # type: ignore[assignment]
+        try:
+            self.assertIn("pipx install --force '.[metrics]'", self.complaint("--metrics", "tcp:9100"))
+        finally:
+            del sys.modules["prometheus_client"]
+            if before is not None:
+                sys.modules["prometheus_client"] = before
+
+    def test_metrics_port(self) -> None:
+        """The port for metrics is taken, or its socket's path too long."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            taken = other.getsockname()[1]
+            said = self.complaint("--metrics", f"tcp:{taken}")
+        self.assertIn(f"127.0.0.1:{taken} is taken; stop what listens there, or choose another with --metrics", said)
+        self.assertIn("107 is the most", self.complaint("--metrics", "unix:/" + "x" * MAX_SOCKET_PATH))
+
     def test_damaged_database(self) -> None:
         """The database is none; it stays as it is."""
         open_folder(self.state)

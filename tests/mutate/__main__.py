@@ -30,6 +30,7 @@ from tests.mutate import (
     histories,
     lobby,
     mailboxes,
+    metrics,
     network,
     pipes,
     prekeys,
@@ -75,6 +76,7 @@ GUARDS: tuple[Guard, ...] = (
     *storage.GUARDS,
     *profiles.GUARDS,
     *network.GUARDS,
+    *metrics.GUARDS,
     *tls.GUARDS,
 )
 # Without a guard something may never end, seconds.
