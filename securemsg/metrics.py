@@ -46,7 +46,7 @@ class ServerCounters:
     @ivar deliveries: messages that were sent to a device or guest.
     @ivar acknowledgements: messages that devices have acknowledged.
     @ivar refusals: commands that were refused, by code; the connection stays.
-    @ivar accept: seconds from a deposit to its Accepted.
+    @ivar accept: seconds from a deposit to its Accepted; of those that one connection is sent together, the first is measured.
     @ivar deliver: seconds from a deposit to its Deliver, for each device that is logged in and up to date.
     @ivar batches: deposits in each batch that was handed to the store.
     """

@@ -111,8 +111,8 @@ class GroupCommit:
                 position, account, sender.id, deposit_id, arrived_at, common, own
             ):
                 deposit.was_delivered = True
-                # In the turn in which it came.
-                counters.deliver.observe(0.0)
+                # In the turn in which it came: after 0 seconds.
+                counters.deliver.counts[0] += 1
             else:
                 is_delivered = False
         if is_delivered and self._hold.is_due:
@@ -231,7 +231,8 @@ class GroupCommit:
         repetition has to name that.
         """
         deposit.answered = True
-        self._counters.accept.observe(self._seconds() - deposit.came_at)
+        if deposit.connection not in self._answers:
+            self._counters.accept.observe(self._seconds() - deposit.came_at)
         self._answer_soon(deposit.connection, Acceptance(deposit.message.deposit_id, deposit.missed, stored=False))
         if deposit.stage == OPEN and not deposit.missed:
             self.relayed.remember(deposit.key, deposit.message)
@@ -343,7 +344,8 @@ class GroupCommit:
                 answer = deposit.answer()
             if answer is not None:
                 deposit.answered = True
-                self._counters.accept.observe(now - deposit.came_at)
+                if deposit.connection not in answers:
+                    self._counters.accept.observe(now - deposit.came_at)
                 answers.setdefault(deposit.connection, []).append(answer)
         self._send_accepted(answers)
 
