@@ -179,12 +179,14 @@ class PackagingTests(SynchronousTestCase):
         self.assertEqual(run(*serve, "--port", "0", cwd=self.elsewhere, code=2), "")
 
     def test_wheel_content(self) -> None:
-        """The wheel holds every module and the type marker, and nothing that would shadow Twisted or fill site-packages."""
+        """The wheel holds every module, the type marker and the status page, and nothing that would shadow Twisted or fill site-packages."""
         names = set(zipfile.ZipFile(self.wheel).namelist())
         modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
         code = {name for name in names if ".dist-info/" not in name}
         manual = {name for name in code if ".data/data/share/man/man1/" in name}
-        self.assertEqual(code - manual, modules | {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"})
+        page = {f"securemsg/daemon/status/status.{kind}" for kind in ("html", "css", "js")}
+        others = {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"}
+        self.assertEqual(code - manual, modules | page | others)
         self.assertLess({"securemsg.1", "securemsg-send.1", "securemsg-room-invite.1"}, {Path(name).name for name in manual})
 
     def test_build_needs(self) -> None:
