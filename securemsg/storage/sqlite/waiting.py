@@ -42,7 +42,7 @@ def count_waiting(connection: sqlite3.Connection, after: int) -> Waiting:
     rows = connection.execute(FILLED, (after, LOOK)).fetchall()
     arrivals = []
     for mailbox, passed in rows:
-        first = connection.execute(FIRST, span(mailbox, passed)).fetchone()
+        first = connection.execute(FIRST, span(mailbox)).fetchone()
         if first is not None:
             arrivals += [body.arrived_at for position, _, body in unpack(*first) if position > passed][:1]
     return Waiting(messages, size, min(arrivals, default=None), rows[-1][0] if len(rows) == LOOK else 0)
