@@ -179,7 +179,7 @@ class PackagingTests(SynchronousTestCase):
         self.assertEqual(run(*serve, "--port", "0", cwd=self.elsewhere, code=2), "")
 
     def test_wheel_content(self) -> None:
-        """The wheel holds every module, type marker and status page, and nothing that shadows Twisted or fills site-packages."""
+        """The wheel holds every module, type marker and status page, nothing that shadows Twisted or fills site-packages."""
         names = set(zipfile.ZipFile(self.wheel).namelist())
         modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
         code = {name for name in names if ".dist-info/" not in name}
