@@ -42,7 +42,11 @@ def load_credentials(certificate: Path, key: Path, spki: Spki) -> ServerCredenti
 
 
 class IssuedPair:
-    """An issued certificate and its key, which an ACME client or a person replaces while the daemon runs."""
+    """
+    An issued certificate and its key, which an ACME client or a person replaces while the daemon runs.
+
+    @ivar refused: how often changed files were not good enough to be used.
+    """
 
     def __init__(self, credentials: ServerCredentials, spki: Spki, now: Callable[[], float]) -> None:
         """
@@ -51,6 +55,7 @@ class IssuedPair:
         self._credentials = credentials
         self._spki = spki
         self._now = now
+        self.refused = 0
         # Those that were read last. If they were bad, the pair in use came from others.
         self._files = credentials.files
         self._seen = _states(*self._files)
@@ -80,6 +85,7 @@ class IssuedPair:
             if certificate_end(fresh.pem) <= self._now():
                 raise StateError(f"{certificate} has expired")
         except StateError as error:
+            self.refused += 1
             _log.error("the certificate stays as it is: {problem}", problem=str(error))
             return False
         if fresh.pem == self._credentials.pem and fresh.files == self._credentials.files:

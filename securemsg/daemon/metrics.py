@@ -78,7 +78,8 @@ class MonitorCollector(Collector):
         yield histogram("reactor_lateness_seconds", "How late a call was made, once a second", monitor.lateness)
         yield counter("unhandled_errors", "Exceptions that nobody expected; must stay 0", monitor.errors)
         expiry = "securemsg_certificate_expiry_timestamp_seconds"
-        yield GaugeMetricFamily(expiry, "When the certificate expires", monitor.expires_at)
+        yield GaugeMetricFamily(expiry, "When the certificate expires", monitor.expires_at())
+        yield counter("refused_certificates", "Changed certificates that were not good enough", monitor.refused_certificates())
 
 
 def labelled(

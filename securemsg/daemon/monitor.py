@@ -58,7 +58,8 @@ class Monitor:
     @ivar hangups: connections that we ended, by code.
     @ivar logged_in: how many devices and guests are logged in; C{turned_away}: how many connections were closed for want of
         room. Both are set once there is a server.
-    @ivar expires_at: when the certificate expires.
+    @ivar expires_at: when the certificate expires; C{refused_certificates}: how many others were not good enough to take its
+        place.
     @ivar waiting: what waits in the mailboxes; C{oldest}: when the oldest of it came, C{None}: nothing waits.
     @ivar lateness: how much later than asked for the reactor makes a call, seconds.
     @ivar errors: exceptions that nobody expected.
@@ -76,7 +77,8 @@ class Monitor:
     hangups: Counter[str] = field(init=False, factory=Counter)
     logged_in: Callable[[], int] = field(init=False, default=lambda: 0)
     turned_away: Callable[[], int] = field(init=False, default=lambda: 0)
-    expires_at: float = field(init=False, default=0.0)
+    expires_at: Callable[[], float] = field(init=False, default=lambda: 0.0)
+    refused_certificates: Callable[[], int] = field(init=False, default=lambda: 0)
     waiting: Waiting = field(init=False, default=Waiting(0, 0, None, 0))
     oldest: int | None = field(init=False, default=None)
     lateness: Histogram = field(init=False, factory=lambda: Histogram(DURATIONS))

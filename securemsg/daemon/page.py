@@ -75,8 +75,8 @@ class Page:
     def render(self) -> bytes:
         """The page as it is now."""
         monitor, samples = self._monitor, self._monitor.samples
-        expiry = datetime.fromtimestamp(monitor.expires_at, UTC)
-        waiting, left = monitor.waiting, monitor.expires_at - monitor.now()
+        expiry = datetime.fromtimestamp(monitor.expires_at(), UTC)
+        waiting, left = monitor.waiting, monitor.expires_at() - monitor.now()
         certificate = f"expires {expiry:%Y-%m-%d}, in {duration(left)}" if left > 0 else f"EXPIRED on {expiry:%Y-%m-%d}"
         text = self._template.render(
             version=__version__,

@@ -416,7 +416,9 @@ class Daemon(Service):
 
         self._monitor.logged_in = lambda: core.logged_in
         self._monitor.turned_away = self._count_turned_away
-        self._monitor.expires_at = credentials.expires_at
+        self._monitor.expires_at = lambda: credentials.expires_at
+        if (issued := self._issued) is not None:
+            self._monitor.refused_certificates = lambda: issued.refused
         self._ports.append(listen_site(self._reactor, where, self._monitor))
         self._monitor.start(stores)
         name = f"unix:{where}" if isinstance(where, Path) else f"http://{host_port(*where)}/"

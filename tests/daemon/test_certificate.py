@@ -197,6 +197,7 @@ class IssuedPairTests(SynchronousTestCase):
             self.assertFalse(self.pair.look())
             self.assertEqual(self.credentials.spki, self.before)
             self.assertFalse(self.pair.look())
+        self.assertEqual(self.pair.refused, len(bad))
         self.write()
         self.assertTrue(self.pair.look())
 

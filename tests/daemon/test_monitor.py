@@ -47,7 +47,7 @@ class MonitorCase(SynchronousTestCase):
         self.clock = Clock()
         self.store = FakeStore()
         self.monitor = Monitor(self.clock, lambda: NOW + self.clock.seconds())
-        self.monitor.expires_at = NOW + 86400.0 * 400
+        self.monitor.expires_at = lambda: NOW + 86400.0 * 400
         self.monitor.start(cast(ServerStore, self.store))
         self.addCleanup(self.monitor.stop)
 
@@ -164,6 +164,7 @@ class SiteTests(MonitorCase):
         """Prometheus' own parser reads the text; buckets add up, and labels name what happened."""
         self.monitor.server.refusals = Counter({"mailbox-full": 2})
         self.monitor.hangups["login-failed"] = 3
+        self.monitor.refused_certificates = lambda: 2
         self.monitor.transports["tcp"].handshakes["X25519MLKEM768"] = 4
         for value in (0.002, 0.3, 99.0):
             self.monitor.server.accept.observe(value)
@@ -175,6 +176,7 @@ class SiteTests(MonitorCase):
         }
         self.assertEqual(samples["securemsg_refusals_total", "mailbox-full"], 2)
         self.assertEqual(samples[("securemsg_login_failures_total",)], 3)
+        self.assertEqual(samples[("securemsg_refused_certificates_total",)], 2)
         self.assertEqual(samples["securemsg_handshakes_total", "X25519MLKEM768", "tcp"], 4)
         buckets = [samples["securemsg_accept_seconds_bucket", bound] for bound in ("0.001", "0.0025", "0.5", "10.0", "+Inf")]
         self.assertEqual(buckets, [0, 1, 2, 2, 3])
@@ -261,7 +263,7 @@ class PageTests(MonitorCase):
     def test_words(self) -> None:
         """It says what is wrong, and lists the most frequent refusals; whatever is in them is text."""
         self.monitor.is_disk_full = True
-        self.monitor.expires_at = NOW - 1.0
+        self.monitor.expires_at = lambda: NOW - 1.0
         self.monitor.hangups.update({f"code-{n}": n for n in range(100)} | {"<b>": 1000})
         text = Page(self.monitor).render().decode()
         for words in ("The disk is full", "EXPIRED on 2027-01-15", "&lt;b&gt;", "code-99"):
