@@ -66,7 +66,7 @@ def json_line(event: LogEvent) -> str:
 @implementer(ILogObserver)
 @define(eq=False)
 class Repeats:
-    """Passes the first events of a kind on, and counts the rest of a minute."""
+    """Passes the first events of a kind on, and counts the rest of a minute; those with a true C{log_each} all pass."""
 
     _observer: Callable[[LogEvent], object]
     # By kind: when its minute began, how many came, and the last one.
@@ -75,7 +75,7 @@ class Repeats:
     def __call__(self, event: LogEvent) -> None:
         """See L{ILogObserver}."""
         namespace, form = str(event.get("log_namespace", "")), event.get("log_format")
-        if not namespace.startswith(OWN) or not form:
+        if not namespace.startswith(OWN) or not form or event.get("log_each"):
             self._observer(event)
             return
         kind = namespace, str(form)

@@ -52,6 +52,7 @@ class Setup:
         how many open ones each may have; C{user_invite_depth}: how many users in a row may invite each other; 0: any
         number.
     @ivar log_format: of the log; C{auto}: JSON where systemd's journal reads it, else text.
+    @ivar log_peers: whether the log says who writes to whom.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
     @ivar record: where messages to the contact C{server} are written, and how many bytes one such file has at most.
     @ivar prints: whether they are printed as well.
@@ -74,6 +75,7 @@ class Setup:
     user_open_invites: int = MAX_OPEN_INVITES
     user_invite_depth: int = 0
     log_format: Literal["auto", "json", "text"] = "auto"
+    log_peers: bool = False
     key_file: Path | None = None
     loose: bool = False
     record: Path | None = None
@@ -136,6 +138,7 @@ class Options(usage.Options):
     ]
     optFlags = [
         ["lobby", None, "Everybody with an account may talk in '#lobby', which you can read."],
+        ["log-peers", None, "Log who writes to whom, which is otherwise never written down."],
         ["loose", None, "Take a --key-file that other users may read."],
         ["print", None, "Print each message to `server` on standard output; needs twistd's -n."],
     ]
@@ -276,6 +279,7 @@ class Options(usage.Options):
             user_open_invites=_number("--user-open-invites", self["user-open-invites"], 1, MAX_OPEN_INVITES),
             user_invite_depth=_number("--user-invite-depth", self["user-invite-depth"], 0, MAX_USES),
             log_format=cast(Literal["auto", "json", "text"], self["log-format"]),
+            log_peers=bool(self["log-peers"]),
             certificate=self._path(self["cert"]),
             key=self._path(self["key"]),
             answer=self["answer"],

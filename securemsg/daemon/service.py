@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,6 +257,7 @@ class Daemon(Service):
             log_account=self._log_account,
             audit=self._note_action,
             log_refusal=self._log_refusal,
+            log_peers=self._log_peers if setup.log_peers else None,
             set_log_level=self._set_log_level,
             counters=self._monitor.server,
         )
@@ -482,6 +483,11 @@ class Daemon(Service):
     def _log_refusal(self, what: str, name: str, code: str) -> None:
         """Log that something was refused, and to whom."""
         self._log.info("a {what} of {name} was refused: {code}", what=what, name=name or "nobody", code=code, event="refused")
+
+    def _log_peers(self, sender: str, recipients: Sequence[str], size: int) -> None:
+        """Log who writes to whom: every message, because none is like another."""
+        text = "{sender} sends {size} bytes to {recipients}"
+        self._log.info(text, sender=sender, size=size, recipients=", ".join(recipients), event="sent", log_each=True)
 
     def _note_action(self, user: int, action: str, subject: str, result: str) -> None:
         """Write what the operator did into the audit log. It is done already: a disk that is full does not undo it."""

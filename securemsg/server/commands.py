@@ -7,7 +7,7 @@ L{securemsg.errors.Refusal} to refuse the command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from securemsg.errors import Refusal, RemoteProtocolError
@@ -64,6 +64,8 @@ ALL = (Role.DEVICE, Role.OPERATOR, Role.GUEST)
 
 # Takes what was refused, to which account (empty: none that could be one), and the code.
 LogRefusal = Callable[[str, str, str], None]
+# Takes who wrote, to whom, and how many bytes of messages.
+LogPeers = Callable[[str, Sequence[str], int], None]
 Row = tuple[type, tuple[Role, ...], Command]
 
 M = TypeVar("M")
@@ -92,6 +94,21 @@ def _logged(run: Run, what: str, log: LogRefusal) -> Run:
     return run_logged
 
 
+def _log_deposits(run: Command, log: LogPeers | None) -> Command:
+    """The same command, which also logs who writes to whom; names that could not be one are left out."""
+    if log is None:
+        return run
+
+    def run_logged(connection: ClientConnection, message: Deposit) -> Work | None:
+        work = run(connection, message)
+        size = sum(len(message.common) + len(part.own) for destination in message.to for part in destination.parts)
+        names = [destination.account for destination in message.to if NAME_PATTERN.fullmatch(destination.account)]
+        log(connection.device.account.name, names, size)
+        return work
+
+    return cast("Command", run_logged)
+
+
 def _by_role(rows: list[Row]) -> Mapping[Role, Mapping[type, Command]]:
     """Split the table by role, so that a connection needs only the part of its own role."""
     pages: dict[Role, dict[type, Command]] = {role: {} for role in Role}
@@ -116,6 +133,7 @@ def command_table(
     now: Callable[[], float],
     audit: Audit,
     log_refusal: LogRefusal,
+    log_peers: LogPeers | None,
 ) -> Mapping[Role, Mapping[type, Command]]:
     """
     All commands by role, those of the operator with a line for the audit log; any other message is C{forbidden}.
@@ -134,8 +152,8 @@ def command_table(
             _row(Register, STRANGER, _logged(registrations.register, "registration", log_refusal)),
             _row(AskCode, STRANGER, short_invites.ask),
             _row(UseCode, STRANGER, short_invites.use),
-            _row(Deposit, DEVICE, mailboxes.deposit),
-            _row(Deposit, GUEST, guest_mailboxes.deposit),
+            _row(Deposit, DEVICE, _log_deposits(cast("Command", mailboxes.deposit), log_peers)),
+            _row(Deposit, GUEST, _log_deposits(cast("Command", guest_mailboxes.deposit), log_peers)),
             _row(Acknowledge, DEVICE, mailboxes.acknowledge),
             _row(Acknowledge, GUEST, guest_mailboxes.acknowledge),
             _row(Fetch, DEVICE, directory.fetch),

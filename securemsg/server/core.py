@@ -14,7 +14,7 @@ from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.audit import Audit, no_audit
 from securemsg.server.clock import ExpiryClock
-from securemsg.server.commands import LogRefusal, command_table, log_no_refusal
+from securemsg.server.commands import LogPeers, LogRefusal, command_table, log_no_refusal
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Command, Role
 from securemsg.server.delivery import Delivery
@@ -55,6 +55,7 @@ class Server:
     @ivar log_account: logs for the operator that an account was C{registered} or C{removed}.
     @ivar log_refusal: logs for the operator what was refused, to whom and why: a C{login}, a C{registration}, or a C{request}
         that exceeds a limit.
+    @ivar log_peers: logs for the operator who writes to whom; C{None}: nobody is to know.
     @ivar audit: is told what the operator does.
     @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
     @ivar counters: counts what is done.
@@ -80,6 +81,7 @@ class Server:
     key_file: KeyFile | None = None
     log_account: Callable[[str, str], None] = lambda event, name: None
     log_refusal: LogRefusal = log_no_refusal
+    log_peers: LogPeers | None = None
     audit: Audit = no_audit
     set_log_level: Callable[[str], None] = lambda level: None
     counters: ServerCounters = field(factory=ServerCounters, repr=False)
@@ -167,6 +169,7 @@ class Server:
             now=now,
             audit=self.audit,
             log_refusal=self.log_refusal,
+            log_peers=self.log_peers,
         )
 
     @property

@@ -79,6 +79,10 @@ class RepeatTests(SynchronousTestCase):
         repeats({**base, "log_format": "other", "log_time": NOW})
         repeats({**base, "log_namespace": "twisted", "log_time": NOW})
         self.assertEqual(len(found), BURST + 2)
+        for _ in range(BURST + 1):
+            repeats({**base, "log_format": "each", "log_each": True, "log_time": NOW})
+        self.assertEqual([row["log_format"] for row in found].count("each"), BURST + 1)
+        del found[-BURST - 1 :]
         repeats.report(NOW + WINDOW - 1)
         self.assertEqual(len(found), BURST + 2)
         repeats.report(NOW + WINDOW)

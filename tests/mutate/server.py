@@ -117,6 +117,12 @@ GUARDS: tuple[Guard, ...] = (
         ('if NAME_PATTERN.fullmatch(message.account) else ""', "", "RefusalTests::test_registrations"),
     ),
     *guards(
+        "server/commands.py",
+        "tests/server/test_refusals.py",
+        (" if NAME_PATTERN.fullmatch(destination.account)]", "]", "RefusalTests::test_peers"),
+        ("    if log is None:\n", "    if log is not None:\n", "RefusalTests::test_peers"),
+    ),
+    *guards(
         "server/core.py",
         "tests/server/test_refusals.py",
         ("if code in LIMITS and", "if", "RefusalTests::test_limits"),

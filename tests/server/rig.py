@@ -266,6 +266,8 @@ class Rig:
     notes: list[tuple[str, str]] = field(factory=list)
     refusals: list[tuple[str, str, str]] = field(factory=list)
     actions: list[tuple[int, str, str, str]] = field(factory=list)
+    logs_peers: bool = False
+    peers: list[tuple[object, ...]] = field(factory=list)
     timers: Clock = field(factory=Clock)
     _clients: list[Client] = field(factory=list)
     _later: list[Callable[[], None]] = field(factory=list)
@@ -293,6 +295,7 @@ class Rig:
             key_file=KeyFile(self.key.name, self.key.login) if self.key is not None else None,
             log_account=lambda event, name: self.notes.append((event, name)),
             log_refusal=lambda *line: self.refusals.append(line),
+            log_peers=(lambda sender, to, size: self.peers.append((sender, *to, size))) if self.logs_peers else None,
             audit=lambda *line: self.actions.append(line),
         )
 

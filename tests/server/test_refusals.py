@@ -1,11 +1,11 @@
-"""What is logged of refusals."""
+"""What is logged of accounts: refusals, and who writes to whom."""
 
 from __future__ import annotations
 
 from securemsg.crypto import keys
 from securemsg.protocol.messages import Fetch
 from securemsg.server.limits import Rate, Settings
-from tests.server.case import TwoPeople
+from tests.server.case import TwoPeople, changed
 
 
 class RefusalTests(TwoPeople):
@@ -40,3 +40,15 @@ class RefusalTests(TwoPeople):
         client = self.rig.login(self.alice)
         client.ask(Fetch(1, "nobody"), Fetch(2, "bob"))
         self.assertEqual(self.rig.refusals, [("request", "alice", "rate-limited")])
+
+    def test_peers(self) -> None:
+        """Who writes to whom is logged only where the operator wants it; what cannot be a name never is."""
+        for is_wanted in (False, True):
+            self.rig.logs_peers = is_wanted
+            self.rig.crash()
+            client = self.rig.login(self.alice)
+            client.send(client.deposit(self.bob, text=b"123", own=b"45"))
+            deposit = client.deposit(self.bob, text=b"123", own=b"45")
+            client.send(changed(deposit, to=[changed(deposit.to[0], account="a\nb")]))
+            self.rig.commit()
+        self.assertEqual(self.rig.peers, [("alice", "bob", 5), ("alice", 5)])
