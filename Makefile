@@ -16,6 +16,8 @@ ROUNDS ?= 500
 EXAMPLES ?= 3000
 # How many datagrams of each kind `make noise` sends.
 NOISE ?= 1000000
+# With which `make browser` looks at the status page.
+BROWSER ?= chromium
 PYTEST_ARGS ?=
 # EXT=1: the modules that every message passes are compiled, by `make build` for the wheel, by `make test` in a copy in build/ext, so
 # that here nothing compiled hides a source.
@@ -37,7 +39,7 @@ READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise docs man picture
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -49,6 +51,7 @@ help:
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make faults       cut power, kill, fail, damage        [ROUNDS=500, SEED=, KIND=]"
 	@echo "make noise        send the UDP port a million datagrams of noise [NOISE=1000000]"
+	@echo "make browser      look at the status page with Chromium [BROWSER=chromium]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"
@@ -91,6 +94,9 @@ faults: $(READY_TEST)
 
 noise: $(READY_TEST)
 	@$(BIN)/python -m pytest -n auto tests/net/test_quic.py tests/functional/test_udp.py -k Noise --noise $(NOISE) $(PYTEST_ARGS)
+
+browser: $(READY_TEST)
+	@$(BIN)/python -m pytest tests/functional/test_status_page.py --browser $(BROWSER) $(PYTEST_ARGS)
 
 bench: $(READY_TEST)
 	@$(BIN)/python -m bench.relay $(BENCH_ARGS)

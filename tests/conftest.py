@@ -19,7 +19,7 @@ DEFAULT_EVERY = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer C{--rounds}, C{--examples}, C{--noise} and C{--every}."""
+    """Offer C{--rounds}, C{--examples}, C{--noise}, C{--browser} and C{--every}."""
     parser.addoption(
         "--rounds",
         type=int,
@@ -41,8 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"how many datagrams of each kind of noise the server is sent (default: {DEFAULT_NOISE})",
     )
-
-
+    parser.addoption("--browser", default="", metavar="COMMAND", help="Chromium, for the test of the status page")
     parser.addoption(
         "--every",
         type=int,
