@@ -36,7 +36,7 @@ class UnitTests(SynchronousTestCase):
         """C{twistd} and our plugin understand every option of the command line."""
         program, *arguments = shlex.split(self.service["ExecStart"].replace("%H", "host.example"))
         # There is no socket here.
-        self.patch(options_module, "address_of", lambda descriptor: ("::", descriptor))
+        self.patch(options_module, "address_of", lambda descriptor, option="--port": ("::", descriptor))
         options = ServerOptions()
         options.parseOptions(arguments)
         self.assertEqual(Path(program).name, "twistd")

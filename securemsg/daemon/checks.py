@@ -60,7 +60,7 @@ def check_start(setup: Setup, state: Path, user: int | None = None) -> None:
         check_line_file(setup.record)
 
 
-def check_metrics(where: Path | tuple[str, int] | None) -> None:
+def check_metrics(where: Path | tuple[str, int] | int | None) -> None:
     """
     Check whether the daemon can say how it is.
 
@@ -74,7 +74,7 @@ def check_metrics(where: Path | tuple[str, int] | None) -> None:
         raise StateError(NO_PROMETHEUS)
     if isinstance(where, Path):
         check_socket_path(where, "--metrics")
-    else:
+    elif isinstance(where, tuple):
         check_port(*where, "--metrics")
 
 

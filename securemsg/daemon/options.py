@@ -58,7 +58,7 @@ class Setup:
     @ivar prints: whether they are printed as well.
     @ivar lobby: whether the contact C{server} relays what is said in the lobby.
     @ivar tls: what carries connections over TCP.
-    @ivar metrics: the UNIX socket, or address and port, where the daemon says how it is; C{None}: nowhere.
+    @ivar metrics: the UNIX socket, address and port, or descriptor, where the daemon says how it is; C{None}: nowhere.
     """
 
     host: str
@@ -86,7 +86,7 @@ class Setup:
     lobby: bool = False
     tls: Literal["epoll", "stock"] = "epoll"
     descriptor: int = 0
-    metrics: Path | tuple[str, int] | None = None
+    metrics: Path | tuple[str, int] | int | None = None
 
 
 class Options(usage.Options):
@@ -131,8 +131,8 @@ class Options(usage.Options):
             "metrics",
             None,
             None,
-            "Serve metrics, health and a status page over HTTP at unix:PATH, or tcp:PORT, which is on 127.0.0.1 unless"
-            " :interface=ADDRESS follows.",
+            "Serve metrics, health and a status page over HTTP at unix:PATH, tcp:PORT, which is on 127.0.0.1 unless"
+            " :interface=ADDRESS follows, or fd:4, the second socket passed by systemd.",
         ],
         ["record-size", None, None, "Start a new FILE at this size, with K, M or G; default: 16M; nine older ones are kept."],
     ]
@@ -203,19 +203,24 @@ class Options(usage.Options):
         """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
         return None if text is None else self.folder / Path(text).expanduser()
 
-    def _metrics(self, text: str | None) -> Path | tuple[str, int] | None:
+    def _metrics(self, text: str | None) -> Path | tuple[str, int] | int | None:
         """
-        A UNIX socket, or an address and a port, in the words of Twisted's endpoints.
+        A UNIX socket, or an address and a port, in the words of Twisted's endpoints; or the descriptor of a socket.
 
-        @raise usage.UsageError: it is neither.
+        @raise usage.UsageError: it is none of these.
         """
         if text is None:
             return None
         if text.startswith("unix:") and text != "unix:":
             return self._path(text[5:])
+        if text.startswith("fd:"):
+            descriptor = _number("the descriptor of --metrics", text[3:], 3, MAX_DESCRIPTOR)
+            _passed("--metrics", descriptor)
+            return descriptor
         match = re.fullmatch(r"tcp:([0-9]{1,9})(?::interface=([0-9.]+))?", text)
         if match is None:
-            raise usage.UsageError(f"--metrics is unix:PATH or tcp:PORT or tcp:PORT:interface=ADDRESS (IPv4), not {text!r}")
+            wanted = "unix:PATH, tcp:PORT, tcp:PORT:interface=ADDRESS (IPv4) or fd:NUMBER"
+            raise usage.UsageError(f"--metrics is {wanted}, not {text!r}")
         try:
             interface = str(ipaddress.IPv4Address(match[2] or "127.0.0.1"))
         except ValueError:
@@ -320,8 +325,17 @@ def _listening(host: str, port: str) -> tuple[str, int, int]:
     if not port.startswith("fd:"):
         return _address(host), _number("--port", port, 1, MAX_PORT), 0
     descriptor = _number("the descriptor of --port", port[3:], 3, MAX_DESCRIPTOR)
+    return *_passed("--port", descriptor), descriptor
+
+
+def _passed(option: str, descriptor: int) -> tuple[str, int]:
+    """
+    Address and port of a socket that was handed over.
+
+    @raise usage.UsageError: there is none.
+    """
     try:
-        return *address_of(descriptor), descriptor
+        return address_of(descriptor, option)
     except PortUnavailable as error:
         raise usage.UsageError(str(error)) from None
 

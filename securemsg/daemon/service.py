@@ -59,6 +59,7 @@ from securemsg.net.control import listen_control, observe_operator
 from securemsg.net.listener import (
     HangupCounter,
     PublicFactory,
+    address_of,
     connection_limit,
     listen_public,
     raise_file_limit,
@@ -409,7 +410,7 @@ class Daemon(Service):
         self._ports.append(listen_control(self._reactor, self._state / SOCKET, options))
 
     def _open_metrics(
-        self, where: Path | tuple[str, int], core: Server, stores: ServerStore, credentials: ServerCredentials
+        self, where: Path | tuple[str, int] | int, core: Server, stores: ServerStore, credentials: ServerCredentials
     ) -> None:
         """Say how the daemon is, to whoever asks there."""
         # An extra, and libraries that nobody else waits for.
@@ -422,7 +423,8 @@ class Daemon(Service):
             self._monitor.refused_certificates = lambda: issued.refused
         self._ports.append(listen_site(self._reactor, where, self._monitor))
         self._monitor.start(stores)
-        name = f"unix:{where}" if isinstance(where, Path) else f"http://{host_port(*where)}/"
+        address = address_of(where) if isinstance(where, int) else where
+        name = f"unix:{address}" if isinstance(address, Path) else f"http://{host_port(*address)}/"
         self._log.info("metrics and a status page are at {name}", name=name)
 
     def _open_key_file(self) -> SharedKey | None:

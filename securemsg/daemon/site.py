@@ -24,7 +24,7 @@ from securemsg.daemon.metrics import CONTENT_TYPE, Exposition
 from securemsg.daemon.monitor import Monitor
 from securemsg.daemon.page import POLICY, Page, asset
 from securemsg.net.control import check_socket_path, remove_stale_socket
-from securemsg.net.listener import PortUnavailable, port_error
+from securemsg.net.listener import PortUnavailable, adopt_port, port_error
 
 # Connections at once; those beyond are closed unanswered.
 MAX_CONNECTIONS = 10
@@ -153,16 +153,18 @@ class Site(HTTPFactory):
         """There is no access log to open."""
 
 
-def listen_site(reactor: Any, where: Path | tuple[str, int], monitor: Monitor) -> IListeningPort:
+def listen_site(reactor: Any, where: Path | tuple[str, int] | int, monitor: Monitor) -> IListeningPort:
     """
     Listen for questions.
 
-    @param where: a UNIX socket, or an address and a port.
+    @param where: a UNIX socket, an address and a port, or the descriptor of a socket that was handed over.
     @raise BadSocketPath: the socket cannot be made there.
     @raise PortUnavailable: the port is in use, or not allowed.
     """
     site = Site(monitor, reactor)
     port: IListeningPort
+    if isinstance(where, int):
+        return adopt_port(reactor, where, site)
     if isinstance(where, Path):
         check_socket_path(where, "--metrics")
         remove_stale_socket(where, "--metrics")

@@ -118,10 +118,11 @@ async def listen_public(
     return opened
 
 
-def address_of(descriptor: int) -> tuple[str, int]:
+def address_of(descriptor: int, option: str = "--port") -> tuple[str, int]:
     """
     Address and port of a socket that was handed over when the process began, as by systemd, whose first is 3.
 
+    @param option: that names it.
     @raise PortUnavailable: it is no TCP socket that listens.
     """
     try:
@@ -133,9 +134,18 @@ def address_of(descriptor: int) -> tuple[str, int]:
     except OSError:
         pass
     raise PortUnavailable(
-        f"--port fd:{descriptor}: descriptor {descriptor} is not a TCP socket that listens; add ListenStream= to the socket"
+        f"{option} fd:{descriptor}: descriptor {descriptor} is not a TCP socket that listens; add ListenStream= to the socket"
         " unit, or correct the number (the first is fd:3)"
     )
+
+
+def adopt_port(reactor: Any, descriptor: int, factory: IProtocolFactory) -> IListeningPort:
+    """Accept connections on a socket that was handed over (L{address_of})."""
+    with socket.socket(fileno=os.dup(descriptor)) as handed:
+        # All who share it see that; Twisted expects it, and accepts until there is nothing more.
+        handed.setblocking(False)
+        port: IListeningPort = reactor.adoptStreamPort(descriptor, handed.family, factory)
+    return port
 
 
 def raise_file_limit(wanted: int) -> int:

@@ -200,7 +200,9 @@ class BadTests(SynchronousTestCase):
 
     def test_metrics(self) -> None:
         """Other endpoints are refused, and so are names and numbers that lead nowhere."""
-        for value in ("", "9100", "unix:", "ssl:1", "tcp:x", "tcp:1:backlog=5", "tcp:0", "tcp:65536", "tcp:1:interface=1.2.3"):
+        self.assertIn("--metrics fd:1023: descriptor 1023 is not a TCP socket", self.complaint("--metrics", "fd:1023"))
+        ports = ("tcp:x", "tcp:1:backlog=5", "tcp:0", "tcp:65536", "tcp:1:interface=1.2.3")
+        for value in ("", "9100", "fd:2", "unix:", "ssl:1", *ports):
             self.assertIn("--metrics", self.complaint("--metrics", value))
 
     def test_stray_word(self) -> None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from unittest import skipUnless
 
@@ -20,7 +21,10 @@ UNIT = ROOT / "deploy" / "securemsg.service"
 UNSHARE = ("unshare", "--user", "--map-current-user", "--net")
 CODE = """
 import os, sys
-os.dup2(int(sys.argv.pop(1)), 3)
+for number in (4, 3):
+    os.dup2(int(sys.argv.pop(1)), number + 100)
+for number in (3, 4):
+    os.dup2(number + 100, number)
 from pathlib import Path
 from tests.functional.sandbox import enter, read_unit
 enter(read_unit(Path(sys.argv.pop(1)))["Service"])
@@ -43,18 +47,25 @@ class SandboxTests(PlaceCase):
 
     @skipUnless(IS_AVAILABLE, "needs systemd-analyze and libseccomp")
     def test_serves(self) -> None:
-        """Ann joins over TLS, and asks the contact C{server}; a shutdown is in order."""
+        """Ann joins over TLS, and asks the contact C{server}; Prometheus is served, too; a shutdown is in order."""
         self.daemon.stop()
         notify = self.place.folder / "notify"
-        with socket.create_server((HOST, 0)) as listening, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        with (
+            socket.create_server((HOST, 0)) as listening,
+            socket.create_server((HOST, 0)) as watched,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        ):
             manager.bind(str(notify))
             manager.settimeout(LIMIT)
             self.daemon.name = "sandboxed"
             self.daemon.state.mkdir(0o700)
             with (self.place.folder / "log").open("wb") as log:
                 running = subprocess.Popen(
-                    [*unshared(), sys.executable, "-c", CODE, str(listening.fileno()), str(UNIT), *self.command()],
-                    pass_fds=(listening.fileno(),),
+                    [
+                        *unshared(), sys.executable, "-c", CODE, str(watched.fileno()), str(listening.fileno()), str(UNIT),
+                        *self.command(), "--metrics", "fd:4",
+                    ],
+                    pass_fds=(listening.fileno(), watched.fileno()),
                     env={**os.environ, "NOTIFY_SOCKET": str(notify), "STATE_DIRECTORY": str(self.daemon.state)},
                     stdout=log,
                     stderr=log,
@@ -66,6 +77,8 @@ class SandboxTests(PlaceCase):
             ann = Person(self.place, "ann").join(self.daemon.invite())
             ann.send("server", "hello", "--wait", "delivered")
             self.assertEqual(len(ann.texts(1, "--from", "server")), 1)
+            with urllib.request.urlopen(f"http://{HOST}:{watched.getsockname()[1]}/metrics", timeout=LIMIT) as answer:
+                self.assertIn(b"securemsg_registrations_total 1.0", answer.read())
             running.terminate()
             running.wait(LIMIT)
             text = (self.place.folder / "log").read_text("utf-8")
