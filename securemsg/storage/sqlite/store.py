@@ -192,6 +192,10 @@ class ServerStore:
         """See L{count_waiting}."""
         return self._writer.submit(count_waiting, after, writes=False)
 
+    def copy(self, path: Path) -> Deferred[None]:
+        """See L{securemsg.storage.sqlite.writer.Writer.copy}."""
+        return self._writer.copy(path)
+
     def wal_size(self) -> int:
         """See L{IServerStore.wal_size}."""
         try:

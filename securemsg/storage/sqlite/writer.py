@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import perf_counter
@@ -29,6 +31,8 @@ Arguments = TypeVarTuple("Arguments")
 
 # How many jobs share a commit at most, so that the first does not wait for all that come later.
 GROUP = 128
+# Pages that are copied between two commits: about a millisecond's work.
+COPIED = 256
 # Seconds between two attempts to write to a full disk.
 PAUSE = 1.0
 # Errors of SQLite that are our own bugs and do no harm beyond one job; all others mean that the file cannot be relied on.
@@ -124,6 +128,14 @@ class Writer:
         """
         raise NotImplementedError
 
+    def copy(self, path: Path) -> Deferred[None]:
+        """
+        Copy the database into an empty file, as it is when the copy ends. What is asked meanwhile is done between its parts.
+
+        @return: fires when that is done, but not yet on disk; fails with L{StateUnusable}: it cannot be done.
+        """
+        raise NotImplementedError
+
     def _put(self, job: Job) -> None:
         """Do this job in its turn."""
         raise NotImplementedError
@@ -146,6 +158,9 @@ class ThreadWriter(Writer):
     _queue: SimpleQueue[Job | None] = field(factory=SimpleQueue, init=False)
     _stopping: Event = field(factory=Event, init=False)
     _closed: Deferred[None] = field(factory=Deferred, init=False)
+    _copies: SimpleQueue[tuple[Path, Deferred[None]]] = field(factory=SimpleQueue, init=False)
+    _usable: bool = field(default=True, init=False)
+    _more: bool = field(default=True, init=False)
 
     def start(self) -> None:
         """Start the thread. Threads do not survive a fork, so this comes after it."""
@@ -161,32 +176,67 @@ class ThreadWriter(Writer):
         self._closed.addCallback(lambda _: waiter.callback(None))
         return waiter
 
+    def copy(self, path: Path) -> Deferred[None]:
+        """See L{Writer.copy}."""
+        if self._closing:
+            return fail(StateUnusable("the store is closed"))
+        result: Deferred[None] = Deferred()
+        self._copies.put((path, result))
+        self.submit(lambda connection: None, writes=False)
+        return result
+
     def _put(self, job: Job) -> None:
         self._queue.put(job)
 
     def _run(self) -> None:
         """The thread. Whatever goes wrong, it must not end in silence."""
-        usable, more = True, True
-        while more:
-            jobs, more = self._gather()
-            if not usable:
-                continue
-            try:
-                answers = self._commit(jobs)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
-                usable = False
-                self._reactor.callFromThread(self._end, error)
-                continue
-            if answers is None:
-                break
-            if answers:
-                self._reactor.callFromThread(deliver, answers)
-        if usable:
+        while self._more:
+            self._turn()
+            while not self._copies.empty():
+                self._copy(*self._copies.get())
+        if self._usable:
             try:
                 self._connection.close()
             except sqlite3.Error as error:
                 self._reactor.callFromThread(self._end, error)
         self._reactor.callFromThread(self._closed.callback, None)
+
+    def _turn(self) -> None:
+        """Do what has gathered, in one commit."""
+        jobs, self._more = self._gather()
+        if not self._usable:
+            return
+        try:
+            answers = self._commit(jobs)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
+            self._usable = False
+            self._reactor.callFromThread(self._end, error)
+            return
+        if answers is None:
+            self._more = False
+        elif answers:
+            self._reactor.callFromThread(deliver, answers)
+
+    def _copy(self, path: Path, result: Deferred[None]) -> None:
+        """SQLite itself adds to the copy what this connection writes meanwhile."""
+
+        def between(status: int, remaining: int, total: int) -> None:
+            if not self._queue.empty():
+                self._turn()
+            if not (self._usable and self._more):
+                raise StateUnusable("the daemon stops")
+
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as target:
+                for pragma in ("journal_mode", "synchronous"):
+                    target.execute(f"PRAGMA {pragma} = OFF")
+                between(0, 0, 0)
+                self._connection.backup(target, pages=COPIED, progress=between)
+        except (sqlite3.Error, StateUnusable) as error:
+            problem = StateUnusable(f"{path} cannot be written: {error}")
+            self._reactor.callFromThread(result.errback, problem)
+        else:
+            self._reactor.callFromThread(result.callback, None)
 
     def _commit(self, jobs: list[Job]) -> list[Answer] | None:
         """

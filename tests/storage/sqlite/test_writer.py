@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.errors import Refusal
 from securemsg.metrics import WriterCounters
-from securemsg.storage.sqlite.writer import GROUP, ThreadWriter
+from securemsg.storage.errors import StateUnusable
+from securemsg.storage.sqlite.writer import COPIED, GROUP, ThreadWriter
 from tests.storage.stores import TIMEOUT, HandReactor
 
 # Seconds between two attempts to write to a full disk: a thread waits here, and no clock of a test's can move it.
@@ -178,6 +179,56 @@ class WriterTests(WriterCase):
         self.reactor.until(lambda: self.reactor.failures)
         self.assertEqual(answered, [])
         self.assertIs(self.reactor.failures[0].type, sqlite3.OperationalError)
+
+
+class CopyTests(WriterCase):
+    """A copy of the database, made while it is written."""
+
+    def setUp(self) -> None:
+        """Have more than is copied at once."""
+        super().setUp()
+        self.copy = Path(self.mktemp())
+        release = self.hold()
+        filling = f"CREATE TABLE filling AS SELECT zeroblob({8 * COPIED * 4096})"
+        self.writer.submit(lambda connection: connection.execute(filling))
+        release.set()
+
+    def read(self) -> list[int]:
+        """What the copy has, and that it is whole."""
+        connection = sqlite3.connect(self.copy)
+        try:
+            self.assertEqual(connection.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+            return [number for (number,) in connection.execute("SELECT number FROM numbers ORDER BY number")]
+        finally:
+            connection.close()
+
+    def test_writes_go_on(self) -> None:
+        """What is asked while the copy is made is answered before it ends, and is in it."""
+        answered: list[object] = []
+        release = self.hold()
+        copied = self.writer.copy(self.copy).addCallback(answered.append)
+        for number in range(2 * GROUP):
+            self.writer.submit(insert(number)).addCallback(lambda _: answered.append(1))
+        release.set()
+        self.reactor.wait(copied)
+        self.assertEqual(answered, [1] * 2 * GROUP + [None])
+        self.assertEqual(self.read(), list(range(2 * GROUP)))
+
+    def test_closed(self) -> None:
+        """A writer that is closed does not finish the copy."""
+        release = self.hold()
+        first, second = self.writer.copy(self.copy), self.writer.copy(Path(self.mktemp()))
+        closed = self.writer.close()
+        release.set()
+        for copied in (first, second, self.writer.copy(self.copy)):
+            self.assertRaises(StateUnusable, self.reactor.wait, copied)
+        self.reactor.wait(closed)
+        self.assertEqual(self.reactor.failures, [])
+
+    def test_unwritable(self) -> None:
+        """A copy that cannot be written does not harm the database."""
+        self.assertRaises(StateUnusable, self.reactor.wait, self.writer.copy(self.copy / "nowhere"))
+        self.reactor.wait(self.writer.submit(insert(1)))
 
 
 class FullDiskTests(WriterCase):
