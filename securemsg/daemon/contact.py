@@ -29,11 +29,12 @@ from securemsg.crypto.keyfile import SharedKey
 from securemsg.daemon.folder import StateError
 from securemsg.daemon.printer import Printer, record_line
 from securemsg.daemon.worker import Call, Worker
-from securemsg.interfaces import IProfileStore
+from securemsg.interfaces import no_step
 from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.errors import StorageError
 from securemsg.storage.jsonlog import LineFile
+from securemsg.storage.profile import ProfileStore
 from securemsg.storage.profile import create_profile as create_profile_store
 
 # Seconds between two sweeps of old messages; those above the limit are dropped with every answer.
@@ -71,7 +72,7 @@ class Contact:
     """
 
     _log = Logger()
-    _store: IProfileStore
+    _store: ProfileStore
     _profile: Profile
     _worker: Worker
     _on_login: Callable[[str], None]
@@ -156,6 +157,10 @@ class Contact:
             conversation = self._profile.conversation(account, device)
             messages.compose_in(records, conversation, text, now=int(time.time()))
         self.peer.pump()
+
+    def copy(self, path: Path) -> None:
+        """See L{ProfileStore.copy}."""
+        self._store.copy(path, no_step)
 
     def attempt(self, call: Callable[[], object]) -> None:
         """Make a call that answers messages. If the disk fails, nothing is lost: it is tried again every second."""

@@ -29,6 +29,9 @@ SOCKET = "control"
 AUDIT = "audit.jsonl"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"
+# Folders in it: what a backup is taken from; the parts of a backup while they take the place of others.
+SNAPSHOT = ".snapshot"
+RESTORING = ".restoring"
 
 # What the system says where there is no room.
 FULL = (errno.ENOSPC, errno.EDQUOT)

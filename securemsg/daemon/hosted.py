@@ -100,6 +100,11 @@ class HostedContact:
             self._log.error("the contact server cannot send a reply: {problem}", problem=str(error))
             raise Refusal("retry-later") from None
 
+    def copy(self, path: Path) -> Deferred[None]:
+        """See L{Contact.copy}."""
+        assert self._contact is not None, "it has logged in"
+        return self._worker.call(self._contact.copy, path)
+
     def forget_gone(self, present: frozenset[bytes]) -> None:
         """See L{Contact.forget_gone}."""
         if self._contact is not None:

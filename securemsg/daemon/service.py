@@ -52,6 +52,7 @@ from securemsg.daemon.hosted import HostedContact
 from securemsg.daemon.logs import DaemonLogging
 from securemsg.daemon.monitor import Monitor
 from securemsg.daemon.options import Setup
+from securemsg.daemon.snapshot import Snapshots
 from securemsg.daemon.twistd import DaemonLog
 from securemsg.daemon.udp import UdpPort, quic_options
 from securemsg.errors import Refusal
@@ -459,6 +460,8 @@ class Daemon(Service):
         if setup.lobby:
             self._log.info("{room} is open to everybody with an account; the contact server reads it", room=LOBBY_NAME)
         core.reply = self._contact.reply
+        assert self._stores is not None, "it is opened first"
+        core.take_snapshot = Snapshots(self._state, self._reactor, self._stores, self._contact).take
 
     async def _write_first_invite(self, stores: ServerStore, link: InviteLink) -> None:
         """Write an invite for the first user, where there is no account yet."""

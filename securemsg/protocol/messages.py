@@ -718,6 +718,12 @@ class SetLogLevel(Record, tag=74, frozen=True):
     level: Literal["debug", "info", "warn", "error"]
 
 
+class TakeSnapshot(Record, tag=75, frozen=True):
+    """Operator: copy the databases into a folder of the state, for a backup; it is answered when that is done."""
+
+    request: Request
+
+
 class OpenCode(Record, tag=50, frozen=True):
     """
     Client: a number for a short invite, in place of the one that this account may have already.
@@ -852,9 +858,10 @@ Message = (
     | Stats
     | SetDraining
     | SetLogLevel
+    | TakeSnapshot
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 75)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 76)])
 
 # Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

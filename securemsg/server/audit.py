@@ -33,6 +33,7 @@ ACTIONS: dict[type, Callable[[Any], tuple[str, str]]] = {
     m.GetStats: lambda message: ("stats", ""),
     m.SetLogLevel: lambda message: ("log-level", message.level),
     m.SetDraining: lambda message: ("drain" if message.draining else "drain --off", ""),
+    m.TakeSnapshot: lambda message: ("backup", ""),
 }
 
 

@@ -41,6 +41,7 @@ from securemsg.protocol.messages import (
     SetLogLevel,
     SetQuota,
     SetSuspended,
+    TakeSnapshot,
     Upload,
     UseCode,
 )
@@ -180,5 +181,6 @@ def command_table(
             command(GetStats, operations.get_stats),
             command(SetDraining, operations.set_draining),
             command(SetLogLevel, operations.set_log_level),
+            command(TakeSnapshot, operations.take_snapshot),
         ]
     )

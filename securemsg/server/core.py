@@ -23,7 +23,7 @@ from securemsg.server.guests import GuestMailboxes, Guests, KeyFile
 from securemsg.server.limits import Buckets, DiskGuard, Rate, Settings
 from securemsg.server.login import Logins
 from securemsg.server.mailbox import Mailboxes
-from securemsg.server.operations import Operations
+from securemsg.server.operations import Operations, Snapshot, refuse_snapshot
 from securemsg.server.prekeys import Prekeys
 from securemsg.server.registration import Invites, Registrations
 from securemsg.server.rooms import Rooms
@@ -59,6 +59,7 @@ class Server:
     @ivar audit: is told what the operator does.
     @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
     @ivar counters: counts what is done.
+    @ivar take_snapshot: copies the databases for a backup, or raises Refusal; set later, as C{reply}.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -85,6 +86,7 @@ class Server:
     audit: Audit = no_audit
     set_log_level: Callable[[str], None] = lambda level: None
     counters: ServerCounters = field(factory=ServerCounters, repr=False)
+    take_snapshot: Snapshot = field(default=refuse_snapshot, repr=False)
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -121,8 +123,9 @@ class Server:
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
         )  # fmt: skip
         self._operations = Operations(
-            self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level
-        )
+            self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level,
+            lambda: self.take_snapshot(),
+        )  # fmt: skip
         self.commands = command_table(
             logins=logins,
             registrations=Registrations(

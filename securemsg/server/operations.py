@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from heapq import nsmallest
 
 from attrs import define, field
 
+from securemsg.errors import Refusal
 from securemsg.interfaces import IServerStore
 from securemsg.protocol.messages import (
     MAX_CONNECTION_ROWS,
@@ -18,9 +19,21 @@ from securemsg.protocol.messages import (
     SetDraining,
     SetLogLevel,
     Stats,
+    TakeSnapshot,
 )
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.guests import Guests
+
+Snapshot = Callable[[], Awaitable[None]]
+
+
+async def refuse_snapshot() -> None:
+    """
+    Refuse L{TakeSnapshot} where there is nothing to copy yet.
+
+    @raise Refusal: C{retry-later}.
+    """
+    raise Refusal("retry-later")
 
 
 @define(eq=False)
@@ -39,6 +52,7 @@ class Operations:
     _now: Callable[[], float]
     _started: int
     _set_log_level: Callable[[str], None]
+    _take_snapshot: Snapshot
     is_draining: bool = field(init=False, default=False)
 
     def admits(self, connection: ClientConnection) -> bool:
@@ -80,6 +94,15 @@ class Operations:
         @raise Refusal: C{forbidden}: the log is not the daemon's own.
         """
         self._set_log_level(message.level)
+        return Done(message.request)
+
+    async def take_snapshot(self, connection: ClientConnection, message: TakeSnapshot) -> Done:
+        """
+        Copy the databases.
+
+        @raise Refusal: C{retry-later}: not now.
+        """
+        await self._take_snapshot()
         return Done(message.request)
 
     async def set_draining(self, connection: ClientConnection, message: SetDraining) -> Done:

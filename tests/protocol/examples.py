@@ -74,6 +74,7 @@ EXAMPLES: dict[type, Message] = {
         m.Stats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, False),
         m.SetDraining(1, True),
         m.SetLogLevel(1, "info"),
+        m.TakeSnapshot(1),
         m.Removed(1, 1, 2, 3),
         m.GetDetails(1, "bob"),
         m.Details(1, ROW, [m.DeviceRow(ID, 2, True, 3, 4)], 5, 6, True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from securemsg.crypto import keys
 from securemsg.protocol import auth
 from securemsg.protocol.messages import (
@@ -33,6 +35,7 @@ from securemsg.protocol.messages import (
     SetQuota,
     SetSuspended,
     Stats,
+    TakeSnapshot,
     Welcome,
 )
 from securemsg.server.limits import Settings
@@ -267,6 +270,23 @@ class OperationsTests(TwoPeople):
         self.store([b"12345", b"123"])
         self.operator.ask(Invite(1, 2, 3600), GetStats(2))
         self.assertEqual(self.operator.one(Stats), Stats(2, START, 4, 3, 0, 3, 3, 2, 14, 1, self.rig.space, False))
+
+    def test_snapshot(self) -> None:
+        """Done says that the databases have been copied; where they cannot be, that is refused."""
+        self.operator.ask(TakeSnapshot(1))
+        self.assertEqual(self.operator.one(Refused).code, "retry-later")
+        copied: Deferred[None] = Deferred()
+
+        async def take() -> None:
+            await copied
+
+        self.rig.server.take_snapshot = take
+        self.operator.ask(TakeSnapshot(2))
+        self.assertEqual(self.operator.pop(Done), [])
+        copied.callback(None)
+        self.rig.run()
+        self.operator.one(Done)
+        self.assertEqual([action[1:] for action in self.rig.actions], [("backup", "", "retry-later"), ("backup", "", "done")])
 
     def test_drain(self) -> None:
         """Everybody is sent away and nobody let in but operator and contact, until that is taken back."""

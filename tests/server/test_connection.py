@@ -39,6 +39,7 @@ from securemsg.protocol.messages import (
     SetLogLevel,
     SetQuota,
     SetSuspended,
+    TakeSnapshot,
     Upload,
     UseCode,
 )
@@ -77,7 +78,7 @@ class RoleTests(TwoPeople):
             ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
             SetSuspended: {operator}, SetQuota: {operator}, Kick: {operator},
             ListConnections: {operator}, GetStats: {operator}, SetDraining: {operator},
-            SetLogLevel: {operator},
+            SetLogLevel: {operator}, TakeSnapshot: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))
