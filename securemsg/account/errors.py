@@ -452,6 +452,12 @@ WORDS: dict[str, _Words] = {
     "backup-damaged": _Words(
         Exit.PROFILE, "this is not a whole backup of a profile", "nothing was restored; use another copy"
     ),
+    "state-damaged": _Words(
+        Exit.PROFILE, "{name} is damaged", "restore another backup: securemsg admin restore FILE; what is there now is kept"
+    ),
+    "state-in-use": _Words(
+        Exit.REFUSED, "a daemon, or another backup, uses {name}", "stop the daemon, or wait for the backup; then try again"
+    ),
     "backup-exists": _Words(Exit.USAGE, "{name} exists", "give another FILE, or --force to replace it"),
     "backup-failed": _Words(Exit.INTERNAL, "cannot write the backup", "check disk and permissions, or give another FILE"),
     "backup-unreadable": _Words(Exit.USAGE, "cannot read the backup", "give another FILE"),

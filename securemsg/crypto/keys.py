@@ -19,6 +19,7 @@ from securemsg.crypto.primitives import (
     is_x25519_key,
     random_bytes,
     sha256,
+    sha256_stream,
     tls_key_pair,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "safety_number",
     "same",
     "sha256",
+    "sha256_stream",
     "spki_digest",
     "tls_key_pair",
     "verify",

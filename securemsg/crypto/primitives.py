@@ -88,6 +88,11 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def sha256_stream() -> hashlib._Hash:
+    """A SHA-256 that takes what it hashes in pieces, with C{update}, and gives its 32 bytes with C{digest}."""
+    return hashlib.sha256()
+
+
 def sha512(data: bytes) -> bytes:
     """
     Hash with SHA-512.

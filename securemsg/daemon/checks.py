@@ -13,6 +13,7 @@ from securemsg.daemon.folder import (
     CONTACT,
     DATABASE,
     KEY_SIZE,
+    RESTORING,
     SERVER_KEY,
     SOCKET,
     StateError,
@@ -105,6 +106,8 @@ def check_whole(state: Path) -> None:
     @raise StateError: a part is missing, the key is damaged, or the database has lost something.
     @raise StorageError: the database cannot be used.
     """
+    if (state / RESTORING).exists():
+        raise StateError(f"a restore into {state} was interrupted; repeat it: securemsg admin restore FILE --state {state}")
     key, database, contact = state / SERVER_KEY, state / DATABASE, state / CONTACT
     has_key = read_key(key, KEY_SIZE) is not None
     has_database = database.exists() and database.stat().st_size > 0

@@ -1,5 +1,5 @@
 """
-A backup of a profile in one file: an uncompressed tar archive of two files, the store key and then the database.
+A backup in one file: an uncompressed tar archive. That of a profile has two files, the store key and then the database.
 
 The key is sealed by a passphrase, and everything in the database under the key: nothing here encrypts. Any C{tar} can list and
 unpack an archive. It is read by hand, one header after the other: names, kinds and sizes are compared with what there may be,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tarfile
 from io import BufferedReader
-from typing import IO
+from typing import IO, Protocol
 
 from securemsg.interfaces import Step
 from securemsg.storage.errors import BackupDamaged, StateUnusable
@@ -25,6 +25,14 @@ DRAFT = ".restore."
 SNAPSHOT = ".snapshot."
 
 
+class Target(Protocol):
+    """Takes the content of a file, piece by piece."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next piece."""
+
+
+
 
 def write_member(archive: IO[bytes], name: str, file: IO[bytes], size: int, step: Step) -> None:
     """
@@ -34,7 +42,7 @@ def write_member(archive: IO[bytes], name: str, file: IO[bytes], size: int, step
     @raise StateUnusable: it is too large.
     """
     if size > MAX_DATABASE:
-        raise StateUnusable(f"the profile has more than {MAX_DATABASE} bytes; copy its folder instead, while nothing uses it")
+        raise StateUnusable(f"{name} has more than {MAX_DATABASE} bytes; copy its folder instead, while nothing uses it")
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, MODE
     archive.write(info.tobuf(tarfile.USTAR_FORMAT))
@@ -58,7 +66,7 @@ def begins_with(archive: BufferedReader, name: str) -> bool:
     return archive.peek(len(start))[: len(start)] == start
 
 
-def read_member(archive: IO[bytes], name: str, limit: int, target: IO[bytes], step: Step) -> None:
+def read_member(archive: IO[bytes], name: str, limit: int, target: Target, step: Step) -> None:
     """
     Take the next file out of an archive.
 
@@ -66,19 +74,41 @@ def read_member(archive: IO[bytes], name: str, limit: int, target: IO[bytes], st
     @param step: as in L{write_member}.
     @raise BackupDamaged: it is another one, or cut off.
     """
+    found, size = next_member(archive)
+    if found != name or size > limit:
+        raise BackupDamaged("it has other contents")
+    read_content(archive, size, target, step)
+
+
+def next_member(archive: IO[bytes]) -> tuple[str, int]:
+    """
+    Read the header of the next file in an archive.
+
+    @return: its name, and its size in bytes.
+    @raise BackupDamaged: there is none, or it is no regular file.
+    """
     try:
         info = tarfile.TarInfo.frombuf(_read(archive, tarfile.BLOCKSIZE), "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError):
         raise BackupDamaged("it has no such contents") from None
-    if info.name != name or info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not 0 <= info.size <= limit:
+    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.size < 0:
         raise BackupDamaged("it has other contents")
-    left = info.size
+    return info.name, info.size
+
+
+def read_content(archive: IO[bytes], size: int, target: Target, step: Step) -> None:
+    """
+    Take the file out of an archive whose header was read.
+
+    @raise BackupDamaged: the archive is cut off.
+    """
+    left = size
     while left:
         chunk = _read(archive, min(CHUNK, left))
         target.write(chunk)
         left -= len(chunk)
         step(len(chunk))
-    _read(archive, -info.size % tarfile.BLOCKSIZE)
+    _read(archive, -size % tarfile.BLOCKSIZE)
 
 
 def check_end(archive: IO[bytes]) -> None:
@@ -88,7 +118,7 @@ def check_end(archive: IO[bytes]) -> None:
     @raise BackupDamaged: it goes on, or is cut off.
     """
     if _read(archive, len(ENDING)) != ENDING:
-        raise BackupDamaged("it has more than two files")
+        raise BackupDamaged("it has more files than it should")
 
 
 def _read(archive: IO[bytes], size: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from securemsg.cli.admin.accounts import account, accounts, kick, purge, quota, remove, reply, resume, suspend
+from securemsg.cli.admin.backup import backup, check, restore
 from securemsg.cli.admin.daemon import connections, drain, log_level, stats
 from securemsg.cli.admin.invites import address, invite, invites, revoke_invite
 from securemsg.cli.helptext import Group
@@ -21,7 +22,7 @@ def admin() -> None:
 
 COMMANDS = (
     invite, invites, revoke_invite, address, accounts, account, suspend, resume, kick, quota, remove, purge, reply,
-    connections, stats, drain, log_level,
+    connections, stats, drain, log_level, backup, check, restore,
 )  # fmt: skip
 for each in COMMANDS:
     admin.add_command(each)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,8 +43,8 @@ from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
-from securemsg.storage.sqlite.schema import migrate, version_of
 from securemsg.storage.sqlite.waiting import Waiting, count_waiting
+from securemsg.storage.sqlite.schema import MIGRATIONS, POSITION_BITS, migrate, version_of
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
 T = TypeVar("T")
@@ -55,6 +56,23 @@ CHECKPOINT = 4096  # pages in the log before they move into the database, 16 MiB
 LOG_KEPT = 64 * 2**20  # bytes the log may keep on disk after a burst
 # Above this a full check at every start would take minutes; damage further in is found when it is read, and ends the daemon.
 CHECKED_SIZE = 64 * 2**20
+# What counts the rows that cannot be: the fault in words, and the query.
+INVARIANTS = (
+    ("devices without an account", "SELECT count(*) FROM devices WHERE account NOT IN (SELECT id FROM accounts)"),
+    ("devices without a mailbox", "SELECT count(*) FROM devices WHERE mailbox NOT IN (SELECT mailbox FROM mailboxes)"),
+    ("mailboxes without a device", "SELECT count(*) FROM mailboxes WHERE mailbox NOT IN (SELECT mailbox FROM devices)"),
+    (
+        "mailboxes that count other messages than they hold",
+        "SELECT count(*) FROM mailboxes LEFT JOIN"
+        " (SELECT place >> :bits AS held_in, sum(messages) AS held FROM messages GROUP BY held_in)"
+        " ON held_in = mailbox WHERE messages > coalesce(held, 0) OR (messages = 0) != (coalesce(held, 0) = 0)",
+    ),
+    (
+        "segments of messages without a mailbox",
+        "SELECT count(*) FROM messages WHERE place >> :bits NOT IN (SELECT mailbox FROM mailboxes)",
+    ),
+    ("common parts that nobody waits for", "SELECT count(*) FROM commons WHERE pending < 1"),
+)
 
 
 def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TIMEOUT) -> int:
@@ -76,9 +94,7 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
         raise StateUnusable(f"{file} cannot be read: {error.strerror}; check who owns it") from error
     connection = None
     try:
-        # Without a log beside it nobody uses the file, and this check must not leave one there.
-        mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "mode=ro&immutable=1"
-        connection = sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", timeout=timeout, uri=True)
+        connection = _open_unchanged(file, timeout)
         version = version_of(connection, file)
         if size <= CHECKED_SIZE:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -90,6 +106,40 @@ def check_server_store(path: str | os.PathLike[str], *, timeout: float = BUSY_TI
     finally:
         if connection is not None:
             connection.close()
+
+
+def faults_of(path: Path, limit: int) -> list[str]:
+    """
+    What is wrong with a database that no daemon uses: all of the file is read, and nothing is changed.
+
+    @param limit: how many faults are named at most.
+    @return: them, in words; an empty list: nothing.
+    @raise StateTooNew: a newer release wrote it.
+    @raise StateUnusable: it cannot be read, or a daemon uses it.
+    """
+    try:
+        with closing(_open_unchanged(path, BUSY_TIMEOUT)) as connection:
+            version = version_of(connection, path)
+            rows = connection.execute(f"PRAGMA integrity_check({limit})").fetchall()
+            found = [" ".join(row[0].split()) for row in rows if row[0] != "ok"]
+            # Those of an older layout are brought up to date at the next start.
+            if not found and version == len(MIGRATIONS):
+                for what, query in INVARIANTS:
+                    (number,) = connection.execute(query, {"bits": POSITION_BITS}).fetchone()
+                    found += [f"{number} {what}"] if number else []
+            return found[:limit]
+    except sqlite3.Error as error:
+        if primary_code(error) in DAMAGED:
+            return [str(error)]
+        raise explained(error, path) from error
+    except StateDamaged:
+        return ["it is not a server's database"]
+
+
+def _open_unchanged(file: Path, timeout: float) -> sqlite3.Connection:
+    """Open a database to read it. Without a log beside it nobody uses the file, and reading must not leave one there."""
+    mode = "mode=ro" if file.with_name(file.name + "-wal").exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{file.absolute().as_uri()}?{mode}", timeout=timeout, uri=True)
 
 
 def open_server_store(

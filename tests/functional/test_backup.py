@@ -1,0 +1,56 @@
+"""A backup of the daemon's state, made while it runs, and clients of a server that was put back to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.functional.support import Done, PlaceCase
+
+
+class BackupTests(PlaceCase):
+    """The state is backed up, checked and restored."""
+
+    @property
+    def file(self) -> Path:
+        """The backup."""
+        return self.place.folder / "server.backup"
+
+    def restore(self, *arguments: str, status: int = 0) -> Done:
+        """Put the state back to the backup, as far as that succeeds."""
+        return self.daemon.admin("restore", str(self.file), *arguments, status=status)
+
+    def test_restored(self) -> None:
+        """
+        Clients that are ahead of the backup: what they have read is not shown again, what was lost is sent again or shown as a
+        gap, and who joined since is told.
+        """
+        ada, ben = self.person("ada"), self.person("ben")
+        ada.send("ben", "before")
+        ben.run("recv", "--count", "1")
+        ada.send("ben", "waits")
+        (made,) = self.daemon.admin("backup", str(self.file), "--json").rows
+        self.assertEqual((made["size"], self.file.stat().st_mode & 0o777), (self.file.stat().st_size, 0o600))
+        self.assertFalse((self.daemon.state / ".snapshot").exists())
+        self.assertIn("exists", self.daemon.admin("backup", str(self.file), status=2).err)
+        self.daemon.admin("backup", str(self.file), "--force")
+        self.assertEqual(self.daemon.admin("check", str(self.file)).out.count("whole"), 3)
+        self.assertEqual(self.daemon.admin("check").out.count("whole"), 3)
+        self.assertIn("uses", self.restore(status=5).err)
+        # Beyond the backup: read, sent, joined.
+        self.assertIn("waits", ben.run("recv", "--count", "1").out)
+        ada.send("ben", "lost at first")
+        cyd = self.person("cyd")
+        cyd.send("ben", "from nowhere")
+        self.daemon.stop()
+        self.assertEqual(self.daemon.admin("check").out.count("whole"), 3)
+        said = self.restore()
+        (aside,) = self.daemon.state.glob("before-restore-*")
+        self.assertTrue((aside / "server.db").is_file())
+        self.assertIn(str(aside), said.err)
+        self.daemon.start()
+        self.assertIn("has lost", ada.run("ping").err)
+        got = ben.run("recv", "--count", "1", "--timeout", "20").out
+        self.assertIn("lost at first", got)
+        self.assertNotIn("waits", got)
+        self.assertNotIn("before", got)
+        self.assertIn("does not know this account", cyd.run("ping", status=5).err)
