@@ -7,11 +7,15 @@ changed; a new one is added at the end.
 
 from __future__ import annotations
 
+import glob
+import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from securemsg.storage.errors import StateDamaged, StateTooNew
+from securemsg.storage.files import make_private_file, sync_folder
 from securemsg.storage.sqlite.segments import SEGMENT_MESSAGES, SEGMENT_SIZE, Body, Entry, pack
 
 APPLICATION_ID = 0x736D7376  # "smsv": tells the server's database from any other SQLite file
@@ -21,6 +25,8 @@ APPLICATION_ID = 0x736D7376  # "smsv": tells the server's database from any othe
 POSITION_BITS = 36
 # Where a mailbox holds nothing that could expire.
 FAR = 2**62
+# Between the name of the database and the number of the layout that a copy has.
+KEPT = ".schema"
 
 _FIRST = (
     """CREATE TABLE accounts (
@@ -229,18 +235,43 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """
-    Bring a file to the present layout, one transaction for each step.
+    Bring a file to the present layout, in one transaction, so that a kill leaves the old one or the new one. Before, what an
+    older release has written is copied.
 
     @raise StateTooNew: it is beyond that.
     @raise StateDamaged: it is the database of something else.
+    @raise OSError: it cannot be copied; nothing was changed.
     """
-    for number, statements in enumerate(MIGRATIONS[version_of(connection, path) :], version_of(connection, path) + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in statements:
-            if callable(statement):
-                statement(connection)
-            else:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
+    version = version_of(connection, path)
+    if version == len(MIGRATIONS):
+        return
+    if version > 0:
+        _keep(connection, path.with_name(f"{path.name}{KEPT}{version}"))
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in (statement for statements in MIGRATIONS[version:] for statement in statements):
+        if callable(statement):
+            statement(connection)
+        else:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+    # One copy is enough.
+    for older in path.parent.glob(f"{glob.escape(path.name)}{KEPT}*"):
+        if older.name != f"{path.name}{KEPT}{version}":
+            older.unlink()
+
+
+def _keep(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy a database durably, all of it or nothing; the copy is as private."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)  # a process that was killed left it
+    make_private_file(draft)
+    with closing(sqlite3.connect(draft, isolation_level=None)) as target:
+        for pragma in ("journal_mode", "synchronous"):
+            target.execute(f"PRAGMA {pragma} = OFF")
+        connection.backup(target)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.rename(path)
+    sync_folder(path.parent)

@@ -168,11 +168,13 @@ def open_server_store(
         prepare(connection)
         migrate(connection, file)
         clock = mailboxes.read_clock(connection)
-    except (sqlite3.Error, StorageError) as error:
+    except (sqlite3.Error, StorageError, OSError) as error:
         if connection is not None:
             connection.close()
         if isinstance(error, sqlite3.Error):
             raise explained(error, file) from error
+        if isinstance(error, OSError):
+            raise StateUnusable(f"{file} cannot be copied before its layout changes: {error.strerror}") from error
         raise
     writer = ThreadWriter(connection, fatal, reactor, on_disk_full, counters=counters or WriterCounters())
     writer.start()

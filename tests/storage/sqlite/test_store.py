@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.interfaces import ClockReading, WriteOutcome
 from securemsg.storage.errors import StateDamaged, StateTooNew, StateUnusable, StorageError
 from securemsg.storage.sqlite import mailboxes
-from securemsg.storage.sqlite.schema import APPLICATION_ID, FAR, MIGRATIONS
-from securemsg.storage.sqlite.store import ServerStore, check_server_store
+from securemsg.storage.sqlite.schema import APPLICATION_ID, FAR, MIGRATIONS, migrate
+from securemsg.storage.sqlite.store import ServerStore, check_server_store, prepare
+from tests.storage.dying import dies_after
 from tests.storage.stores import DAY, NOW, HandReactor, account, batch, deposit, until
 
 
@@ -259,8 +261,8 @@ class LayoutFiveTests(FileContract):
 
     __test__ = True
 
-    def test_seen(self) -> None:
-        """Its devices count as seen now, so that nobody is purged for what was not noted; who was invited is one step deep."""
+    def make(self) -> Path:
+        """The file."""
         path = self.folder / "older.db"
         connection = sqlite3.connect(path, isolation_level=None)
         for statement in (statement for statements in MIGRATIONS[:5] for statement in statements):
@@ -277,6 +279,84 @@ class LayoutFiveTests(FileContract):
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 5")
         connection.close()
+        return path
+
+    def version(self, path: Path) -> int:
+        """The layout of a file, which has the same accounts in each."""
+        connection = sqlite3.connect(path)
+        try:
+            self.assertEqual(connection.execute("SELECT name FROM accounts").fetchall(), [("ada",), ("ben",)])
+            self.assertEqual(connection.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            return int(version)
+        finally:
+            connection.close()
+
+    def test_copied_before(self) -> None:
+        """What an older release has written is kept beside it, private, once: that of the last change."""
+        path = self.make()
+        kept = self.folder / "older.db.schema5"
+        (self.folder / "older.db.schema4").touch()
+        kept.with_name("older.db.schema5.new").write_bytes(b"x" * 5000)
+        self.close(self.open(path))
+        self.assertEqual((self.version(path), self.version(kept)), (len(MIGRATIONS), 5))
+        self.assertEqual(kept.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([one.name for one in sorted(self.folder.glob("older.db*"))], ["older.db", "older.db.schema5"])
+        kept.unlink()
+        self.close(self.open(path))
+        self.assertFalse(kept.exists())
+
+    def test_no_copy(self) -> None:
+        """Where it cannot be copied nothing changes."""
+        path = self.make()
+        (self.folder / "older.db.schema5").mkdir()
+        self.assertRaises(StateUnusable, self.reactor.open, path)
+        self.assertEqual(self.version(path), 5)
+
+    def test_killed(self) -> None:
+        """Whatever step a kill comes before, the file has the old layout or the new one, and the next start goes on."""
+        seen = set()
+        path = self.make()
+        connection = sqlite3.connect(path, isolation_level=None)
+        prepare(connection)
+        copies: list[Path] = []
+
+        def copy(statement: str) -> None:
+            copies.append(self.folder / f"copy{len(copies)}")
+            shutil.copytree(self.folder, copies[-1], ignore=shutil.ignore_patterns("copy*", "server*"))
+
+        connection.set_trace_callback(copy)
+        migrate(connection, path)
+        connection.set_trace_callback(None)
+        copy("")
+        connection.close()
+        for left in copies:
+            # What SQLite had not written yet is in its log.
+            seen.add(self.version(left / "older.db"))
+            self.close(self.open(left / "older.db"))
+            self.assertEqual(self.version(left / "older.db"), len(MIGRATIONS))
+        self.assertEqual((seen, len(copies) > 10), ({5, len(MIGRATIONS)}, True))
+
+    def test_killed_while_copying(self) -> None:
+        """So it is while the copy is made."""
+        for steps in range(100):
+            path = self.make()
+            connection = sqlite3.connect(path, isolation_level=None)
+            died = dies_after(steps, partial(migrate, connection, path))
+            connection.close()
+            self.assertIn(self.version(path), (5, len(MIGRATIONS)))
+            for kept in self.folder.glob("*.schema5"):
+                self.assertEqual(self.version(kept), 5)
+            self.close(self.open(path))
+            for name in self.folder.glob("older.db*"):
+                name.unlink()
+            if not died:
+                break
+        self.assertGreater(steps, 3)
+
+    def test_seen(self) -> None:
+        """Its devices count as seen now, so that nobody is purged for what was not noted; who was invited is one step deep."""
+        path = self.make()
         before = int(time.time())
         store = self.open(path)
         ada, ben = (self.reactor.wait(store.load_account(name)) for name in ("ada", "ben"))
