@@ -32,6 +32,8 @@ class Snapshots:
     _log = Logger()
 
     def __init__(self, state: Path, reactor: Any, store: ServerStore, contact: HostedContact) -> None:
+        # A process that was killed left it.
+        shutil.rmtree(state / SNAPSHOT, ignore_errors=True)
         self._state = state
         self._reactor = reactor
         self._store = store

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
+from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -124,8 +126,8 @@ class BackupTests(StateCase):
             data[at] ^= 1
             if any(data[at - at % 512 : at - at % 512 + 512]) and data[at] != 1:
                 self.assertRaises(BackupDamaged, read_backup, io.BytesIO(bytes(data)))
-        for data in (self.backup[:-1], self.backup[:5000], b"", self.backup[:-1024] + self.backup):
-            self.assertRaises(BackupDamaged, read_backup, io.BytesIO(data))
+        for cut in (self.backup[:-1], self.backup[:5000], b"", self.backup[:-1024] + self.backup):
+            self.assertRaises(BackupDamaged, read_backup, io.BytesIO(cut))
 
     def test_contents(self) -> None:
         """An archive by somebody else with other names, too much, or too little is refused."""
@@ -141,6 +143,8 @@ class BackupTests(StateCase):
             [*small, *((f"x{number}", b"") for number in range(MAX_FILES + 1))],
         ):
             self.assertRaises(BackupDamaged, read_backup, io.BytesIO(self.archive(files)))
+            folder = Path(tempfile.mkdtemp(dir=self.place))
+            self.assertRaises(BackupDamaged, read_backup, io.BytesIO(self.archive(files)), folder)
         self.assertEqual(len(read_backup(io.BytesIO(self.archive(small)))), 4)
 
     def archive(self, files: list[tuple[str, bytes]]) -> bytes:
@@ -236,6 +240,15 @@ class RestoreTests(StateCase):
             self.assertEqual(self.names(state), ["bob"])
             self.assertEqual(sorted(path.name for path in state.glob(".*")), [])
             check_whole(state)
+
+    @skipIf(os.geteuid() != 0, "only root can give files away")
+    def test_owner(self) -> None:
+        """Where root restores, everything belongs to whom the folder does, as with a user that systemd makes."""
+        state = self.make("other", "bob")
+        os.chown(state, 61234, 61234)
+        self.restore(state)
+        self.assertEqual({path.stat().st_uid for path in (state, *state.glob("**/*"))}, {61234})
+        self.assertEqual(self.faults(state), {})
 
     def test_killed(self) -> None:
         """Wherever it is killed, the daemon finds the old state or the new one, or refuses; repeated, it succeeds."""

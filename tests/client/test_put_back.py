@@ -66,6 +66,7 @@ class PutBackTests(WorldCase):
         self.bob.connect()
         self.assertEqual(self.bob.read(), ["one", "two"])
         self.restore(back, self.bob, self.alice)
+        assert self.bob.wire is not None, "connected"
         self.assertEqual(len(decoded(self.bob.wire, Side.SERVER, m.Deliver)), 2)
         self.assertEqual(self.bob.read(), [])
         self.alice.send("bob", "three")
