@@ -40,7 +40,7 @@ from securemsg.interfaces import no_step
 from securemsg.protocol import messages as m
 from securemsg.storage.backupfile import DRAFT, begins_with
 from securemsg.storage.errors import BackupDamaged
-from securemsg.storage.files import FileLock, draft_private_file
+from securemsg.storage.files import ROOT, FileLock, draft_private_file
 
 # In place of FILE: standard output.
 PIPE = Path("-")
@@ -161,7 +161,9 @@ def restore(ctx: click.Context, file: Path, yes: bool) -> int:
             say(f"What was there is in {where}; remove it once you do not need it.")
         for sentence in RESTORED:
             say(sentence)
-        say(f"The files belong to user {owner}, as the folder does. If the daemon runs as another: chown -R USER: {state}")
+        if owner == ROOT:
+            say(f"The files belong to root. A daemon that runs as another user needs them: chown -R USER: {state}")
+            say("A systemd unit with DynamicUser= takes them over by itself.")
     return Exit.DONE
 
 
@@ -184,10 +186,10 @@ def _snapshot(ctx: click.Context, state: Path) -> Iterator[None]:
     try:
 
         async def work(operator: AdminClient) -> None:
+            if sys.stderr.isatty():
+                say("The daemon copies its databases ...")
             await ask(operator, m.TakeSnapshot(0), m.Done)
 
-        if sys.stderr.isatty():
-            say("The daemon copies its databases ...")
         operate(ctx, work, is_limited=False)
         yield
     finally:
