@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 from tests.functional.support import Done, PlaceCase
 
 
-class BackupTests(PlaceCase):
-    """The state is backed up, checked and restored."""
+class BackupCase(PlaceCase):
+    """A daemon and a place for a backup of it."""
+
+    __test__ = False
 
     @property
     def file(self) -> Path:
@@ -18,6 +22,12 @@ class BackupTests(PlaceCase):
     def restore(self, *arguments: str, status: int = 0) -> Done:
         """Put the state back to the backup, as far as that succeeds."""
         return self.daemon.admin("restore", str(self.file), *arguments, status=status)
+
+
+class RestoreTests(BackupCase):
+    """The state is backed up, checked and restored."""
+
+    __test__ = True
 
     def test_restored(self) -> None:
         """
@@ -54,3 +64,29 @@ class BackupTests(PlaceCase):
         self.assertNotIn("waits", got)
         self.assertNotIn("before", got)
         self.assertIn("does not know this account", cyd.run("ping", status=5).err)
+
+
+class RefusalTests(BackupCase):
+    """What is refused."""
+
+    __test__ = True
+
+    def test_refused(self) -> None:
+        """One at a time, into no folder that is backed up; and a damaged backup is told from a whole one."""
+        self.assertIn("elsewhere", self.daemon.admin("backup", str(self.daemon.state / "backup"), status=2).err)
+        descriptor = os.open(self.daemon.state, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self.assertIn("another backup", self.daemon.admin("backup", str(self.file), status=5).err)
+        os.close(descriptor)
+        self.daemon.admin("backup", str(self.file))
+        data = bytearray(self.file.read_bytes())
+        data[len(data) // 2] ^= 1
+        self.file.write_bytes(bytes(data))
+        self.assertIn("not what was written", self.daemon.admin("check", str(self.file), status=9).err)
+        self.daemon.stop()
+        database = self.daemon.state / "server.db"
+        database.write_bytes(database.read_bytes()[:-4096])
+        self.assertIn("problem  server.db", self.daemon.admin("check", status=9).out)
+        self.assertIn("nothing was restored", self.restore(status=9).err)
+        self.file.write_bytes(b"rubbish")
+        self.assertIn("not a backup", self.restore(status=9).err)

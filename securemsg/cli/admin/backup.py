@@ -70,6 +70,9 @@ def backup(ctx: click.Context, file: Path, force: bool) -> int:
     state = settings.state_folder
     if file == PIPE and os.isatty(STDOUT):
         raise click.UsageError("a backup is not text; give FILE, or send standard output to a file or another program", ctx)
+    if file != PIPE and file.resolve().parent == state.resolve():
+        text = "a backup cannot be kept in the folder that it is a backup of"
+        raise click.UsageError(f"{text}; give a FILE elsewhere, best on another disk", ctx)
     if file != PIPE and not force and os.path.lexists(file):
         raise error_for("backup-exists", str(file))
     try:
