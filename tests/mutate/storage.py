@@ -50,6 +50,12 @@ GUARDS: tuple[Guard, ...] = (
         ("                os.lchown(path", "                print(path", "RestoreTests::test_owner"),
     ),
     *guards(
+        "cli/admin/backup.py",
+        "tests/functional/test_backup.py",
+        ("file.resolve().parent == state.resolve():", "False:", "RefusalTests::test_refused"),
+        ("        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "        pass\n", "RefusalTests::test_refused"),
+    ),
+    *guards(
         "daemon/snapshot.py",
         "tests/daemon/test_snapshot.py",
         ("        if self._is_busy:\n", "        if False:\n", "SnapshotTests::test_one_at_a_time"),

@@ -7,7 +7,7 @@ import tarfile
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.storage.backupfile import MAX_DATABASE, check_end, end_archive, read_member, write_member
+from securemsg.storage.backupfile import MAX_DATABASE, check_end, end_archive, next_member, read_member, write_member
 from securemsg.storage.errors import BackupDamaged, StateUnusable
 
 KEY, DATABASE = b"k" * 100, b"d" * 1300
@@ -82,6 +82,13 @@ class ArchiveTests(SynchronousTestCase):
         """Links, folders, devices and extended headers are refused."""
         for kind in (*b"12345678LKxgSV",):
             self.assertRaises(BackupDamaged, read, self.tar(type=bytes([kind])))
+
+    def test_negative_size(self) -> None:
+        """A size below nothing, which GNU's headers can say, is refused."""
+        info = tarfile.TarInfo("store.key")
+        info.size = -1
+        data = info.tobuf(tarfile.GNU_FORMAT) + self.good[BLOCK:]
+        self.assertIn("other contents", str(self.assertRaises(BackupDamaged, next_member, io.BytesIO(data))))
 
     def test_sizes(self) -> None:
         """A file that is larger than it may be is refused before anything of it is read."""
