@@ -43,8 +43,8 @@ from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
-from securemsg.storage.sqlite.waiting import Waiting, count_waiting
 from securemsg.storage.sqlite.schema import MIGRATIONS, POSITION_BITS, migrate, version_of
+from securemsg.storage.sqlite.waiting import Waiting, count_waiting
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
 T = TypeVar("T")
