@@ -66,11 +66,14 @@ def read_config(path: Path) -> dict[str, Setting]:
     return {key: Setting(value, _line(text, rf"{re.escape(key)}\s*=")) for key, value in found.items()}
 
 
-def arguments(path: Path, settings: Mapping[str, Setting], flags: Sequence[str], options: Sequence[str]) -> list[str]:
+def arguments(
+    path: Path, settings: Mapping[str, Setting], flags: Sequence[str], options: Mapping[str, str | None]
+) -> list[str]:
     """
     The same as arguments of a command line.
 
-    @param flags: options that take no value; in the file they are C{yes} or C{no}. C{options}: those that take one.
+    @param flags: options that take no value; in the file they are C{yes} or C{no}. C{options}: those that take one, with
+        their defaults; one without a default may be empty, and is not set then.
     @raise ConfigError: there is no such option, or its value is neither.
     """
     made = []
@@ -80,7 +83,7 @@ def arguments(path: Path, settings: Mapping[str, Setting], flags: Sequence[str],
                 raise ConfigError(f"{path}:{setting.line}: {name} is yes or no, not {setting.value!r}")
             made += [f"--{name}"] if setting.value.lower() in _YES else []
         elif name in options:
-            made.append(f"--{name}={setting.value}")
+            made += [f"--{name}={setting.value}"] if setting.value or options[name] is not None else []
         else:
             raise ConfigError(f"{path}:{setting.line}: there is no option {name}; see: securemsg serve --help")
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getopt
 import ipaddress
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -107,7 +108,12 @@ class Options(usage.Options):
         ["port", "p", "8443", "TCP port to listen on; fd:3 is the first socket passed by systemd."],
         ["udp-port", None, None, "UDP port to listen on as well, for QUIC; fd:3 is the first socket passed by systemd."],
         ["host", None, "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all, which needs --advertise."],
-        ["advertise", None, None, "HOST[:PORT] under which clients reach this server, for invites; default: --host, --port."],
+        [
+            "advertise",
+            None,
+            None,
+            "HOST[:PORT] in invites; default: --host, --port; for a socket of systemd on all addresses this machine's name.",
+        ],
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
         ["registration", None, "invite", "Who may register: invite, open, or closed: only with an operator's invite."],
         ["user-invites", None, "yes", "Whether users may invite others: yes or no."],
@@ -247,10 +253,13 @@ class Options(usage.Options):
                 sys.stderr.write(f"securemsg: {error}\n")
                 raise SystemExit(1) from None
         host, port, descriptor = _listening(self["host"], self["port"])
-        if self["advertise"] is None and host in WILDCARDS:
-            raise usage.UsageError(
-                f"--host {host} listens on all addresses; give the one for invites with --advertise HOST[:PORT]"
-            )
+        advertise = self["advertise"]
+        if advertise is None and host in WILDCARDS:
+            if not descriptor:
+                raise usage.UsageError(
+                    f"--host {host} listens on all addresses; give the one for invites with --advertise HOST[:PORT]"
+                )
+            advertise = os.uname().nodename
         if (self["cert"] is None) is not (self["key"] is None):
             raise usage.UsageError("--cert and --key go together: give both, or neither")
         if self["registration"] not in REGISTRATIONS:
@@ -273,7 +282,7 @@ class Options(usage.Options):
         self.setup = Setup(
             host=host,
             port=port,
-            advertise=_advertised(self["advertise"], host, port),
+            advertise=_advertised(advertise, host, port),
             udp_port=udp_port,
             udp_descriptor=udp_descriptor,
             state=self._path(self["state"]),
@@ -300,9 +309,9 @@ class Options(usage.Options):
         )
 
 
-# What may stand in the file.
+# What may stand in the file; of options with a value, their defaults.
 FLAGS = [row[0] for row in cast(list[list[str]], Options.optFlags)]
-PARAMETERS = [row[0] for row in cast(list[list[str]], Options.optParameters) if row[0] != "config"]
+PARAMETERS = {row[0]: row[2] for row in cast(list[list[str]], Options.optParameters) if row[0] != "config"}
 
 
 def _number(option: str, text: str, least: int, most: int) -> int:

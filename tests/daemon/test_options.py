@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg import __version__
+from securemsg.daemon import options as options_module
 from securemsg.daemon.options import WILDCARDS, Options, Setup
 
 
@@ -162,6 +164,12 @@ class BadTests(SynchronousTestCase):
         for value in (*WILDCARDS, "0:0:0:0:0:0:0:0"):
             self.assertIn("--advertise", self.complaint("--host", value))
             self.assertEqual(setup_of("--host", value, "--advertise", "a.example").advertise, ("a.example", 8443))
+
+    def test_passed_socket(self) -> None:
+        """A socket of systemd on all addresses is reached by the name of this machine, unless another one is given."""
+        self.patch(options_module, "address_of", lambda descriptor: ("::", 8443))
+        self.assertEqual(setup_of("--port", "fd:3").advertise, (os.uname().nodename.lower(), 8443))
+        self.assertEqual(setup_of("--port", "fd:3", "--advertise", "a.example").advertise, ("a.example", 8443))
 
     def test_advertise(self) -> None:
         """What invites name must lead somewhere."""
