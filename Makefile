@@ -55,7 +55,7 @@ help:
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"
-	@echo "make man          write the manual pages to build/man/man1/"
+	@echo "make man          write the manual pages to build/man/"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -111,8 +111,8 @@ build: $(READY_BUILD)
 
 man: $(READY_RUN)
 	@rm -rf build/man
-	@$(BIN)/python -m securemsg.manpages build/man/man1
-	@ls build/man/man1/*
+	@$(BIN)/python -m securemsg.manpages build/man
+	@ls build/man/*/*
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

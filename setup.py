@@ -156,7 +156,10 @@ def manual_pages(root: Path) -> list[tuple[str, list[str]]]:
     sys.path.insert(0, str(root))
     from securemsg.manpages import write_pages
 
-    return [("share/man/man1", [str(path.relative_to(root)) for path in write_pages(root / "build" / "man" / "man1")])]
+    found: dict[str, list[str]] = {}
+    for path in write_pages(root / "build" / "man"):
+        found.setdefault(f"share/man/{path.parent.name}", []).append(str(path.relative_to(root)))
+    return [*found.items()]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """
-Manual pages, made from the commands: C{python -m securemsg.manpages FOLDER} writes C{securemsg.1}, and one page for each
-command. They say what C{--help} says. Source of the format: C{man(7)}, C{groff_man_style(7)}.
+Manual pages, made from the commands: C{python -m securemsg.manpages FOLDER} writes C{man1/securemsg.1}, one page for each
+command, and C{man5/securemsg.conf.5}. They say what C{--help} says. Source of the format: C{man(7)}, C{groff_man_style(7)}.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import click
 
@@ -17,9 +17,12 @@ from securemsg import __version__
 from securemsg.account.errors import MEANINGS
 from securemsg.cli.commands.help import commands_below
 from securemsg.cli.main import ENVIRONMENT, FILES, PROGRAM, group
-from securemsg.daemon.options import Options
+from securemsg.daemon.configfile import SECTION
+from securemsg.daemon.options import PARAMETERS, Options
 
 Rows = Iterable[tuple[str, str]]
+CONFIG_FILE = "/etc/securemsg/securemsg.conf"
+CHAPTERS = {1: "User Commands", 5: "File Formats"}
 # Characters that troff takes for others, or for its own.
 _ESCAPES = str.maketrans({"\\": r"\(rs", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "~": r"\(ti", "`": r"\(ga", '"': r"\(dq"})
 _CODE = re.compile(r"`([^`]+)`")
@@ -40,7 +43,7 @@ def pages() -> dict[str, str]:
             context = click.Context(inner, context, name)
         page = serve_page() if path == ("serve",) else command_page(click.Context(command, context, path[-1]))
         found["-".join((PROGRAM, *path)) + ".1"] = page
-    return found
+    return {**found, f"{PROGRAM}.conf.5": config_page()}
 
 
 def program_page(root: click.Context) -> str:
@@ -79,7 +82,7 @@ def command_page(context: click.Context) -> str:
 def serve_page() -> str:
     """The page of C{serve}, whose options are the daemon's."""
     rows: list[tuple[str, str]] = []
-    for option, short, default, text in cast(list[list[Any]], Options.optParameters):
+    for option, short, default, text in _parameters():
         rows.append((f"{_spelled(option, short)} VALUE", f"{text} [default: {default}]" if default else str(text)))
     for option, short, text in cast(list[list[Any]], Options.optFlags):
         rows.append((_spelled(option, short), str(text)))
@@ -93,13 +96,37 @@ def serve_page() -> str:
     )
 
 
+def config_page() -> str:
+    """The page of the daemon's configuration file."""
+    rows = [(f"{name} = {default or ''}".rstrip(), str(text)) for name, _, default, text in _parameters() if name in PARAMETERS]
+    rows += [(f"{name} = no", str(text)) for name, _, text in cast(list[list[Any]], Options.optFlags)]
+    about = (
+        f"An INI file: options go below a line [{SECTION}], one a line, as `name = value`. A comment has a line of its own,"
+        " and begins with # or ;. Options without a value are `yes` or `no`. The options are those of the command line, which"
+        " wins. A mistake is an error that names the line.\n\n"
+        f"After a change, restart the service: `systemctl restart {PROGRAM}`. A reload takes a changed `cert` and `key` only."
+        " The service has `port` on its command line, because systemd listens for it."
+    )
+    return _page(
+        f"{PROGRAM}.conf",
+        "options of the daemon",
+        ("SYNOPSIS", f".I {CONFIG_FILE}\n.br\n.B {PROGRAM} serve \\-\\-config\nFILE\n"),
+        ("DESCRIPTION", _paragraphs(about)),
+        ("OPTIONS", "With their defaults; where nothing follows, the option is not set.\n" + _rows(sorted(rows))),
+        ("FILES", _rows([(CONFIG_FILE, "the file of the installed service")])),
+        ("SEE ALSO", f"\\fB{PROGRAM}\\-serve\\fP(1), \\fB{PROGRAM}\\-admin\\fP(1)\n"),
+        chapter=5,
+    )
+
+
 def write_pages(folder: Path) -> list[Path]:
-    """Write all pages into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write all pages into the folders of their sections below this one."""
     written = []
     for name, text in pages().items():
-        (folder / name).write_text(text, "utf-8")
-        written.append(folder / name)
+        path = folder / f"man{name[-1]}" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        written.append(path)
     return written
 
 
@@ -108,9 +135,14 @@ def shared_options() -> frozenset[str]:
     return frozenset(option for parameter in group.params for option in parameter.opts)
 
 
-def _page(name: str, summary: str, *sections: tuple[str, str]) -> str:
+def _parameters() -> list[list[Any]]:
+    """The daemon's options that take a value: name, letter, default and help."""
+    return cast(list[list[Any]], Options.optParameters)
+
+
+def _page(name: str, summary: str, *sections: tuple[str, str], chapter: Literal[1, 5] = 1) -> str:
     """A page of these sections; empty ones are left out."""
-    head = f'.TH {_escaped(name.upper())} 1 "" "{PROGRAM} {__version__}" "User Commands"\n'
+    head = f'.TH {_escaped(name.upper())} {chapter} "" "{PROGRAM} {__version__}" "{CHAPTERS[chapter]}"\n'
     head += f".SH NAME\n{_escaped(name)} \\- {_escaped(summary)}\n"
     return head + "".join(f".SH {title}\n{text}" for title, text in sections if text)
 

@@ -166,7 +166,12 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.storage",
     ),
     # It describes what users type, and is run when a package is built.
-    "securemsg.manpages": ("securemsg.account.errors", "securemsg.cli", "securemsg.daemon.options"),
+    "securemsg.manpages": (
+        "securemsg.account.errors",
+        "securemsg.cli",
+        "securemsg.daemon.configfile",
+        "securemsg.daemon.options",
+    ),
     # The two roots know nothing of each other, and nobody else knows of them.
     "securemsg.tap": (
         "securemsg.coredump",

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg import manpages
 from securemsg.account.errors import MEANINGS
 from securemsg.cli.main import COMMANDS, ENVIRONMENT, FILES, load
-from securemsg.daemon.options import Options
+from securemsg.daemon.options import FLAGS, PARAMETERS, Options
 
 # What troff makes of the escapes.
 PLAIN = {
@@ -60,6 +60,25 @@ class PageTests(SynchronousTestCase):
         text = plain(self.pages["securemsg-serve.1"])
         for name, _, _, help_text in cast(list[list[Any]], Options.optParameters):
             self.assertIn(f"--{name} VALUE {str(help_text).replace('`', '')}", text)
+
+    def test_admin(self) -> None:
+        """The page of C{admin} has the operator's commands, each of which has a page of its own."""
+        command = load("admin")
+        assert isinstance(command, click.Group), "it has commands"
+        text = plain(self.pages["securemsg-admin.1"])
+        for name, each in command.commands.items():
+            self.assertIn(f"securemsg admin {name} {each.get_short_help_str(limit=400).replace('`', '')}", text)
+            self.assertIn(f"securemsg-admin-{name}.1", self.pages)
+
+    def test_config(self) -> None:
+        """The page of the configuration file has all that may stand there, with defaults; it is of section 5."""
+        text = plain(self.pages["securemsg.conf.5"])
+        self.assertTrue(text.startswith('.TH SECUREMSG.CONF 5 "" "securemsg '), text)
+        parts = ("[securemsg]", "port = 8443 TCP port", "advertise = HOST", "lobby = no", "tls = epoll", manpages.CONFIG_FILE)
+        for part in parts:
+            self.assertIn(part, text)
+        for name in (*PARAMETERS, *FLAGS):
+            self.assertIn(f".TP {name} =", text)
 
     def test_escapes(self) -> None:
         """A line that begins like a request, and characters that troff reads as others, stay what they are."""

@@ -118,6 +118,7 @@ class PackagingTests(SynchronousTestCase):
         install(python, self.wheel)
         self.assert_shown(python, self.folder / "fresh")
         self.assertTrue((self.folder / "fresh" / "share" / "man" / "man1" / "securemsg.1").exists())
+        self.assertTrue((self.folder / "fresh" / "share" / "man" / "man5" / "securemsg.conf.5").exists())
 
     def test_editable_shows_plugin(self) -> None:
         """An editable install shows it just so, which a plain C{package_dir} would not."""
@@ -183,7 +184,7 @@ class PackagingTests(SynchronousTestCase):
         names = set(zipfile.ZipFile(self.wheel).namelist())
         modules = {str(path.relative_to(self.tree)) for path in (self.tree / "securemsg").rglob("*.py")}
         code = {name for name in names if ".dist-info/" not in name}
-        manual = {name for name in code if ".data/data/share/man/man1/" in name}
+        manual = {name for name in code if ".data/data/share/man/man" in name}
         page = {f"securemsg/daemon/status/status.{kind}" for kind in ("html", "css", "js")}
         others = {"securemsg/py.typed", "twisted/plugins/securemsg_plugin.py"}
         self.assertEqual(code - manual, modules | page | others)
