@@ -25,6 +25,9 @@ EXT ?=
 BENCH_ARGS ?=
 SERVER_ARGS ?=
 MUTATE_ARGS ?=
+# Where `make install` installs; DESTDIR is for packages.
+PREFIX ?= /opt/securemsg
+DESTDIR ?=
 
 BIN := .venv/bin
 STATE := .run/state
@@ -39,7 +42,7 @@ READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture install uninstall
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -56,6 +59,8 @@ help:
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"
 	@echo "make man          write the manual pages to build/man/"
+	@echo "make install      install the service, as root         [PREFIX=/opt/securemsg, DESTDIR=, PYTHON=]"
+	@echo "make uninstall    remove it; state and configuration stay"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -113,6 +118,9 @@ man: $(READY_RUN)
 	@rm -rf build/man
 	@$(BIN)/python -m securemsg.manpages build/man
 	@ls build/man/*/*
+
+install uninstall:
+	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh deploy/install.sh $@
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

@@ -15,6 +15,8 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import options as options_module
+from securemsg.daemon.sample import sample_config
+from securemsg.manpages import CONFIG_FILE
 from tests.functional.sandbox import read_unit
 
 # What systemd before 254 says, and ignores.
@@ -34,7 +36,9 @@ class UnitTests(SynchronousTestCase):
 
     def test_command_understood(self) -> None:
         """C{twistd} and our plugin understand every option of the command line."""
-        program, *arguments = shlex.split(self.service["ExecStart"].replace("%H", "host.example"))
+        folder = tempfile.mkdtemp()
+        Path(folder, "securemsg.conf").write_text(sample_config(), "utf-8")
+        program, *arguments = shlex.split(self.service["ExecStart"].replace("/etc/securemsg", folder))
         # There is no socket here.
         self.patch(options_module, "address_of", lambda descriptor, option="--port": ("::", descriptor))
         options = ServerOptions()
@@ -45,13 +49,13 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(options["pidfile"], "")
         self.assertEqual(options.subOptions.setup.descriptor, 3)
 
-    def test_steps_lead_there(self) -> None:
-        """The environment that the steps at its top make is the one that the unit starts from."""
-        program = Path(shlex.split(self.service["ExecStart"])[0])
-        steps = [line.lstrip("# ") for line in UNIT.read_text(encoding="utf-8").partition("[Unit]")[0].splitlines()]
-        self.assertIn(f"/usr/bin/python3 -m venv {program.parent.parent}", steps)
-        self.assertTrue(any(step.startswith(f"{program.parent}/pip install . ") for step in steps))
-        self.assertTrue(any(step.startswith(f"{program} --help ") for step in steps))
+    def test_files_installed(self) -> None:
+        """The configuration and the TLS settings that it names are those that an installation writes."""
+        script = (FOLDER / "install.sh").read_text("utf-8")
+        self.assertIn(f"config={CONFIG_FILE}\n", script)
+        self.assertIn("PREFIX=${PREFIX:-/opt/securemsg}\n", script)
+        self.assertIn('deploy/openssl.cnf "$venv/share/securemsg/openssl.cnf"', script)
+        self.assertEqual(self.service["Environment"], "OPENSSL_CONF=/opt/securemsg/share/securemsg/openssl.cnf")
 
     def test_state_private(self) -> None:
         """The state folder is systemd's to make, and for nobody else's eyes."""

@@ -12,11 +12,14 @@ import urllib.request
 from pathlib import Path
 from unittest import skipUnless
 
+from securemsg.daemon.sample import sample_config
 from tests.functional.sandbox import IS_AVAILABLE
 from tests.functional.support import HOST, LIMIT, Person, PlaceCase
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy" / "securemsg.service"
+# As the service has it.
+TLS = {"OPENSSL_CONF": str(ROOT / "deploy" / "openssl.cnf")}
 # PrivateUsers=, PrivateNetwork=, for a user whom the kernel lets have them.
 UNSHARE = ("unshare", "--user", "--map-current-user", "--net")
 CODE = """
@@ -26,6 +29,7 @@ for number in (4, 3):
 for number in (3, 4):
     os.dup2(number + 100, number)
 from pathlib import Path
+from securemsg.daemon.sample import sample_config
 from tests.functional.sandbox import enter, read_unit
 enter(read_unit(Path(sys.argv.pop(1)))["Service"])
 from twisted.scripts.twistd import run
@@ -66,7 +70,7 @@ class SandboxTests(PlaceCase):
                         *self.command(), "--metrics", "fd:4",
                     ],
                     pass_fds=(listening.fileno(), watched.fileno()),
-                    env={**os.environ, "NOTIFY_SOCKET": str(notify), "STATE_DIRECTORY": str(self.daemon.state)},
+                    env={**os.environ, "NOTIFY_SOCKET": str(notify), "STATE_DIRECTORY": str(self.daemon.state), **TLS},
                     stdout=log,
                     stderr=log,
                     cwd=ROOT,
@@ -89,4 +93,6 @@ class SandboxTests(PlaceCase):
         """What the unit runs."""
         program, *arguments = shlex.split((UNIT.read_text("utf-8").partition("\nExecStart=")[2]).splitlines()[0])
         self.assertEqual(Path(program).name, "twistd")
-        return [each.replace("%H", HOST) for each in arguments]
+        config = self.place.folder / "securemsg.conf"
+        config.write_text(sample_config(), "utf-8")
+        return [str(config) if each.endswith(config.name) else each for each in arguments]
