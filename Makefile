@@ -42,7 +42,7 @@ READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture install uninstall
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture install uninstall deb
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -61,6 +61,7 @@ help:
 	@echo "make man          write the manual pages to build/man/"
 	@echo "make install      install the service, as root         [PREFIX=/opt/securemsg, DESTDIR=, PYTHON=]"
 	@echo "make uninstall    remove it; state and configuration stay"
+	@echo "make deb          build a Debian package in dist/        [VERSION=, PYTHON=/usr/bin/python3]"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -121,6 +122,10 @@ man: $(READY_RUN)
 
 install uninstall:
 	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh deploy/install.sh $@
+
+deb: PYTHON := /usr/bin/python3
+deb:
+	@PYTHON='$(PYTHON)' VERSION='$(VERSION)' sh deploy/deb.sh
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

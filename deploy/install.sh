@@ -113,7 +113,10 @@ install_all() {
     install_files
     relocate
     ! is_live || systemctl daemon-reload
-    if [ -n "$is_upgrade" ]; then
+    if [ -n "$DESTDIR" ]; then
+        say "installed below $DESTDIR"
+        return
+    elif [ -n "$is_upgrade" ]; then
         say "upgraded; if the service runs: systemctl restart securemsg (refuses no connection)"
         return
     fi

@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"how many datagrams of each kind of noise the server is sent (default: {DEFAULT_NOISE})",
     )
     parser.addoption("--browser", default="", metavar="COMMAND", help="Chromium, for the test of the status page")
+    parser.addoption("--deb", metavar="FILE", help="the package of make deb that tests/functional/test_deb.py installs")
     parser.addoption(
         "--every",
         type=int,
@@ -119,6 +120,13 @@ def noise(pytestconfig: pytest.Config) -> int:
     """How many datagrams of each kind. As C{rounds}."""
     wanted: int = pytestconfig.getoption("noise")
     return wanted
+
+
+@pytest.fixture(scope="session")
+def deb(pytestconfig: pytest.Config) -> Path | None:
+    """The package to install, if there is one. As C{rounds}."""
+    given: str | None = pytestconfig.getoption("deb")
+    return None if given is None else pytestconfig.invocation_params.dir / given
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -133,3 +134,52 @@ class UnitTests(SynchronousTestCase):
             )
         complaints = [line for line in done.stderr.splitlines() if not UNKNOWN.search(line)]
         self.assertEqual((done.returncode, done.stdout, complaints), (0, "", []))
+
+
+@skipUnless(shutil.which("dpkg-deb"), "needs dpkg")
+class PackageTests(SynchronousTestCase):
+    """What C{deploy/deb.sh} makes of a folder; tests/functional/test_deb.py installs what C{make deb} makes."""
+
+    def setUp(self) -> None:
+        """A folder like one that C{install.sh} has filled."""
+        self.folder = Path(tempfile.mkdtemp())
+        self.root = self.folder / "root"
+        for name in ("opt/securemsg/bin", "etc/securemsg"):
+            (self.root / name).mkdir(parents=True)
+        self.python = self.root / "opt/securemsg/bin/python"
+        self.python.symlink_to("/usr/bin/python3.99")
+        (self.root / "etc/securemsg/securemsg.conf").write_text(sample_config(), "utf-8")
+
+    def pack(self, status: int = 0) -> str:
+        """Pack it, and give what is said."""
+        env = {**os.environ, "VERSION": "1.2~rc1"}
+        argv = ["sh", str(FOLDER / "deb.sh"), "pack", str(self.root)]
+        done = subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout.strip() if status == 0 else done.stderr
+
+    def ask(self, *arguments: str | Path) -> str:
+        """Ask dpkg-deb."""
+        return subprocess.run(["dpkg-deb", *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
+
+    def test_packed(self) -> None:
+        """It needs the Python that the environment has, protects the configuration, and belongs to root."""
+        deb = self.folder / self.pack()
+        fields = dict(line.split(": ", 1) for line in self.ask("--field", deb).splitlines() if line[0] != " ")
+        self.assertEqual((fields["Package"], fields["Version"]), ("securemsg", "1.2~rc1"))
+        self.assertTrue(fields["Depends"].startswith("python3.99, "), fields)
+        self.assertLess({"Architecture", "Maintainer", "Section", "Priority", "Description", "Installed-Size"}, fields.keys())
+        self.ask("--control", deb, self.folder / "control")
+        self.assertEqual((self.folder / "control" / "conffiles").read_text("utf-8"), f"{CONFIG_FILE}\n")
+        owners = {line.split()[1] for line in self.ask("--contents", deb).splitlines()}
+        self.assertEqual(owners, {"root/root"})
+        for name in ("postinst", "prerm", "postrm"):
+            script = self.folder / "control" / name
+            self.assertTrue(os.access(script, os.X_OK), name)
+            subprocess.run(["sh", "-n", script], check=True, timeout=60)
+
+    def test_other_python(self) -> None:
+        """A Python that Debian has not installed cannot be depended on."""
+        self.python.unlink()
+        self.python.symlink_to("/usr/local/bin/python3.99")
+        self.assertIn("needs Debian's own Python", self.pack(status=1))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import shlex
-import socket
 import stat
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.functional.sandbox import read_unit
-from tests.functional.support import HOST, LIMIT, ROOT, Place, until
+from tests.functional.installed import Installed
+from tests.functional.support import ROOT, Place
 from tests.functional.test_packaging import lend_twistd, settings
 
-# What the program of a service unit finds as its third descriptor.
-PASS = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
 CONFIG = "etc/securemsg/securemsg.conf"
 PLACED = {
     "man": "usr/local/share/man/man1/securemsg.1",
@@ -53,7 +48,7 @@ class InstallTests(SynchronousTestCase):
 
     def test_life(self) -> None:
         """Installed, it serves by its own unit; installed again, configuration stays; uninstalled, nothing else does."""
-        self.assertIn("enable --now securemsg.socket securemsg.service", self.make("install"))
+        self.assertIn("installed below", self.make("install"))
         for what, path in PLACED.items():
             self.assertEqual(stat.S_IMODE((self.root / path).stat().st_mode), 0o644, what)
         self.assertEqual(os.readlink(self.root / "usr/local/bin/securemsg"), "/opt/other/bin/securemsg")
@@ -64,13 +59,18 @@ class InstallTests(SynchronousTestCase):
         self.assertTrue([*self.venv.glob("lib/python*/site-packages/securemsg/__pycache__/tap.*.pyc")])
         config = self.root / CONFIG
         config.write_text("[securemsg]\nadvertise = 127.0.0.1\n", "utf-8")
-        self.serves()
+        lend_twistd(self.venv / "bin" / "python")
+        installed = Installed(self.root, PLACED["service"], self.place.folder, self.settings)
+        with installed.running():
+            installed.run("join", (installed.state / "first-invite").read_text("utf-8").strip(), "ann")
+            self.assertIn("X25519MLKEM768", installed.run("status"))
         self.assertIn("securemsg.conf.new", self.make("install"))
         self.assertIn("advertise = 127.0.0.1", config.read_text("utf-8"))
         self.assertIn("#advertise =", config.with_name("securemsg.conf.new").read_text("utf-8"))
         self.assertIn("/var/lib/private/securemsg", self.make("uninstall"))
         left = {str(path.relative_to(self.root)) for path in self.root.rglob("*") if not path.is_dir()}
-        self.assertEqual(left, {CONFIG, f"{CONFIG}.new"})
+        self.assertEqual({path for path in left if not path.startswith("var/")}, {CONFIG, f"{CONFIG}.new"})
+        self.assertTrue((installed.state / "server.db").exists())
         self.assertFalse(self.venv.exists())
         self.assertIn("is not an installation", self.make("uninstall", status=2))
 
@@ -83,35 +83,3 @@ class InstallTests(SynchronousTestCase):
         for prefix in ("/", "opt", "/opt/a b", "/opt/$x"):
             self.assertIn("PREFIX ", self.make("install", f"PREFIX={prefix.replace('$', '$$')}", status=2))
         self.assertEqual([path.name for path in self.root.rglob("*") if not path.is_dir()], ["mine"])
-
-    def serves(self) -> None:
-        """Start it as the unit says, and join."""
-        service = read_unit(self.root / PLACED["service"])["Service"]
-        python = self.venv / "bin" / "python"
-        lend_twistd(python)
-        name, _, value = service["Environment"].partition("=")
-        argv = [f"{self.root}{word}" if word.startswith("/") else word for word in shlex.split(service["ExecStart"])]
-        self.assertTrue(Path(f"{self.root}{value}").is_file())
-        state = self.place.folder / "state"
-        env = {**self.settings, name: f"{self.root}{value}", "STATE_DIRECTORY": str(state)}
-        with socket.create_server((HOST, 0)) as listening, (self.place.folder / "log").open("wb") as log:
-            number = str(listening.fileno())
-            running = subprocess.Popen(
-                [python, "-c", PASS, number, *argv],
-                pass_fds=(listening.fileno(),), env=env, cwd=self.place.folder, stdout=log, stderr=log,
-            )
-        self.addCleanup(running.wait)
-        self.addCleanup(running.kill)
-        until(lambda: running.poll() is not None or (state / "first-invite").exists(), "a daemon that listens")
-        self.assertIsNone(running.poll(), (self.place.folder / "log").read_text("utf-8"))
-        invite = (state / "first-invite").read_text("utf-8").strip()
-        profile = ("--profile", str(self.place.folder / "ann"))
-        securemsg = (python, self.venv / "bin" / "securemsg", *profile)
-        joined = subprocess.run(
-            [*securemsg, "join", invite, "ann"], capture_output=True, text=True, check=False, env=env, timeout=LIMIT
-        )
-        self.assertEqual(joined.returncode, 0, joined.stderr)
-        status = subprocess.run([*securemsg, "status"], capture_output=True, text=True, check=True, env=env, timeout=LIMIT)
-        self.assertIn("X25519MLKEM768", status.stdout)
-        running.terminate()
-        running.wait(LIMIT)
