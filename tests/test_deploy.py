@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import options as options_module
+from securemsg.daemon.options import WILDCARDS
 from securemsg.daemon.sample import sample_config
 from securemsg.manpages import CONFIG_FILE
 from tests.functional.sandbox import read_unit
@@ -24,7 +26,15 @@ from tests.functional.sandbox import read_unit
 UNKNOWN = re.compile(r"Unknown key( name)? '(RestartSteps|RestartMaxDelaySec)' in section .Service., ignoring")
 FOLDER = Path(__file__).resolve().parent.parent / "deploy"
 UNIT, SOCKET, OUTGOING = FOLDER / "securemsg.service", FOLDER / "securemsg.socket", FOLDER / "outgoing.conf"
+CONTAINERFILE = FOLDER / "Containerfile"
 EXPOSURE = re.compile(r"Overall exposure level for [a-z.]+: ([0-9.]+)")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The instructions of the last stage of C{deploy/Containerfile}, in order."""
+    text = re.sub(r"(?m)^#.*\n", "", CONTAINERFILE.read_text("utf-8")).replace("\\\n", "")
+    stage = text[text.rindex("FROM ") :]
+    return [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in stage.splitlines() if line)]
 
 
 class UnitTests(SynchronousTestCase):
@@ -134,6 +144,35 @@ class UnitTests(SynchronousTestCase):
             )
         complaints = [line for line in done.stderr.splitlines() if not UNKNOWN.search(line)]
         self.assertEqual((done.returncode, done.stdout, complaints), (0, "", []))
+
+
+class ContainerTests(SynchronousTestCase):
+    """C{deploy/Containerfile}."""
+
+    def test_contained(self) -> None:
+        """No root, one folder for state, which is where it looks for it, and no shell between the engine and the daemon."""
+        found = dict(instructions())
+        user, group = map(int, found["USER"].split(":"))
+        self.assertTrue(user and group)
+        self.assertEqual(found["VOLUME"], "/var/lib/securemsg")
+        self.assertIn("STATE_DIRECTORY=/var/lib/securemsg", found["ENV"].split())
+        self.assertIn("OPENSSL_CONF=/opt/securemsg/share/securemsg/openssl.cnf", found["ENV"].split())
+        self.assertEqual(found["STOPSIGNAL"], "SIGTERM")
+        self.assertEqual(json.loads(found["HEALTHCHECK"].partition("CMD ")[2])[0], "/opt/securemsg/bin/securemsg")
+        program, *words = json.loads(found["ENTRYPOINT"])
+        self.assertEqual(program, "/opt/securemsg/bin/twistd")
+        options = ServerOptions()
+        options.parseOptions([*words, "--advertise", "chat.example"])
+        self.assertTrue(options["nodaemon"])
+        self.assertIn(options.subOptions.setup.host, WILDCARDS)
+
+    def test_ignored(self) -> None:
+        """What the build needs is handed to it, and neither a profile nor an environment of this checkout is."""
+        lines = CONTAINERFILE.with_name("Containerfile.dockerignore").read_text("utf-8").splitlines()
+        self.assertEqual(lines[0], "*")
+        packed = re.search(r"\n +(pyproject[^|]+) \|", (FOLDER / "install.sh").read_text("utf-8"))
+        assert packed is not None, "it makes a copy of these"
+        self.assertEqual({line[1:] for line in lines if line.startswith("!")}, {*packed[1].split()})
 
 
 @skipUnless(shutil.which("dpkg-deb"), "needs dpkg")

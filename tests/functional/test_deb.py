@@ -66,11 +66,11 @@ class DebTests(SynchronousTestCase):
         """The same package with a higher version."""
         assert self.deb is not None, "as setUp has seen"
         folder, path = self.place.folder / "later", self.place.folder / "later.deb"
-        subprocess.run(["dpkg-deb", "--raw-extract", self.deb, folder], check=True, timeout=300)
+        subprocess.run(["dpkg-deb", "--raw-extract", str(self.deb), str(folder)], check=True, timeout=300)
         control = folder / "DEBIAN" / "control"
         text = control.read_text("utf-8")
         control.write_text(text.replace("\nVersion: ", "\nVersion: 9+"), "utf-8")
-        argv = ["dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", folder, path]
+        argv = ["dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", str(folder), str(path)]
         subprocess.run(argv, check=True, timeout=300, stdout=subprocess.DEVNULL)
         return path
 
