@@ -76,7 +76,7 @@ install_files() {
     remove_pages
     install -d "$base/bin"
     ln -sfn "$PREFIX/bin/securemsg" "$base/bin/securemsg"
-    for page in "$venv"/share/man/man*/*; do
+    for page in "$venv"/share/man/man*/securemsg*; do
         section=$(basename "$(dirname "$page")")
         install -D -m 644 "$page" "$base/share/man/$section/$(basename "$page")"
     done
