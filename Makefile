@@ -61,7 +61,7 @@ help:
 	@echo "make man          write the manual pages to build/man/"
 	@echo "make install      install the service, as root         [PREFIX=/opt/securemsg, DESTDIR=, PYTHON=]"
 	@echo "make uninstall    remove it; state and configuration stay"
-	@echo "make deb          build a Debian package in dist/        [VERSION=, PYTHON=/usr/bin/python3]"
+	@echo "make deb          build a Debian package in dist/        [DEB_VERSION=, PYTHON=/usr/bin/python3]"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -125,7 +125,7 @@ install uninstall:
 
 deb: PYTHON := /usr/bin/python3
 deb:
-	@PYTHON='$(PYTHON)' VERSION='$(VERSION)' sh deploy/deb.sh
+	@PYTHON='$(PYTHON)' DEB_VERSION='$(DEB_VERSION)' sh deploy/deb.sh
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

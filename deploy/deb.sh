@@ -5,13 +5,13 @@
 #   sh deploy/deb.sh pack FOLDER   pack a folder that is filled already
 #
 # It holds a virtual environment, and so is for this architecture and this version of Python. DEBFULLNAME and DEBEMAIL name who
-# maintains it, VERSION another version.
+# maintains it, DEB_VERSION another version.
 set -eu
 umask 022
 
 root=${2:-build/deb}
 python=$root/opt/securemsg/bin/python
-version=${VERSION:-$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' securemsg/__init__.py)}
+version=${DEB_VERSION:-$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' securemsg/__init__.py)}
 architecture=$(dpkg --print-architecture)
 
 if [ "${1:-}" != pack ]; then

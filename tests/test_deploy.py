@@ -191,7 +191,7 @@ class PackageTests(SynchronousTestCase):
 
     def pack(self, status: int = 0) -> str:
         """Pack it, and give what is said."""
-        env = {**os.environ, "VERSION": "1.2~rc1"}
+        env = {**os.environ, "DEB_VERSION": "1.2~rc1"}
         argv = ["sh", str(FOLDER / "deb.sh"), "pack", str(self.root)]
         done = subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
