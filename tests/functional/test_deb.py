@@ -58,7 +58,8 @@ class DebTests(SynchronousTestCase):
         """Run dpkg on that folder, as somebody who is root there."""
         root = [] if os.getuid() == 0 else ["unshare", "--user", "--map-root-user"]
         argv = [*root, "dpkg", f"--root={self.root}", f"--log={self.place.folder}/dpkg.log", *FORCE, *map(str, arguments)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+        env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, env=env)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 

@@ -64,9 +64,12 @@ class InstallTests(SynchronousTestCase):
         with installed.running():
             installed.run("join", (installed.state / "first-invite").read_text("utf-8").strip(), "ann")
             self.assertIn("X25519MLKEM768", installed.run("status"))
+        [module] = self.venv.glob("lib/python*/site-packages/securemsg/tap.py")
+        module.write_text("an older one", "utf-8")
         # Libraries have pages, too.
         (self.venv / "share" / "man" / "man1" / "segno.1").touch()
         self.assertIn("securemsg.conf.new", self.make("install"))
+        self.assertEqual(module.read_text("utf-8"), (ROOT / "securemsg" / "tap.py").read_text("utf-8"))
         self.assertFalse((self.root / "usr/local/share/man/man1/segno.1").exists())
         self.assertIn("advertise = 127.0.0.1", config.read_text("utf-8"))
         self.assertIn("#advertise =", config.with_name("securemsg.conf.new").read_text("utf-8"))
