@@ -167,7 +167,7 @@ class BadTests(SynchronousTestCase):
 
     def test_passed_socket(self) -> None:
         """A socket of systemd on all addresses is reached by the name of this machine, unless another one is given."""
-        self.patch(options_module, "address_of", lambda descriptor: ("::", 8443))
+        self.patch(options_module, "address_of", lambda descriptor, option: ("::", 8443))
         self.assertEqual(setup_of("--port", "fd:3").advertise, (os.uname().nodename.lower(), 8443))
         self.assertEqual(setup_of("--port", "fd:3", "--advertise", "a.example").advertise, ("a.example", 8443))
 
