@@ -37,6 +37,7 @@ class ChannelProxy:
         self._reactor = reactor
         self._channel = channel
         self.binding: Binding = channel.binding
+        self.source: bytes = channel.source
         self.link: LinkInfo | None = getattr(channel, "link", None)
         self.connection = ConnectionState(channel.connection.phase)
 

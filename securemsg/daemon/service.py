@@ -278,12 +278,12 @@ class Daemon(Service):
             idle_time=IDLE_TIME,
             counters=self._monitor.transports["tcp"],
         )
-        self._public = PublicFactory(public, limit)
+        self._public = PublicFactory(public, limit, core.addresses)
         if udp_port is not None:
             self._public.others = self._udp_count
             count = partial(len, self._public.open)
             options = evolve(public, counters=self._monitor.transports["udp"])
-            self._udp = udp = udp_port.listen(self._reactor, state, credentials, options, limit, count)
+            self._udp = udp = udp_port.listen(self._reactor, state, credentials, options, limit, core.addresses, count)
             self._renew_udp = lambda: udp.renew(*quic_options(credentials, options))
         if setup.metrics is not None:
             self._open_metrics(setup.metrics, core, stores, credentials)

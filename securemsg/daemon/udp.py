@@ -12,6 +12,7 @@ from attrs import evolve
 from securemsg.crypto import keys
 from securemsg.daemon.folder import KEY_SIZE, RESET_KEY, StateError, keep_key
 from securemsg.daemon.options import Setup
+from securemsg.net.listener import Gate
 from securemsg.net.stream import ConnectionOptions
 from securemsg.net.tls import ServerCredentials
 
@@ -55,6 +56,7 @@ class UdpPort:
         credentials: ServerCredentials,
         options: ConnectionOptions,
         limit: int,
+        gate: Gate,
         others: Callable[[], int],
     ) -> UdpListener:
         """
@@ -72,6 +74,7 @@ class UdpPort:
             limit,
             lambda cid: keys.mac(reset_key, keys.STATELESS_RESET, cid)[: quic.RESET_TOKEN_SIZE],
             keys.random_bytes,
+            gate,
             others,
         )
         listener.listen(reactor, self._host, self.number, self._inherited)

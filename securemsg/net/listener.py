@@ -9,7 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
@@ -28,6 +28,8 @@ from securemsg.protocol.hosts import host_port
 # Connections beyond those of `max_clients` devices: for logins that replace an old connection, and to answer server-full.
 SPARE_FACTOR = 2
 SPARE = 64
+# What is counted and logged where an address has too many connections; nobody is told.
+ADDRESS_LIMIT = "address-limit"
 # After a restart all clients come at once.
 BACKLOG = 1024
 
@@ -41,21 +43,32 @@ class PortUnavailable(Exception):
     """The daemon cannot listen there; the text says in one line why, and what to do."""
 
 
+class Gate(Protocol):
+    """Who limits the connections of one address."""
+
+    def enter(self, host: str) -> bytes | None:
+        """Count a new connection, and say as what; C{None}: it is refused."""
+
+    def leave(self, source: bytes) -> None:
+        """Count its end."""
+
+
 class PublicFactory(StreamFactory):
     """
-    Accepts connections from the network; beyond the limit they are closed unanswered, which costs next to nothing.
+    Accepts connections from the network; beyond the limits they are closed unanswered, which costs next to nothing.
 
     @ivar open: the connections that are open.
     @ivar others: how many open connections of other transports share the limit.
     @ivar turned_away: how many were closed.
     """
 
-    def __init__(self, options: ConnectionOptions, limit: int) -> None:
+    def __init__(self, options: ConnectionOptions, limit: int, gate: Gate) -> None:
         """
         @param limit: of open connections.
         """
         super().__init__(evolve(options, on_end=self._ended))
         self._limit = limit
+        self._gate = gate
         self._on_end = options.on_end
         self.open: set[StreamProtocol] = set()
         self.others: Callable[[], int] = lambda: 0
@@ -66,12 +79,19 @@ class PublicFactory(StreamFactory):
         if len(self.open) + self.others() >= self._limit:
             self.turned_away += 1
             return None
+        source = self._gate.enter(getattr(addr, "host", ""))
+        if source is None:
+            self.turned_away += 1
+            self._options.on_hangup(ADDRESS_LIMIT)
+            return None
         stream = super().buildProtocol(addr)
+        stream.source = source
         self.open.add(stream)
         return stream
 
     def _ended(self, stream: StreamProtocol, reason: Failure) -> None:
         self.open.discard(stream)
+        self._gate.leave(stream.source)
         self._on_end(stream, reason)
 
 

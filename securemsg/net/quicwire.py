@@ -33,9 +33,11 @@ class QuicWire:
 
     @ivar state: the protocol below.
     @ivar is_established: the handshake is done, with our protocol.
+    @ivar source: as what its address is counted, at a server.
     """
 
     is_established = False
+    source = b""
 
     def __init__(self, state: QuicState, clock: IReactorTime, send: Send, on_event: Callable[[QuicWire, Any], None]) -> None:
         """

@@ -81,12 +81,14 @@ class StreamProtocol(Protocol):
     One connection. Its transport tells it, as a producer, when the buffer is full, and it tells its peer.
 
     @ivar link: how the connection is protected, once it is established.
+    @ivar source: see L{IChannel}; set by whoever accepts connections.
     """
 
     _log = Logger()
 
     transport: Wire  # type: ignore[assignment]  # Twisted's interface is wider in names, narrower in methods
     link: LinkInfo | None = None
+    source = b""
     _peer: IPeer | None = None
     # Why it ended; None while it lives.
     _code: str | None = None

@@ -22,7 +22,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
-from securemsg.net.listener import PortUnavailable, port_error
+from securemsg.net.listener import ADDRESS_LIMIT, Gate, PortUnavailable, port_error
 from securemsg.net.quic import ID_SIZE, RESET_TOKEN_SIZE, Address, QuicState
 from securemsg.net.quicwire import QuicWire, send_datagram
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
@@ -62,6 +62,7 @@ class UdpListener(DatagramProtocol):
         limit: int,
         reset_token: Callable[[bytes], bytes],
         random_bytes: Callable[[int], bytes],
+        gate: Gate,
         others: Callable[[], int] = lambda: 0,
     ) -> None:
         """
@@ -74,6 +75,7 @@ class UdpListener(DatagramProtocol):
         self._limit = limit
         self._reset_token = reset_token
         self._random_bytes = random_bytes
+        self._gate = gate
         self._others = others
         self._retry = QuicRetryTokenHandler()
         self.wires: dict[bytes, QuicWire] = {}
@@ -191,11 +193,17 @@ class UdpListener(DatagramProtocol):
         )
 
     def _open_connection(self, datagram: bytes, header: QuicHeader, original: bytes, addr: Address) -> None:
-        """Keep state, if there is room."""
+        """Keep state, if there is room. A client stays counted under the address that it came from, wherever it moves."""
+        source = self._gate.enter(addr[0])
+        if source is None:
+            self.turned_away += 1
+            self._options.on_hangup(ADDRESS_LIMIT)
+            return
         if len(self._in_handshake) >= max(1, self._limit // HANDSHAKE_SHARE):
             self._drop(next(iter(self._in_handshake)))
         if len(self._open) + self._others() >= self._limit:
             self.turned_away += 1
+            self._gate.leave(source)
             return
         state = QuicState(
             self._configuration,
@@ -207,7 +215,9 @@ class UdpListener(DatagramProtocol):
         self._open[wire] = {header.destination_cid, state.host_cid}
         self.wires.update(dict.fromkeys(self._open[wire], wire))
         self._in_handshake[wire] = None
-        wire.attach(StreamProtocol(self._options))
+        stream = StreamProtocol(self._options)
+        stream.source = wire.source = source
+        wire.attach(stream)
         wire.receive(datagram, addr)
 
     def _on_event(self, wire: QuicWire, event: events.QuicEvent) -> None:
@@ -231,6 +241,8 @@ class UdpListener(DatagramProtocol):
 
     def _forget(self, wire: QuicWire) -> None:
         self._in_handshake.pop(wire, None)
+        if wire in self._open:
+            self._gate.leave(wire.source)
         for one in self._open.pop(wire, set()):
             self.wires.pop(one, None)
 

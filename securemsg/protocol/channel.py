@@ -12,6 +12,7 @@ class IChannel(Interface):
 
     binding = Attribute("L{securemsg.protocol.auth.Binding}: what a signature is tied to.")
     connection = Attribute("L{securemsg.protocol.connection.Connection}: phase and signed payloads.")
+    source = Attribute("Where it comes from, as limits count it; empty: not counted.")
 
     def send(message: Message) -> None:
         """Queue a message; all of one turn are written together. After the end this does nothing."""

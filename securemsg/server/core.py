@@ -11,6 +11,7 @@ from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
 from securemsg.metrics import ServerCounters
 from securemsg.server.accounts import AccountCache, DeviceState
+from securemsg.server.addresses import Addresses
 from securemsg.server.admin import Operator, SendReply, refuse_reply
 from securemsg.server.audit import Audit, no_audit
 from securemsg.server.clock import ExpiryClock
@@ -63,6 +64,7 @@ class Server:
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
+    @ivar addresses: what is counted by address; whoever accepts connections asks it.
     @ivar accounts: accounts in memory.
     @ivar commits: deposits that are held, or on their way to the store.
     @ivar clock: the clock for expiry.
@@ -90,6 +92,7 @@ class Server:
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
+    addresses: Addresses = field(init=False, repr=False)
     accounts: AccountCache = field(init=False, repr=False)
     commits: GroupCommit = field(init=False, repr=False)
     _delivery: Delivery = field(init=False, repr=False)
@@ -106,6 +109,7 @@ class Server:
         settings, stores, now = self.settings, self.stores, self.now
         identity = self.identity.public
         self.address = (settings.host, settings.port, settings.udp_port)
+        self.addresses = addresses = Addresses(settings, self.seconds)
         self.clock = clock = ExpiryClock(now, stores.last_clock())
         self.accounts = accounts = AccountCache(stores, settings.cached_accounts)
         self._delivery = delivery = Delivery(stores, settings, self.counters)
@@ -117,7 +121,10 @@ class Server:
         rooms = Rooms(stores, settings.cached_rooms, self._bucket(settings.room_steps), self._bucket(settings.rooms))
         directory = Directory(accounts, stores, requests, identity)
         self._short_invites = ShortInvites(settings, directory, self._bucket(settings.failures), self.seconds)
-        logins = Logins(self.identity, accounts, stores, delivery, commits, guests, now, self.verify)
+        logins = Logins(
+            self.identity, accounts, stores, delivery, commits, guests, addresses, self._bucket(settings.logins), now,
+            self.verify,
+        )  # fmt: skip
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
@@ -135,6 +142,7 @@ class Server:
                 store=stores,
                 logins=logins,
                 delivery=delivery,
+                addresses=addresses,
                 rate=self._bucket(settings.registrations),
                 failures=self._bucket(settings.failures),
                 now=now,

@@ -49,6 +49,17 @@ class Settings:
     users_invite: bool = True
     max_clients: int = 1000
 
+    # From one address: half of the 2,064 connections that 1000 clients may have open, so that all who are logged in may be
+    # behind one address, and no address keeps out the others; 0: any number.
+    max_address_connections: int = 1032
+    # Connections made from one address, counted before the handshake, which costs some 2 ms; C{None}: any number. An office may
+    # come all at once.
+    address_connections: Rate | None = Rate(1000, 0.06)
+    # Logins from one address that fail. Beyond this no login from there is checked.
+    address_failed_logins: Rate | None = Rate(1000, 3.6)
+    # Registrations from one address: a class or an office joins within an hour.
+    address_registrations: Rate | None = Rate(500, 7.2)
+
     # The quota of one mailbox: a device that never comes back must not fill the disk.
     mailbox_messages: int = 100_000
     mailbox_size: int = 256 * MIB
@@ -88,6 +99,9 @@ class Settings:
     user_invite_lifetime: int = 30 * DAY
 
     # All rates that somebody uses up are counted by account: a device costs nothing, so a new one must not begin them anew.
+    # Logins that have proved the device's key: each replaces a connection, is written, and begins the delivery anew. A script
+    # that runs five commands a second is no nuisance.
+    logins: Rate = Rate(300, 0.2)
     # Lookups in the directory; a refused deposit that is answered with device lists counts as one.
     requests: Rate = Rate(600, 0.1)
     # Deposits. Each that is written (not acknowledged within some 20 ms, or missed by a mailbox) leaves a row of about 120

@@ -24,10 +24,12 @@ from securemsg.protocol.auth import (
 from securemsg.protocol.devices import NAME_PATTERN
 from securemsg.protocol.messages import ID_SIZE, MAX_LOGINS, Challenge, Hello, PrekeyStock, Proof, Welcome
 from securemsg.server.accounts import AccountCache, DeviceState
+from securemsg.server.addresses import Addresses
 from securemsg.server.commits import GroupCommit
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Delivery, Subscription
 from securemsg.server.guests import Guests
+from securemsg.server.limits import Buckets
 
 
 @define(eq=False)
@@ -36,6 +38,7 @@ class Logins:
     Logs connections in.
 
     @ivar _identity: the server's key, which invites pin.
+    @ivar _rate: limits, for each account, logins that have proved the device's key; others cannot use it up.
     @ivar _verify: L{keys.verify}, or a replacement that counts its calls.
     """
 
@@ -45,6 +48,8 @@ class Logins:
     _delivery: Delivery
     _commits: GroupCommit
     _guests: Guests
+    _addresses: Addresses
+    _rate: Buckets
     _now: Callable[[], float]
     _verify: Callable[..., None]
     # Nobody has the private half: a signature under it is always wrong, and takes as long to verify as a right one.
@@ -74,9 +79,22 @@ class Logins:
         """
         Log in a device that proves its key, a guest who proves to have the key file, or the operator, whom the socket proves.
 
-        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{out-of-turn}: the Hello announced no login; C{malformed}:
-            a device that does not name itself, or anybody else who names one.
+        @raise RemoteProtocolError: C{login-failed}; C{server-full}; C{suspended}; C{rate-limited}: too many logins of this
+            account, or from this address too many that failed; C{out-of-turn}: the Hello announced no login; C{malformed}: a
+            device that does not name itself, or anybody else who names one.
         """
+        source = connection.channel.source
+        if not self._addresses.may_log_in(source):
+            raise RemoteProtocolError("rate-limited")
+        try:
+            await self._check(connection, message)
+        except RemoteProtocolError as error:
+            if error.code == "login-failed":
+                self._addresses.failed(source)
+            raise
+
+    async def _check(self, connection: ClientConnection, message: Proof) -> None:
+        """See L{prove}."""
         hello = connection.hello
         assert hello is not None, "the phases put Hello first"
         if hello.role in ("register", "newcomer"):
@@ -108,6 +126,8 @@ class Logins:
         found = await self._accounts.load_login(message.account, message.device)
         if found is None or found[0].signing_key != key:
             raise RemoteProtocolError("login-failed")
+        if not connection.is_local and not self._rate.consume(found[0].rate_key):
+            raise RemoteProtocolError("rate-limited")
         await self.welcome(connection, *found, message.highest)
 
     async def welcome(

@@ -23,6 +23,7 @@ from securemsg.protocol.devices import (
 )
 from securemsg.protocol.messages import Invite, Invited, Register
 from securemsg.server.accounts import AccountCache, AccountState
+from securemsg.server.addresses import Addresses
 from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.delivery import Delivery
 from securemsg.server.directory import Directory, check_list, device_keys
@@ -50,6 +51,7 @@ class Registrations:
     _store: IServerStore
     _logins: Logins
     _delivery: Delivery
+    _addresses: Addresses
     _rate: Buckets
     _failures: Buckets
     _now: Callable[[], float]
@@ -80,6 +82,8 @@ class Registrations:
             devices = self._check(connection, message)
         # After the checks, so that a registration that is not allowed is refused as such; and before a token is used up.
         self._delivery.check_room(connection)
+        if not self._addresses.may_register(connection.channel.source):
+            raise Refusal("rate-limited")
         if not connection.is_local and not self._rate.consume(token):
             raise Refusal("rate-limited")
         await self._store.register(self._new_account(message, devices, token=token))

@@ -61,6 +61,7 @@ class SlowChannel:
     """A channel on which nothing arrives completely."""
 
     binding: Binding = UNIX
+    source: bytes = b""
     connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
     moves: int = 0
 

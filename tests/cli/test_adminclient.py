@@ -27,6 +27,7 @@ class Wire:
     """A channel that records what is sent."""
 
     binding: Binding = UNIX
+    source: bytes = b""
     connection: Connection = field(factory=lambda: Connection(Side.CLIENT))
     said: list[object] = field(factory=list)
 

@@ -151,6 +151,7 @@ class WireEnd:
     connection: Connection
     peer: IPeer
     binding: Binding
+    source: bytes = b""
     is_paused: bool = False
     code: str | None = None
     moves: int = 0

@@ -34,6 +34,8 @@ from securemsg.net.tlssocket import TlsSocket
 from securemsg.net.turn import Turn
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.states import Side
+from securemsg.server.addresses import Addresses
+from securemsg.server.limits import Settings
 from tests.functional.support import PlaceCase
 from tests.functional.tlsends import CALM, PATIENCE, Ends
 from tests.net.fakes import End, key_files
@@ -67,7 +69,7 @@ class StreamTests(TransportTests):
         self.client = End(Side.CLIENT, self.clock, post_quantum=post_quantum)
         self.server = End(Side.SERVER, self.clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
-        self.factory = PublicFactory(self.server.options(credentials.observe), LIMIT)
+        self.factory = PublicFactory(self.server.options(credentials.observe), LIMIT, Addresses(Settings(), self.clock.seconds))
         self.port = self.result(self.listen(credentials))
         self.client_stream = self.connect_client(self.client)
         self.wait_for(lambda: self.client.peer.channel is not None or bool(self.client.unopened))

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tests.mutate import (
+    bounds,
     chat,
     client,
     clientrooms,
@@ -70,6 +71,7 @@ GUARDS: tuple[Guard, ...] = (
     *questions.GUARDS,
     *pipes.GUARDS,
     *server.GUARDS,
+    *bounds.GUARDS,
     *shortinvites.GUARDS,
     *mailboxes.GUARDS,
     *rooms.GUARDS,

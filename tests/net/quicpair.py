@@ -19,6 +19,8 @@ from securemsg.net.quicwire import QuicWire, observe_quic
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.udp import UdpListener
 from securemsg.protocol.states import Side
+from securemsg.server.addresses import Addresses
+from securemsg.server.limits import Settings
 from tests.net.fakes import End, key_files
 
 SERVER: Address = ("192.0.2.1", 8443)
@@ -124,12 +126,15 @@ class Pair:
 
     @ivar ends: of the server, one for each connection in the order in which they came.
     @ivar events: those of the clients' connections.
+    @ivar settings: what limits the connections of one address.
     @ivar common: gets the reasons for which the server's ends ended.
     """
 
     network: Network = field(factory=Network)
     limit: int = 100
     post_quantum: bool = False
+    settings: Settings = field(factory=Settings)
+    gate: Addresses = field(init=False)
     client: End = field(init=False)
     ends: list[End] = field(factory=list)
     events: list[Any] = field(factory=list)
@@ -152,6 +157,7 @@ class Pair:
     def listen(self) -> None:
         """The server's process begins, or begins again."""
         clock = self.network.clock
+        self.gate = Addresses(self.settings, clock.seconds)
         self.common = End(Side.SERVER, clock)
         options = self.common.options(observe_server)
 
@@ -161,7 +167,7 @@ class Pair:
             return self.ends[-1].peer
 
         self.listener = UdpListener(
-            credentials(), evolve(options, make_peer=make_peer), self.limit, reset_token, os.urandom
+            credentials(), evolve(options, make_peer=make_peer), self.limit, reset_token, os.urandom, self.gate
         )
         self.listener.transport = FakeSocket(self.network, SERVER)  # type: ignore[assignment]  # as much as is used
         self.network.hosts[SERVER] = self.listener.datagramReceived

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections import Counter
 
+from attrs import evolve
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -13,9 +15,20 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import spki_digest
-from securemsg.net.listener import HangupCounter, PortUnavailable, PublicFactory, check_port, connection_limit, port_error
+from securemsg.net.listener import (
+    ADDRESS_LIMIT,
+    HangupCounter,
+    PortUnavailable,
+    PublicFactory,
+    check_port,
+    connection_limit,
+    port_error,
+)
+from securemsg.net.stream import StreamProtocol
 from securemsg.net.tls import ServerCredentials
 from securemsg.protocol.states import Side
+from securemsg.server.addresses import Addresses
+from securemsg.server.limits import Rate, Settings
 from tests.net.fakes import End, key_files
 
 
@@ -31,7 +44,7 @@ class LimitTests(SynchronousTestCase):
         clock = Clock()
         end = End(Side.SERVER, clock)
         credentials = ServerCredentials(*key_files(), spki_digest)
-        factory = PublicFactory(end.options(credentials.observe), 2)
+        factory = PublicFactory(end.options(credentials.observe), 2, Addresses(Settings(), clock.seconds))
         taken = [factory.buildProtocol(None) for _ in range(2)]
         for protocol in taken:
             assert protocol is not None
@@ -46,6 +59,63 @@ class LimitTests(SynchronousTestCase):
         taken[1].connectionLost(Failure(ConnectionDone()))
         factory.others = lambda: 1
         self.assertIsNone(factory.buildProtocol(None))
+
+
+class AddressTests(SynchronousTestCase):
+    """The gate of a listener over TCP, whichever TLS carries it: both ask the factory before they do anything."""
+
+    def setUp(self) -> None:
+        """Two connections of one address, and what is counted."""
+        self.clock = Clock()
+        self.counted: list[str] = []
+        self.addresses = Addresses(Settings(max_address_connections=2, address_connections=Rate(3, 10)), self.clock.seconds)
+        end = End(Side.SERVER, self.clock)
+        options = evolve(end.options(lambda transport: None), on_hangup=self.counted.append)
+        self.factory = PublicFactory(options, 100, self.addresses)
+
+    def accept(self, host: str) -> StreamProtocol | None:
+        """Accept a connection."""
+        stream = self.factory.buildProtocol(IPv4Address("TCP", host, 50_000))
+        if stream is not None:
+            stream.makeConnection(StringTransport())
+        return stream
+
+    def lose(self, stream: StreamProtocol | None) -> None:
+        """A connection ends."""
+        assert stream is not None
+        stream.connectionLost(Failure(ConnectionDone()))
+
+    def test_open(self) -> None:
+        """Beyond its limit an address gets nothing, and that is counted; others get in; an end makes room."""
+        first, second = self.accept("192.0.2.1"), self.accept("192.0.2.1")
+        self.assertIsNone(self.accept("192.0.2.1"))
+        self.assertEqual((self.factory.turned_away, self.counted), (1, [ADDRESS_LIMIT]))
+        self.assertIsNotNone(self.accept("192.0.2.2"))
+        self.lose(first)
+        self.assertIsNotNone(self.accept("192.0.2.1"))
+        self.lose(second)
+
+    def test_made(self) -> None:
+        """Connections that come and go are limited by their rate."""
+        for _ in range(3):
+            self.lose(self.accept("192.0.2.1"))
+        self.assertIsNone(self.accept("192.0.2.1"))
+        self.clock.advance(10)
+        self.assertIsNotNone(self.accept("192.0.2.1"))
+
+    def test_nothing_left(self) -> None:
+        """Of addresses without a connection nothing is counted as open."""
+        for host in ("192.0.2.1", "192.0.2.2"):
+            self.lose(self.accept(host))
+        self.assertEqual(len(self.addresses.open), 0)
+
+    def test_full(self) -> None:
+        """Who finds all places taken has used up nothing."""
+        self.factory.others = lambda: 100
+        self.assertIsNone(self.accept("192.0.2.1"))
+        self.factory.others = lambda: 0
+        self.assertIsNotNone(self.accept("192.0.2.1"))
+        self.assertEqual((len(self.addresses.open), self.counted), (1, []))
 
 
 class HangupTests(SynchronousTestCase):

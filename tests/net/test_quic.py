@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import same
 from securemsg.net.link import is_post_quantum
-from securemsg.net.listener import PortUnavailable
+from securemsg.net.listener import ADDRESS_LIMIT, PortUnavailable
 from securemsg.net.quic import (
     ACKS_KEPT,
     FIRST_WINDOW,
@@ -44,6 +44,8 @@ from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import HANDSHAKE_TIME
 from securemsg.net.udp import HANDSHAKE_SHARE, LONGEST_RESET, SMALLEST_FIRST, SMALLEST_RESET, inherited_socket
 from securemsg.protocol.messages import Ping, Pong
+from securemsg.server.addresses import source_of
+from securemsg.server.limits import Settings
 from tests.net.fakes import CHALLENGE, HELLO, log_in
 from tests.net.quicpair import CLIENT, SERVER, Datagram, FakeSocket, Pair
 
@@ -268,6 +270,48 @@ class LimitTests(QuicCase):
         self.assertIsNotNone(end.peer.channel)
         self.network.advance(HANDSHAKE_TIME + 5)
         self.assertEqual(len(self.pair.listener), finished)
+
+
+class SourceTests(QuicCase):
+    """How many there may be from one address."""
+
+    def connected(self, host: str, port: int) -> bool:
+        """Whether somebody at this address gets in; whoever does not goes on trying."""
+        self.last, _, _ = self.pair.connect((host, port))
+        self.network.advance(1)
+        return self.last.peer.channel is not None
+
+    def test_open(self) -> None:
+        """
+        Beyond the limit of an address nobody there is answered, the others are, and whoever leaves makes room. It is counted,
+        and no place of another is taken for it.
+        """
+        self.log_in()
+        self.pair.gate._settings = Settings(max_address_connections=2)
+        self.assertEqual([self.connected("192.0.2.9", port) for port in (1, 2, 3)], [True, True, False])
+        waiting = self.last
+        self.assertIn(ADDRESS_LIMIT, self.pair.common.on_hangup)
+        self.assertTrue(self.connected("192.0.2.8", 1))
+        cast(StreamProtocol, self.pair.ends[1].peer.channel).close()
+        self.network.advance(3)
+        self.assertIsNotNone(waiting.peer.channel)
+
+    def test_source(self) -> None:
+        """The server knows a connection by its address; one that ends is counted no more, also where it never began."""
+        source = source_of(CLIENT[0])
+        channel = self.pair.server.peer.channel
+        assert channel is not None
+        self.assertEqual((channel.source, self.pair.gate.open), (source, {source: 1}))
+        self.network.tap = lambda datagram: [datagram] if datagram.source != SERVER else []
+        self.pair.stream.close()
+        self.network.advance(60)
+        self.assertEqual((len(self.pair.listener), dict(self.pair.gate.open)), (0, {}))
+
+    def test_no_room(self) -> None:
+        """Who finds all places taken is not counted."""
+        self.pair.listener._others = lambda: self.limit
+        self.assertFalse(self.connected("192.0.2.9", 1))
+        self.assertEqual(self.pair.gate.open, {source_of(CLIENT[0]): 1})
 
 
 class PathTests(QuicCase):

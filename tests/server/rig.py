@@ -75,6 +75,7 @@ class Wire:
 
     peer: ClientConnection
     binding: Binding = TLS
+    source: bytes = b""
     connection: Connection = field(factory=lambda: Connection(Side.SERVER))
     paused: bool = False
     resumed: bool = False
@@ -259,6 +260,7 @@ class Rig:
     leaps: float = 0.0
     space: int = ROOMY
     verify: Callable[..., None] = keys.verify
+    source: bytes = b""
     key: SharedKey | None = None
     features: tuple[str, ...] = ()
     server: Server = field(init=False)
@@ -379,7 +381,7 @@ class Rig:
     def connect(self, binding: Binding = TLS, operator: bool = False) -> Client:
         """Open a connection."""
         peer = self.server.connect(operator=operator)
-        client = Client(self, Wire(peer, binding))
+        client = Client(self, Wire(peer, binding, self.source))
         self._clients.append(client)
         peer.opened(client.wire)
         return client

@@ -1,0 +1,59 @@
+"""The guards that keep one address, or one account, from taking what is there for everybody."""
+
+from __future__ import annotations
+
+from tests.mutate.mutation import Guard, guards
+
+GUARDS: tuple[Guard, ...] = (
+    *guards(
+        "server/addresses.py",
+        "tests/server/test_addresses.py",
+        ("        address = address.ipv4_mapped\n", "        pass\n", "SourceTests::test_families"),
+        ('b"" if address.is_loopback else ', "", "SourceTests::test_here"),
+        ("address.packed[:PREFIX_SIZE]", "address.packed", "CountTests::test_whole_network"),
+        ("(most and self.open.get(source, 0) >= most)", "False", "CountTests::test_whole_network"),
+        (
+            " or not _take(self._connections, source):",
+            ":",
+            "tests/net/test_listener.py::AddressTests::test_made",
+        ),
+        ("                del self.open[source]\n", "                pass\n", "CountTests::test_tables_bounded"),
+        ("self._seconds, self._settings.rate_keys)", "self._seconds, 10**6)", "CountTests::test_tables_bounded"),
+    ),
+    *guards(
+        "server/login.py",
+        "tests/server/test_addresses.py",
+        ("        if not self._addresses.may_log_in(source):\n", "        if False:\n", "LoginTests::test_failed_logins"),
+        ('            if error.code == "login-failed":\n', "            if True:\n", "LoginTests::test_other_refusals"),
+        ("                self._addresses.failed(source)\n", "                pass\n", "LoginTests::test_failed_logins"),
+        (
+            "        if not connection.is_local and not self._rate.consume(found[0].rate_key):\n",
+            "        if False:\n",
+            "LoginTests::test_logins_of_an_account",
+        ),
+    ),
+    *guards(
+        "server/registration.py",
+        "tests/server/test_addresses.py",
+        (
+            "        if not self._addresses.may_register(connection.channel.source):\n",
+            "        if False:\n",
+            "LoginTests::test_registrations",
+        ),
+    ),
+    *guards(
+        "net/listener.py",
+        "tests/net/test_listener.py",
+        ("        if source is None:\n", "        if False:\n", "AddressTests::test_open"),
+        ("        self._gate.leave(stream.source)\n", "", "AddressTests::test_open"),
+        ("            self._options.on_hangup(ADDRESS_LIMIT)\n", "", "AddressTests::test_open"),
+    ),
+    *guards(
+        "net/udp.py",
+        "tests/net/test_quic.py",
+        ("        if source is None:\n", "        if False:\n", "SourceTests::test_open"),
+        ("            self._gate.leave(source)\n", "", "SourceTests::test_no_room"),
+        ("            self._gate.leave(wire.source)\n", "            pass\n", "SourceTests::test_open"),
+        ("        stream.source = wire.source = source\n", "        wire.source = source\n", "SourceTests::test_source"),
+    ),
+)
