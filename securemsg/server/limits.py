@@ -19,6 +19,8 @@ DAY = 86400
 MIN_FREE_SPACE = 64 * MIB
 # A checkpoint may copy the write-ahead log into the database while a new one grows.
 WAL_FACTOR = 4
+# Claims of one-time prekeys beyond the daily one, for sessions that were lost.
+CLAIM_RESERVE = 2
 # How often free space is measured, seconds.
 DISK_SAMPLE = 1
 
@@ -116,9 +118,10 @@ class Settings:
     room_steps: Rate = Rate(120, 10)
     # Uploads of prekeys, enough for ten devices at once: each has up to a hundred signatures to check.
     uploads: Rate = Rate(30, 20)
-    # Claims beyond these get the last-resort bundle. Of one device's prekeys by all devices of one account: enough for a
-    # session that is reset now and then, and too few for one account to use up the 50 prekeys that a client keeps here.
-    claims_between: Rate = Rate(3, DAY / 3)
+    # Claims beyond these get the last-resort bundle. Of one device's prekeys by all devices of one account: one a day, and
+    # L{CLAIM_RESERVE} more at once, because only the client knows that a session was lost, or that a device is new. One account
+    # so never uses up the 50 prekeys that a client keeps here.
+    claims_between: Rate = Rate(1 + CLAIM_RESERVE, DAY)
     # Of one device's prekeys by everybody: many accounts together do not use up 50 in a day either. A device that is connected
     # is told, and uploads more. A smaller limit would not be better, because it would refuse honest users too.
     claims_of: Rate = Rate(20, 3600)

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys, pqxdh
 from securemsg.protocol.messages import (
+    MAX_DEVICES,
     Account,
     Bundle,
     Claim,
@@ -347,7 +348,7 @@ class PrekeyTests(SynchronousTestCase):
         """How many one-time prekeys of Bob's this peer gets who always says that it has used the last."""
         taken: set[int] = set()
         spent = 0
-        for _ in range(60):
+        for _ in range(50):
             bundle = self.claim(client, spent)
             spent = bundle.kem.id
             if not bundle.kem_is_last_resort:
@@ -356,25 +357,26 @@ class PrekeyTests(SynchronousTestCase):
 
     def test_nobody_drains(self) -> None:
         """
-        One account, whatever it says, gets 3 one-time prekeys of a device a day, from all its devices together; whoever comes
-        next gets one.
+        One account, whatever it says, gets 3 one-time prekeys of a device at once, from all its ten devices together, and then
+        one a day; whoever comes next gets one.
         """
         self.other.ask(upload(self.bob, first=10, count=50))
-        second = self.alice.sibling()
+        more = [self.alice.sibling() for _ in range(MAX_DEVICES - 1)]
         self.alice.version = 2
         self.client.ask(Publish(1, self.alice.device_list()))
-        self.assertEqual(self.drained_by(self.client) + self.drained_by(self.rig.login(second)), 3)
+        clients = [self.client, *[self.rig.login(device) for device in more]]
+        self.assertEqual(sum(self.drained_by(client) for client in clients), 3)
         self.assertFalse(self.claim(self.rig.register("carol")[1]).kem_is_last_resort)
         for _ in range(24):
             self.rig.time += 3600
             self.rig.server.tick()
-        self.assertEqual(self.drained_by(self.client), 3)
+        self.assertEqual(sum(self.drained_by(client) for client in clients), 1)
 
     def test_not_together(self) -> None:
-        """Many accounts do not use up in a day the 50 that a client puts here, though it does not come back."""
+        """Hundreds of accounts do not use up in a day the 50 that a client puts here, though it does not come back."""
         self.other.ask(upload(self.bob, first=10, count=48))
         self.rig.lose(self.other)
-        clients = [self.rig.register(f"user{number}")[1] for number in range(25)]
+        clients = [self.rig.register(f"user{number}")[1] for number in range(200)]
         for _ in range(24):
             for client in clients:
                 client.ask(Claim(5, "bob", self.bob.device_id, 0))
