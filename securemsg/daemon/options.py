@@ -16,6 +16,7 @@ from twisted.python import usage
 
 from securemsg import __version__
 from securemsg.daemon.configfile import ConfigError, arguments, read_config
+from securemsg.daemon.limits import LIMITS
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.net.listener import PortUnavailable, address_of
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
@@ -30,7 +31,11 @@ MAX_USES = 10_000
 MIN_RECORD = 4 << 10
 MAX_RECORD = 4 << 30
 DEFAULT_RECORD = "16M"
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# Of one mailbox, in bytes: room for some of the largest messages.
+MIN_MAILBOX = 1 << 20
+MAX_MAILBOX = 1 << 40
+DEFAULT_MAILBOX = "256M"
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 REGISTRATIONS = ("invite", "open", "closed")
 LOG_FORMATS = ("auto", "json", "text")
 YES_NO = ("yes", "no")
@@ -52,6 +57,7 @@ class Setup:
     @ivar users_invite: whether users may invite; C{user_invite_uses}: how many people with one invite; C{user_open_invites}:
         how many open ones each may have; C{user_invite_depth}: how many users in a row may invite each other; 0: any
         number.
+    @ivar max_connections_per_address: and what follows, down to C{max_mailbox_size}: see L{securemsg.daemon.limits}.
     @ivar log_format: of the log; C{auto}: JSON where systemd's journal reads it, else text.
     @ivar log_peers: whether the log says who writes to whom.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
@@ -75,6 +81,15 @@ class Setup:
     user_invite_uses: int = 16
     user_open_invites: int = MAX_OPEN_INVITES
     user_invite_depth: int = 0
+    max_connections_per_address: int | None = None
+    connections_per_minute: int = 1000
+    failed_logins_per_hour: int = 1000
+    registrations_per_hour: int = 500
+    logins_per_minute: int = 300
+    deposits_per_day: int = 345_600
+    claims_per_day: int = 1
+    max_mailbox_messages: int = 100_000
+    max_mailbox_size: int = 256 << 20
     log_format: Literal["auto", "json", "text"] = "auto"
     log_peers: bool = False
     key_file: Path | None = None
@@ -122,6 +137,8 @@ class Options(usage.Options):
         ["user-invite-depth", None, "0", "How many users in a row may invite each other; 0: any number."],
         ["log-format", None, "auto", "auto (json where systemd's journal reads it, else text), json or text."],
         ["max-clients", None, "1000", "Devices that may be logged in at once."],
+        *([limit.name, None, limit.default, limit.help] for limit in LIMITS),
+        ["max-mailbox-size", None, DEFAULT_MAILBOX, "Bytes that may wait for one device, with K, M, G or T."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],
         ["key", None, None, "PEM file of the private key for --cert."],
         ["tls", None, "epoll", "What carries connections: epoll, or stock for Twisted's own TLS, which is slower."],
@@ -292,6 +309,12 @@ class Options(usage.Options):
             user_invite_uses=_number("--user-invite-uses", self["user-invite-uses"], 1, MAX_USES),
             user_open_invites=_number("--user-open-invites", self["user-open-invites"], 1, MAX_OPEN_INVITES),
             user_invite_depth=_number("--user-invite-depth", self["user-invite-depth"], 0, MAX_USES),
+            **{
+                limit.name.replace("-", "_"): _number(f"--{limit.name}", self[limit.name], *limit.bounds)
+                for limit in LIMITS
+                if self[limit.name] is not None
+            },
+            max_mailbox_size=_size("--max-mailbox-size", self["max-mailbox-size"], MIN_MAILBOX, MAX_MAILBOX),
             log_format=cast(Literal["auto", "json", "text"], self["log-format"]),
             log_peers=bool(self["log-peers"]),
             certificate=self._path(self["cert"]),
@@ -300,7 +323,7 @@ class Options(usage.Options):
             key_file=self._path(self["key-file"]),
             loose=bool(self["loose"]),
             record=self._path(self["record"]),
-            record_size=_size("--record-size", record_size),
+            record_size=_size("--record-size", record_size, MIN_RECORD, MAX_RECORD),
             prints=bool(self["print"]),
             lobby=bool(self["lobby"]),
             tls=cast(Literal["epoll", "stock"], self["tls"]),
@@ -362,17 +385,23 @@ def _udp_port(text: str | None) -> tuple[int, int]:
     return _number("--udp-port", text, 1, MAX_PORT), 0
 
 
-def _size(option: str, text: str) -> int:
+def _size(option: str, text: str, least: int, most: int) -> int:
     """
-    A number of bytes, with or without a letter.
+    A number of bytes, with or without a letter. The bounds are powers of 2.
 
     @raise usage.UsageError: it is none, or out of bounds.
     """
-    match = re.fullmatch(r"([0-9]{1,9})([KMG]?)", text)
+    match = re.fullmatch(r"([0-9]{1,9})([KMGT]?)", text)
     size = int(match[1]) * UNITS[match[2]] if match is not None else 0
-    if not MIN_RECORD <= size <= MAX_RECORD:
-        raise usage.UsageError(f"{option} is a size from 4K to 4G, not {text!r}")
+    if not least <= size <= most:
+        raise usage.UsageError(f"{option} is a size from {_written(least)} to {_written(most)}, not {text!r}")
     return size
+
+
+def _written(size: int) -> str:
+    """A size as people write it."""
+    letter, unit = max(((letter, unit) for letter, unit in UNITS.items() if size % unit == 0), key=lambda pair: pair[1])
+    return f"{size // unit}{letter}"
 
 
 def _address(text: str) -> str:

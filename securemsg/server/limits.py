@@ -13,12 +13,16 @@ from securemsg.protocol.messages import MAX_EXPIRY
 
 KIB = 1024
 MIB = 1024 * KIB
+MINUTE = 60
+HOUR = 3600
 DAY = 86400
 
 # With less free space than this new deposits are refused: even deleting needs some.
 MIN_FREE_SPACE = 64 * MIB
 # A checkpoint may copy the write-ahead log into the database while a new one grows.
 WAL_FACTOR = 4
+# Deposits at once, however many a day there may be.
+DEPOSIT_BURST = 200_000
 # Claims of one-time prekeys beyond the daily one, for sessions that were lost.
 CLAIM_RESERVE = 2
 # How often free space is measured, seconds.
@@ -110,7 +114,7 @@ class Settings:
     # bytes for 60 days, however soon it is delivered then, and less than that for each mailbox that was full, which counts as
     # one more: so an account can make the database grow by 25 MB at once and then by 40 MB a day, besides what waits in
     # mailboxes. The disk guard keeps the rest.
-    deposits: Rate = Rate(200_000, 0.25)
+    deposits: Rate = Rate(DEPOSIT_BURST, 0.25)
     # Rooms that are made. Each leaves a row of about 120 bytes for good: an account makes the database grow by 17 kB a day.
     rooms: Rate = Rate(30, 600)
     # Steps of rooms, refused ones included. Each has everybody in the room begin again with what was on its way: so nobody can
