@@ -233,9 +233,9 @@ class OutboxTests(PlaceCase):
 
 
 class LimitTests(PlaceCase):
-    """C{--max-clients}."""
+    """C{--max-clients}, C{--max-mailbox-messages}."""
 
-    options = ("--max-clients", "2")
+    options = ("--max-clients", "2", "--max-mailbox-messages", "2")
 
     def test_full(self) -> None:
         """6: the server is full, and says so after TLS; a device that leaves makes room."""
@@ -247,6 +247,16 @@ class LimitTests(PlaceCase):
         self.assertEqual(people[2].error("ping", "--timeout", "3", status=6)["code"], "server-full")
         followers[0].interrupt()
         people[2].run("ping")
+
+    def test_mailbox(self) -> None:
+        """6: a mailbox holds as many messages as the option says; what is more waits with its sender, who hears why."""
+        dora, eli = self.person("dora"), self.person("eli")
+        for text in ("one", "two"):
+            dora.send("eli", text)
+        self.assertEqual(dora.error("send", "eli", "three", "--timeout", "3", status=6)["code"], "mailbox-full")
+        self.assertEqual(eli.texts(2), ["one", "two"])
+        dora.recv()
+        self.assertEqual(eli.texts(1), ["three"])
 
 
 class StartTests(SynchronousTestCase):

@@ -6,6 +6,23 @@ from tests.mutate.mutation import Guard, guards
 
 GUARDS: tuple[Guard, ...] = (
     *guards(
+        "daemon/service.py",
+        "tests/functional/test_failures.py",
+        ("**settings_of(setup, limit),", "", "LimitTests::test_mailbox"),
+    ),
+    *guards(
+        "daemon/options.py",
+        "tests/daemon/test_limits.py",
+        ("    if not least <= size <= most:\n", "    if False:\n", "OptionTests::test_bounds"),
+    ),
+    *guards(
+        "daemon/limits.py",
+        "tests/daemon/test_limits.py",
+        ("max(1, connections // 2)", "connections", "OptionTests::test_half"),
+        (" if count else None", "", "OptionTests::test_off"),
+        ("min(setup.deposits_per_day, DEPOSIT_BURST)", "setup.deposits_per_day", "TableTests::test_defaults"),
+    ),
+    *guards(
         "server/addresses.py",
         "tests/server/test_addresses.py",
         ("        address = address.ipv4_mapped\n", "        pass\n", "SourceTests::test_families"),
