@@ -127,7 +127,7 @@ class Server:
         )  # fmt: skip
         mailbox_parts = (
             accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
-            self._bucket(settings.deposits), clock, guests.deliver, now, rooms,
+            self._bucket(settings.deposits), clock, guests.deliver, now, rooms, self._bucket(settings.contact_deposits),
         )  # fmt: skip
         self._operations = Operations(
             self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level,

@@ -115,6 +115,9 @@ class Settings:
     # one more: so an account can make the database grow by 25 MB at once and then by 40 MB a day, besides what waits in
     # mailboxes. The disk guard keeps the rest.
     deposits: Rate = Rate(DEPOSIT_BURST, 0.25)
+    # Of these, deposits for the contact C{server}, which takes a few milliseconds for each and has one mailbox for everybody:
+    # so an account keeps the others waiting for a second or two, and fills no more than a part of that mailbox.
+    contact_deposits: Rate = Rate(500, 0.1)
     # Rooms that are made. Each leaves a row of about 120 bytes for good: an account makes the database grow by 17 kB a day.
     rooms: Rate = Rate(30, 600)
     # Steps of rooms, refused ones included. Each has everybody in the room begin again with what was on its way: so nobody can

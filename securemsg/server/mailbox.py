@@ -15,6 +15,7 @@ from attrs import define
 
 from securemsg.errors import Refusal
 from securemsg.interfaces import IMailboxStore
+from securemsg.protocol.devices import SERVER_NAME
 from securemsg.protocol.messages import (
     MAX_N,
     Acceptance,
@@ -57,6 +58,7 @@ class Mailboxes:
     @ivar _deliver_to_guests: delivers a deposit of the contact to guests; C{False}: it is not for them, or they are not there.
     @ivar _requests: limits refusals that contain device lists.
     @ivar _deposits: limits deposits, which may leave rows in the store.
+    @ivar _contact: limits those for the contact C{server}, which works for everybody.
     """
 
     _accounts: AccountCache
@@ -70,6 +72,7 @@ class Mailboxes:
     _deliver_to_guests: Callable[[ClientConnection, Deposit], bool]
     _now: Callable[[], float]
     _rooms: Rooms
+    _contact: Buckets
     _acks: PendingAcks | None = None
 
     def deposit(self, connection: ClientConnection, message: Deposit) -> Work | None:
@@ -193,7 +196,10 @@ class Mailboxes:
         missed: list[Missed] = []
         common_size = len(message.common)
         memory = common_size + OVERHEAD
+        is_for_contact = False
         for account, destination in recipients:
+            if destination.account == SERVER_NAME:
+                is_for_contact = True
             most = (account.quota if account is not None else 0) or settings.mailbox_messages
             for part in destination.parts:
                 memory += len(part.own) + OVERHEAD
@@ -212,6 +218,8 @@ class Mailboxes:
         if not places and not is_step and any(one.code == "mailbox-full" for one in missed):
             raise Refusal("mailbox-full")
         if room is not None and not room.mark.version and not self._rooms.new.consume(sender.rate_key):
+            raise Refusal("rate-limited")
+        if is_for_contact and not self._contact.consume(sender.rate_key):
             raise Refusal("rate-limited")
         count = 1 if item is None else max(1, ceil((len(places) + len(missed)) / ROOM_SHARE))
         if not self._deposits.consume(sender.rate_key, count + len(missed)):

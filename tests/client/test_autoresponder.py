@@ -17,6 +17,9 @@ from securemsg.protocol.messages import MAX_TEXT
 from tests.client.rig import Fate, Killed, World, outbox_rows
 from tests.client.sessions.test_resets import HOUR, Loss
 
+# Questions of somebody who does not stop.
+MAX_FLOOD = 200
+
 
 class AnsweringTests(SynchronousTestCase):
     """A machine that repeats what it is told."""
@@ -183,6 +186,17 @@ class SlowTests(SynchronousTestCase):
         self.source.reply("A2")
         self.assertEqual(self.read("alice"), ["A1", "A2"])
         self.assertEqual(self.read("carol"), ["C"])
+
+    def test_flood(self) -> None:
+        """A flood from one person takes one place; somebody who comes later is asked at once, and then one of each in turn."""
+        self.ask("alice", *[f"a{number}" for number in range(MAX_FLOOD)])
+        self.ask("bob", "b1", "b2")
+        self.assertEqual(self.source.asked, [("alice", "a0"), ("bob", "b1")])
+        self.ask("carol", "c1")
+        for text in ("A", "B", "C"):
+            self.source.reply(text)
+        self.assertEqual(self.source.asked[2:], [("carol", "c1"), ("alice", "a1"), ("bob", "b2")])
+        self.assertLessEqual(self.answerer.known, MAX_FLOOD)
 
     def test_asked_once(self) -> None:
         """What is under way is not asked again, however often there is news."""

@@ -35,6 +35,7 @@ CONSTANTS: dict[str, tuple[object, str, str]] = {
     "max_prekeys": (300, "operations", "of one device | 300 |"),
     "user_invite_lifetime": (30 * DAY, "operations", "16 people and 30 days each"),
     "requests": (Rate(600, 0.1), "operations", "600 at once, then 10 a second"),
+    "contact_deposits": (Rate(500, 0.1), "operations", "500 at once, then 10 a second"),
     "rooms": (Rate(30, 600), "operations", "30 at once, then one in 10 min"),
     "room_steps": (Rate(120, 10), "operations", "120 at once, then one in 10 s"),
     "uploads": (Rate(30, 20), "operations", "30 at once, then one in 20 s"),

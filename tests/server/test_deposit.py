@@ -474,6 +474,44 @@ class DepositTests(TwoPeople):
         self.assertEqual(len(self.sender.accepted()), 2)
 
 
+class ContactTests(TwoPeople):
+    """The contact C{server} is here, and slow."""
+
+    def settings(self) -> Settings:
+        """Five messages to it at once, then one in ten seconds."""
+        return Settings(registration="open", contact_deposits=Rate(5, 10))
+
+    def setUp(self) -> None:
+        """It is one mailbox for everybody."""
+        super().setUp()
+        self.contact, self.operator = self.rig.contact()
+        self.operator.inbox.clear()
+
+    def test_flood(self) -> None:
+        """
+        A flood from one account holds up others by no more than its budget; the rest of it is refused, and goes on by and by.
+        Among people nothing of this holds.
+        """
+        self.sender.send(*[self.sender.deposit(self.contact, text=b"flood") for _ in range(20)])
+        self.reader.send(self.reader.deposit(self.contact, text=b"me, too"))
+        self.rig.commit()
+        self.assertEqual(self.operator.delivered(), [b"flood"] * 5 + [b"me, too"])
+        self.assertEqual({refusal.code for refusal in self.sender.pop(DepositRefused)}, {"rate-limited"})
+        self.sender.send(self.sender.deposit(self.bob))
+        self.rig.commit()
+        self.assertEqual(len(self.reader.delivered()), 1)
+        self.rig.time += 10
+        self.sender.send(*[self.sender.deposit(self.contact, text=b"flood") for _ in range(3)])
+        self.rig.commit()
+        self.assertEqual(self.operator.delivered(), [b"flood"])
+
+    def test_among_others(self) -> None:
+        """It counts, too, where it is one recipient of several."""
+        self.sender.send(*[self.sender.deposit(self.bob, self.contact) for _ in range(6)])
+        self.rig.commit()
+        self.assertEqual([refusal.code for refusal in self.sender.pop(DepositRefused)], ["rate-limited"])
+
+
 class QuotaTests(TwoPeople):
     """Mailboxes are small."""
 
