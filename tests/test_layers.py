@@ -162,6 +162,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.net",
         "securemsg.protocol",
         "securemsg.responders.choice",
+        "securemsg.responders.errors",
         "securemsg.server",
         "securemsg.storage",
     ),

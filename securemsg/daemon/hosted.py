@@ -30,6 +30,7 @@ from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.turn import Turn
 from securemsg.protocol.channel import IPeer
 from securemsg.protocol.states import Side
+from securemsg.responders.errors import without_text
 
 # Seconds between two ticks of the contact, and until the next connection after one that ended.
 TICK = 1.0
@@ -180,4 +181,4 @@ class HostedContact:
         return self._worker.call(self._contact.tick).addErrback(self._log_failure)
 
     def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("a tick of the contact server failed", failure)
+        self._log.failure("a tick of the contact server failed", without_text(failure))

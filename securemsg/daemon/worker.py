@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from securemsg.responders.errors import without_text
+
 Call = Callable[[], object]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,5 +75,5 @@ class Worker:
         while (call := self._calls.get()) is not None:
             try:
                 call()
-            except Exception:  # noqa: BLE001 - logged in full; the thread has more to do
-                self._log.failure("a call in a thread of its own failed")
+            except Exception:  # noqa: BLE001 - logged but for its text; the thread has more to do
+                self._log.failure("a call in a thread of its own failed", without_text(Failure()))

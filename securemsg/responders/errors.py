@@ -1,6 +1,8 @@
-"""Why there is no answer."""
+"""Why there is no answer, and what the log is told of it."""
 
 from __future__ import annotations
+
+from twisted.python.failure import Failure
 
 
 class AnswerFailed(Exception):
@@ -19,3 +21,9 @@ class AnswerFailed(Exception):
 
 class Stopped(Exception):
     """Answering has stopped: the question is asked again after the next start."""
+
+
+def without_text(failure: Failure) -> Failure:
+    """The same failure, for the log: its type and where it was raised, without its text, which may quote a message."""
+    hidden = Exception("(what it says is left out, because it may quote a message)")
+    return Failure(hidden, failure.type, failure.getTracebackObject())

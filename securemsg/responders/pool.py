@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from attrs import define
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from securemsg.client.autoresponder import Reply
 from securemsg.client.messages import Received
-from securemsg.responders.errors import AnswerFailed, Stopped
+from securemsg.responders.errors import AnswerFailed, Stopped, without_text
 
 # Questions that are answered at the same time.
 CAPACITY = 4
@@ -90,7 +91,7 @@ class ThreadPool:
             text = f"error: {failure.code}"
             said = f"{failure.code} ({failure.reason})" if failure.reason else failure.code
             self._log.warn("a message could not be answered automatically: {said}", said=said)
-        except Exception:  # noqa: BLE001 - logged in full, and answered
+        except Exception:  # noqa: BLE001 - logged but for its text, and answered
             text = "error: internal"
-            self._log.failure("an answer failed with an unexpected error")
+            self._log.failure("an answer failed with an unexpected error", without_text(Failure()))
         self._call_back(partial(reply, text))

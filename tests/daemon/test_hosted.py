@@ -26,6 +26,7 @@ from securemsg.protocol.states import Phase
 from securemsg.storage.errors import StateDamaged
 from tests.daemon.threads import TIMEOUT, ThreadCase
 from tests.net.fakes import CHALLENGE, HELLO, PROOF, WELCOME, FakePeer
+from tests.responders.test_pool import formatted
 
 FOLDER = Path("/state/contact")
 
@@ -269,10 +270,12 @@ class RequestTests(HostedCase):
 
     def test_failing_tick(self) -> None:
         """A tick that fails is logged, and others follow."""
-        self.contact.problem = ValueError("oh")
-        for _ in range(2):
-            self.clock.advance(TICK)
-            self.clock.settle(self.worker)
+        self.contact.problem = ValueError("a private text")
+        with capturedLogs() as events:
+            for _ in range(2):
+                self.clock.advance(TICK)
+                self.clock.settle(self.worker)
+        self.assertNotIn("a private text", formatted(events))
         self.assertEqual((self.contact.ticks, len(self.flushLoggedErrors(ValueError))), (2, 2))
 
     def test_stop_answering(self) -> None:

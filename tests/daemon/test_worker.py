@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 
+from twisted.logger import capturedLogs
+
 from securemsg.daemon.worker import Worker
 from tests.daemon.threads import ThreadCase
+from tests.responders.question import SECRET
+from tests.responders.test_pool import formatted
 
 
 class WorkerTests(ThreadCase):
@@ -32,6 +36,19 @@ class WorkerTests(ThreadCase):
         self.end()
         self.assertEqual(made, ["contact", "after"])
         self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
+
+    def test_text(self) -> None:
+        """What a failed call quotes is in no log, because the contact works here."""
+
+        def fail() -> None:
+            raise ValueError(SECRET)
+
+        self.worker.start()
+        with capturedLogs() as events:
+            self.worker.do(fail)
+            self.end()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertNotIn(SECRET, formatted(events))
 
     def test_call(self) -> None:
         """What comes of a call, or what it raises, is handed to the reactor's thread."""

@@ -48,6 +48,21 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "responders/pool.py",
+        "tests/responders/test_pool.py",
+        ("without_text(Failure()))", "Failure())", "PoolTests::test_bug"),
+    ),
+    *guards(
+        "daemon/worker.py",
+        "tests/daemon/test_worker.py",
+        ("without_text(Failure()))", "Failure())", "WorkerTests::test_text"),
+    ),
+    *guards(
+        "daemon/hosted.py",
+        "tests/daemon/test_hosted.py",
+        ("without_text(failure))", "failure)", "RequestTests::test_failing_tick"),
+    ),
+    *guards(
         "client/autoresponder.py",
         "tests/client/test_autoresponder.py",
         (

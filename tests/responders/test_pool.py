@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogEvent, capturedLogs, eventAsText, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
 from securemsg.daemon.contact import EXPECTED_ERRORS
+from securemsg.daemon.logs import json_line
 from securemsg.responders.errors import AnswerFailed, Stopped
 from securemsg.responders.pool import CAPACITY, NoThread, ThreadPool
 from tests.responders.question import LIMIT, SECRET, message
+
+
+def formatted(events: Sequence[LogEvent]) -> str:
+    """All that any log could hold of these."""
+    traces = [event["log_failure"] for event in events if "log_failure" in event]
+    return "".join(
+        [repr(events), *map(json_line, events), *[eventAsText(event) for event in events]]
+        + [trace.getTraceback(detail=detail) for trace in traces for detail in ("verbose", "default", "brief")]
+    )
 
 
 @define
@@ -93,13 +103,17 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(str(formatEvent(events[0])), "no message will be answered automatically: tr2 is nowhere")
 
     def test_bug(self) -> None:
-        """After a bug of ours the sender still gets an answer."""
+        """After a bug of ours the sender still gets an answer. The log says where it was, and nothing of the message."""
 
         def fail(got: Received) -> str:
-            raise LookupError
+            raise LookupError(got.text)
 
-        self.assertEqual(self.answer(fail), "error: internal")
+        with capturedLogs() as events:
+            self.assertEqual(self.answer(fail), "error: internal")
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        said = formatted(events)
+        self.assertIn("raise LookupError(got.text)", said)
+        self.assertNotIn(SECRET, said)
 
     def test_no_thread(self) -> None:
         """
