@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IProtocol, IReadDescriptor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,7 +62,15 @@ class SocketPair:
     @ivar socket: the client's.
     """
 
-    def __init__(self, case: SynchronousTestCase, hooks: dict[str, Callable[[Recorder], object]] | None = None) -> None:
+    def __init__(
+        self,
+        case: SynchronousTestCase,
+        hooks: dict[str, Callable[[Recorder], object]] | None = None,
+        make: Callable[[SocketPair], IProtocol] | None = None,
+    ) -> None:
+        """
+        @param make: makes another protocol than one that records.
+        """
         self.end = ""
         self.reactor = FakeReactor()
         self.turn = Turn(self.reactor)
@@ -80,7 +88,7 @@ class SocketPair:
         self.transport = TlsSocket(
             self.poller, handle, self.credentials.connection_on(handle), self.credentials.records, PEER, LOCAL, 7
         )
-        self.transport.start(self.protocol)
+        self.transport.start(self.protocol if make is None else make(self))
 
     def shake_hands(self) -> None:
         """Do the handshake."""
