@@ -25,7 +25,7 @@ from securemsg.net.listener import (
     port_error,
 )
 from securemsg.net.stream import StreamProtocol
-from securemsg.net.tls import ServerCredentials
+from securemsg.net.tls import SecureFactory, ServerCredentials
 from securemsg.protocol.states import Side
 from securemsg.server.addresses import Addresses
 from securemsg.server.limits import Rate, Settings
@@ -102,6 +102,12 @@ class AddressTests(SynchronousTestCase):
         self.assertIsNone(self.accept("192.0.2.1"))
         self.clock.advance(10)
         self.assertIsNotNone(self.accept("192.0.2.1"))
+
+    def test_stock(self) -> None:
+        """It is so with Twisted's own TLS around the factory, too."""
+        outer = SecureFactory(ServerCredentials(*key_files(), spki_digest), False, self.factory, self.clock)
+        address = IPv4Address("TCP", "192.0.2.1", 50_000)
+        self.assertEqual([outer.buildProtocol(address) is None for _ in range(3)], [False, False, True])
 
     def test_nothing_left(self) -> None:
         """Of addresses without a connection nothing is counted as open."""
