@@ -33,7 +33,7 @@ class Limit:
 
 LIMITS = (
     Limit(
-        "max-connections-per-address", None, (0, MAX_CONNECTIONS),
+        "connections-per-address", None, (0, MAX_CONNECTIONS),
         "Open connections from one address (a /64 of IPv6); 0: any number; default: half of all.",
     ),
     Limit("connections-per-minute", "1000", (0, MAX_RATE), "New connections from one address; 0: any number."),
@@ -52,7 +52,7 @@ def settings_of(setup: Any, connections: int) -> Mapping[str, Any]:
     @param setup: the options, checked.
     @param connections: how many may be open in all.
     """
-    most = setup.max_connections_per_address
+    most = setup.connections_per_address
     return {
         "max_address_connections": max(1, connections // 2) if most is None else most,
         "address_connections": _rate(setup.connections_per_minute, MINUTE),

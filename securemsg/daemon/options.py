@@ -57,7 +57,7 @@ class Setup:
     @ivar users_invite: whether users may invite; C{user_invite_uses}: how many people with one invite; C{user_open_invites}:
         how many open ones each may have; C{user_invite_depth}: how many users in a row may invite each other; 0: any
         number.
-    @ivar max_connections_per_address: and what follows, down to C{max_mailbox_size}: see L{securemsg.daemon.limits}.
+    @ivar connections_per_address: and what follows, down to C{max_mailbox_size}: see L{securemsg.daemon.limits}.
     @ivar log_format: of the log; C{auto}: JSON where systemd's journal reads it, else text.
     @ivar log_peers: whether the log says who writes to whom.
     @ivar key_file: admits guests; C{None}: no guests. C{loose}: others may read it.
@@ -81,7 +81,7 @@ class Setup:
     user_invite_uses: int = 16
     user_open_invites: int = MAX_OPEN_INVITES
     user_invite_depth: int = 0
-    max_connections_per_address: int | None = None
+    connections_per_address: int | None = None
     connections_per_minute: int = 1000
     failed_logins_per_hour: int = 1000
     registrations_per_hour: int = 500
