@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto import keys
+from securemsg.crypto.keyfile import SharedKey
 from securemsg.protocol.messages import Welcome
 from securemsg.server.addresses import Addresses, source_of
 from securemsg.server.limits import Rate, Settings
@@ -126,6 +127,12 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.code(self.alice, ELSEWHERE), "welcome")
         self.rig.time += 60
         self.assertEqual(self.code(self.alice, HERE), "welcome")
+
+    def test_guests(self) -> None:
+        """Who guesses at a key file is counted alike."""
+        rig = Rig(self.rig.settings, key=SharedKey(bytes(32)), source=HERE)
+        wrong = SharedKey(bytes([1]) * 32)
+        self.assertEqual([rig.try_guest(wrong).failed() for _ in range(4)], ["login-failed"] * 3 + ["rate-limited"])
 
     def test_good_logins(self) -> None:
         """Logins that succeed count as no failure."""
