@@ -17,6 +17,7 @@ MAX_CLAIMS = 20
 # As many as the operator may allow one account.
 MAX_MESSAGES = 10_000_000
 
+
 @frozen
 class Limit:
     """
@@ -31,6 +32,7 @@ class Limit:
     bounds: tuple[int, int]
     help: str
 
+
 LIMITS = (
     Limit(
         "connections-per-address", None, (0, MAX_CONNECTIONS),
@@ -44,6 +46,7 @@ LIMITS = (
     Limit("claims-per-day", "1", (1, MAX_CLAIMS), "One-time prekeys of a device for one account; 2 more for lost sessions."),
     Limit("max-mailbox-messages", "100000", (1, MAX_MESSAGES), "Messages that may wait for one device."),
 )  # fmt: skip
+
 
 def settings_of(setup: Any, connections: int) -> Mapping[str, Any]:
     """
@@ -64,6 +67,7 @@ def settings_of(setup: Any, connections: int) -> Mapping[str, Any]:
         "mailbox_messages": setup.max_mailbox_messages,
         "mailbox_size": setup.max_mailbox_size,
     }
+
 
 def _rate(count: int, period: float) -> Rate | None:
     """So many at once, and then as many in each period; C{None}: any number."""

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.metrics import ServerCounters
 from securemsg.net.quicwire import BUFFER_SIZE
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.timeouts import STALL_TIME
@@ -87,7 +88,7 @@ class Server:
             """Nothing is counted."""
 
         return ClientConnection(
-            self._tables, spawn, self._turn.later, ignore, ignore, ignore, Settings().max_queued, operator=False
+            self._tables, spawn, self._turn.later, ignore, ignore, ignore, Settings().max_queued, False, ServerCounters()
         )
 
 
