@@ -45,10 +45,10 @@ class ChannelProxy:
         """See L{IChannel.send}."""
         self._reactor.callFromThread(self._channel.send, message)
 
-    def close(self, code: str = "") -> None:
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
         """See L{IChannel.close}."""
         self.connection.phase = Phase.CLOSED
-        self._reactor.callFromThread(self._channel.close, code)
+        self._reactor.callFromThread(self._channel.close, code, retry_after)
 
     def moved_at(self) -> float:
         """See L{IChannel.moved_at}. In memory, whatever is slow is not the link."""

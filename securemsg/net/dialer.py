@@ -254,13 +254,13 @@ class Dialer:
         if stream.link is None:
             code = stream.code or "lost"
             code = "tls" if is_tls_failure(reason) else "not-connected" if code == "lost" else code
-        self._give_up(attempt, code, MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY)
+        self._give_up(attempt, code, MAX_FULL_DELAY if stream.code == FULL_CODE else MAX_DELAY, stream.retry_after)
         if not any(attempt.stream for attempt in self._attempts):
             waiting, self._stopped = self._stopped, []
             for done in waiting:
                 done.callback(None)
 
-    def _give_up(self, attempt: _Attempt, code: str, longest: float) -> None:
+    def _give_up(self, attempt: _Attempt, code: str, longest: float, wanted: float | None = None) -> None:
         """An attempt is over; the last of them says why."""
         if attempt not in self._attempts:
             return
@@ -277,12 +277,18 @@ class Dialer:
             elif code:
                 # That nobody answered says least.
                 self._failed(min(self._codes, key=lambda one: one in ("timeout", "not-connected")))
-            self._try_again(longest)
+            self._try_again(longest, wanted)
 
-    def _try_again(self, longest: float) -> None:
-        """Wait a while, then connect."""
+    def _try_again(self, longest: float, wanted: float | None) -> None:
+        """
+        Wait a while, then connect.
+
+        @param wanted: how long the server wants us to wait, seconds. Who has failed since the last login waits by himself.
+        """
         if self._active and self._again and self._waiting is None:
             delay = min(longest, FIRST_DELAY * 2 ** min(self._failures, 10)) * (0.5 + self._jitter())
+            if wanted is not None and not self._failures:
+                delay = wanted
             self._failures += 1
             self._waiting = self._clock.callLater(delay, self._connect)
 

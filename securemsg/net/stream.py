@@ -82,6 +82,7 @@ class StreamProtocol(Protocol):
 
     @ivar link: how the connection is protected, once it is established.
     @ivar source: see L{IChannel}; set by whoever accepts connections.
+    @ivar retry_after: when the server wants us to connect again, seconds after its last message; C{None}: it did not say.
     """
 
     _log = Logger()
@@ -89,6 +90,7 @@ class StreamProtocol(Protocol):
     transport: Wire  # type: ignore[assignment]  # Twisted's interface is wider in names, narrower in methods
     link: LinkInfo | None = None
     source = b""
+    retry_after: float | None = None
     _peer: IPeer | None = None
     # Why it ended; None while it lives.
     _code: str | None = None
@@ -188,12 +190,12 @@ class StreamProtocol(Protocol):
             self._queued = True
             self._options.turn.later(self._flush)
 
-    def close(self, code: str = "") -> None:
-        """Say why, and hang up."""
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
+        """Say why, and hang up; see L{IChannel.close}."""
         if self._code is None:
             if code:
                 self._options.on_hangup(code)
-            self._finish(code, code, self.connection.phase)
+            self._finish(code, code, self.connection.phase, retry_after if self.connection.has_retry_after else None)
 
     def pause(self, wanted: bool) -> None:
         """See L{IChannel.pause}."""
@@ -265,6 +267,8 @@ class StreamProtocol(Protocol):
         try:
             for message in messages:
                 if type(message) is Failed:
+                    if message.retry_after is not None:
+                        self.retry_after = message.retry_after / 1000
                     self._finish(message.code if _CODE.fullmatch(message.code) else UNREADABLE_CODE)
                     return
                 received(message)
@@ -304,12 +308,12 @@ class StreamProtocol(Protocol):
         if self._code is None:
             self._finish("internal", "internal", self.connection.phase)
 
-    def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED) -> None:
+    def _finish(self, code: str, say: str = "", phase: Phase = Phase.CLOSED, retry_after: int | None = None) -> None:
         """Write what is queued and the last message, where this phase has room for them, and hang up within bounded time."""
         self._code = code
         out = self.connection.data_to_send()
         if say and (self._options.side, Failed) in TRANSITIONS[phase]:
-            out += encode_frame(encode_message(Failed(say)))
+            out += encode_frame(encode_message(Failed(say, retry_after)))
         self.connection.close()
         self.transport.unregisterProducer()
         # A peer that does not read does not see the other end hang up either.

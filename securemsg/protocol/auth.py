@@ -16,7 +16,8 @@ VERSION = 1
 # Features that this version offers; a frame or field is added only under a feature that both sides announced.
 ROOMS = "rooms"
 SHORT_INVITES = "short-invites"
-FEATURES: tuple[str, ...] = (ROOMS, SHORT_INVITES)
+RETRY_AFTER = "retry-after"
+FEATURES: tuple[str, ...] = (ROOMS, SHORT_INVITES, RETRY_AFTER)
 
 # The TLS exporter of RFC 9266 ("tls-exporter"), 32 bytes.
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"

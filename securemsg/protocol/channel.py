@@ -17,8 +17,12 @@ class IChannel(Interface):
     def send(message: Message) -> None:
         """Queue a message; all of one turn are written together. After the end this does nothing."""
 
-    def close(code: str = "") -> None:
-        """Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time."""
+    def close(code: str = "", retry_after: int | None = None) -> None:
+        """
+        Say C{Failed(code)} where a code is given, and hang up; whatever is queued goes out first, within bounded time.
+
+        @param retry_after: when a client that understands it is to connect again, milliseconds from now.
+        """
 
     def moved_at() -> float:
         """

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
 from securemsg.protocol import framing
-from securemsg.protocol.auth import ROOMS, SHORT_INVITES
+from securemsg.protocol.auth import RETRY_AFTER, ROOMS, SHORT_INVITES
 from securemsg.protocol.framing import FrameDecoder
 from securemsg.protocol.messages import Challenge, Hello, Message, Unknown, decode_message, encode_message
 from securemsg.protocol.states import READY_KINDS, TRANSITIONS, Phase, Side
@@ -29,6 +29,7 @@ class Connection:
     @ivar challenge: the payload of Challenge, likewise.
     @ivar has_rooms: whether the client is a device, and both ends announced rooms.
     @ivar has_short_invites: whether both ends announced short invites.
+    @ivar has_retry_after: whether both know the time in Failed.
     @ivar queued: the number of bytes that wait for L{data_to_send}.
     """
 
@@ -38,6 +39,7 @@ class Connection:
     challenge: bytes = b""
     has_rooms: bool = field(init=False, default=False)
     has_short_invites: bool = field(init=False, default=False)
+    has_retry_after: bool = field(init=False, default=False)
     queued: int = field(init=False, default=0)
     _decoder: FrameDecoder = field(init=False, factory=lambda: FrameDecoder(framing.MAX_GREETING_FRAME), repr=False)
     _out: list[bytes] = field(init=False, factory=list, repr=False)
@@ -145,6 +147,7 @@ class Connection:
             self.challenge = payload
             self.has_rooms = self._by_device and ROOMS in message.features
             self.has_short_invites = SHORT_INVITES in message.features
+            self.has_retry_after = RETRY_AFTER in message.features
         elif phase is Phase.READY:
             self._decoder.max_size = framing.MAX_FRAME
             if self.has_rooms:

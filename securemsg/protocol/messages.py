@@ -36,6 +36,8 @@ MIN_EXPIRY = 60
 MAX_CONNECTION_ROWS = 500
 # Messages in one mailbox: the most that an operator may allow.
 MAX_QUOTA = 10_000_000
+# The longest that a server may have a client wait before it connects again, milliseconds.
+MAX_RETRY_AFTER = 60_000
 # Of devices, deposits and messages.
 ID_SIZE = 16
 NONCE_SIZE = 32
@@ -63,6 +65,7 @@ Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Version = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Request = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 CodeNumber = Annotated[int, Meta(ge=1, le=MAX_CODE_NUMBER)]
+RetryAfter = Annotated[int, Meta(ge=1, le=MAX_RETRY_AFTER)]
 Pake = Annotated[bytes, Meta(min_length=PAKE_SIZE, max_length=PAKE_SIZE)]
 Own = Annotated[bytes, Meta(max_length=MAX_OWN)]
 Common = Annotated[bytes, Meta(max_length=MAX_COMMON)]
@@ -327,9 +330,14 @@ class Welcome(Record, tag=5, frozen=True):
 
 
 class Failed(Record, tag=6, frozen=True):
-    """Either side: the last message before hanging up."""
+    """
+    Either side: the last message before hanging up.
+
+    @ivar retry_after: when the client is to connect again, milliseconds from now; said by a server only.
+    """
 
     code: Code
+    retry_after: RetryAfter | None = None
 
 
 class Deposit(Record, tag=10, frozen=True):
@@ -863,7 +871,7 @@ Message = (
 
 KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 76)])
 
-# Their last item belongs to rooms, and is left out where there is none: peers without the feature do not know it.
+# Their last item belongs to a feature, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -873,10 +881,17 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 def encode_message(message: Message) -> bytes:
     """Make the payload of a frame."""
     payload = _encode(message)
-    if type(message) in _WITH_ROOM and message.room is None:  # type: ignore[union-attr]
+    if _lacks_last(message):
         # The number of items is in the first byte, and the last item is one byte.
         return bytes((payload[0] - 1,)) + payload[1:-1]
     return payload
+
+
+def _lacks_last(message: Message) -> bool:
+    """Whether the last item is left out."""
+    if type(message) is Failed:
+        return message.retry_after is None
+    return type(message) in _WITH_ROOM and message.room is None  # type: ignore[union-attr]
 
 
 def decode_message(payload: bytes) -> Message | Unknown:

@@ -158,11 +158,11 @@ class ClientConnection:
         self._counters.refusals[refusal.code] += 1
         self.send(refusal)
 
-    def end(self, code: str) -> None:
-        """Hang up with this code."""
+    def end(self, code: str, retry_after: int | None = None) -> None:
+        """Hang up with this code; see L{IChannel.close}."""
         if self.is_open:
             self._stop()
-            self.channel.close(code)
+            self.channel.close(code, retry_after)
 
     def pause(self, reason: int) -> None:
         """Pause the channel for this reason."""

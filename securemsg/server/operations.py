@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import nsmallest
 
 from attrs import define, field
 
+from securemsg.crypto import keys
 from securemsg.errors import Refusal
 from securemsg.interfaces import IServerStore
 from securemsg.protocol.messages import (
@@ -25,6 +26,9 @@ from securemsg.server.connection import ClientConnection, Role
 from securemsg.server.guests import Guests
 
 Snapshot = Callable[[], Awaitable[None]]
+# Those who are sent away come back at random within a time that lets so many log in a second, but within so many seconds.
+RETURNS_A_SECOND = 500
+MAX_SPREAD = 30
 
 
 async def refuse_snapshot() -> None:
@@ -34,6 +38,11 @@ async def refuse_snapshot() -> None:
     @raise Refusal: C{retry-later}.
     """
     raise Refusal("retry-later")
+
+
+def _fraction() -> float:
+    """A random number from 0 up to 1."""
+    return int.from_bytes(keys.random_bytes(4), "big") / 2**32
 
 
 @define(eq=False)
@@ -53,6 +62,7 @@ class Operations:
     _started: int
     _set_log_level: Callable[[str], None]
     _take_snapshot: Snapshot
+    _random: Callable[[], float] = _fraction
     is_draining: bool = field(init=False, default=False)
 
     def admits(self, connection: ClientConnection) -> bool:
@@ -108,7 +118,11 @@ class Operations:
     async def set_draining(self, connection: ClientConnection, message: SetDraining) -> Done:
         """End all connections but those of the operator and of this process, and let nobody in; or let everybody in again."""
         self.is_draining = message.draining
-        for one in list(self._connections):
-            if not self.admits(one):
-                one.end("stopping")
+        self.send_away([one for one in self._connections if not self.admits(one)])
         return Done(message.request)
+
+    def send_away(self, leaving: Sequence[ClientConnection], code: str = "stopping") -> None:
+        """End these connections. Their clients are told when to connect again, each another time."""
+        spread = min(len(leaving) / RETURNS_A_SECOND, MAX_SPREAD)
+        for one in leaving:
+            one.end(code, 1 + int(self._random() * spread * 1000))

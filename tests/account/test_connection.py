@@ -68,7 +68,7 @@ class SlowChannel:
     def send(self, message: Message) -> None:
         """Nobody reads it."""
 
-    def close(self, code: str = "") -> None:
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
         """Nobody hears it."""
 
     def moved_at(self) -> float:

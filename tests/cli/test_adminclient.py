@@ -35,7 +35,7 @@ class Wire:
         """Record it."""
         self.said.append(message)
 
-    def close(self, code: str = "") -> None:
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
         """Record it."""
         self.said.append(code)
 

@@ -171,7 +171,7 @@ class WireEnd:
             assert not isinstance(message, Unknown), "nobody here is newer than we are"
             self.wire.carry(self, message)
 
-    def close(self, code: str = "") -> None:
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
         """See L{IChannel.close}."""
         if self.code is not None:
             return

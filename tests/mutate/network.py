@@ -150,6 +150,16 @@ GUARDS: tuple[Guard, ...] = (
             "RaceTests::test_stopped_early",
         ),
         ("            winner.stream.expire(False)\n", "            pass\n", "LoginTests::test_silent"),
+        (
+            "if wanted is not None and not self._failures:",
+            "if wanted is not None:",
+            "tests/net/test_dialer.py::AgainTests::test_told_when",
+        ),
+        (
+            "if wanted is not None and not self._failures:",
+            "if False:",
+            "tests/net/test_dialer.py::AgainTests::test_told_when",
+        ),
         ("        if self._spare and self._active:\n", "        if False:\n", "LoginTests::test_silent"),
         ("            if code and self._first_code is not None:\n", "            if False:\n", "LoginTests::test_no_better"),
         (
@@ -165,6 +175,11 @@ GUARDS: tuple[Guard, ...] = (
             "                pass\n",
             "RaceTests::test_no_head_start",
         ),
+    ),
+    *guards(
+        "net/stream.py",
+        "tests/net/test_stream.py",
+        ("retry_after if self.connection.has_retry_after else None", "retry_after", "EndTests::test_retry_after"),
     ),
     *guards(
         "daemon/configfile.py",

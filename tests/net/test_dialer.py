@@ -188,6 +188,25 @@ class AgainTests(DialerCase):
         self.assertEqual(delays[4:8], [MAX_FULL_DELAY] * 4)
         self.assertEqual(delays[8], MAX_DELAY)
 
+    def test_told_when(self) -> None:
+        """Who was logged in connects again when the server said; who has failed since then waits longer each time."""
+        self.dialer(again=True)
+        delays = []
+        for logs_in in (True, False, False):
+            protocol, _ = self.endpoint.succeed()
+            assert isinstance(protocol, StreamProtocol)
+            if logs_in:
+                self.log_in(protocol)
+            else:
+                protocol.send(HELLO)
+            protocol.dataReceived(frames(Failed("stopping", 7_250)))
+            self.lose(protocol)
+            self.clock.advance(0)
+            (call,) = self.clock.getDelayedCalls()
+            delays.append(call.getTime() - self.clock.seconds())
+            self.clock.advance(delays[-1])
+        self.assertEqual(delays, [7.25, 2 * FIRST_DELAY, 4 * FIRST_DELAY])
+
     def test_once(self) -> None:
         """Who wants one connection gets one."""
         self.dialer()

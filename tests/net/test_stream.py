@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -594,6 +595,17 @@ class EndTests(StreamCase):
         self.stream.close("replaced")
         self.stream.close("stopping")
         self.assertEqual(self.said(), [Failed("replaced")])
+
+    def test_retry_after(self) -> None:
+        """When the client is to connect again is said to one that has announced that it knows this, and to no other."""
+        for features, said in ((["retry-after"], 1500), ([], None)):
+            self.setUp()
+            self.stream.dataReceived(frames(HELLO))
+            self.stream.send(replace(CHALLENGE, features=features))
+            self.clock.advance(0)
+            self.transport.clear()
+            self.stream.close("stopping", 1500)
+            self.assertEqual(self.said(), [Failed("stopping", said)])
 
     def test_late_bytes(self) -> None:
         """After the end bytes are dropped, and sending does nothing."""

@@ -28,7 +28,7 @@ EXAMPLES: dict[type, Message] = {
         m.Proof("alice", ID, 9, SIGNATURE),
         m.Register("alice", ID, b"token", KEY, LIST, SIGNATURE, SIGNATURE),
         m.Welcome(9, 1_800_000_000, m.PrekeyStock(1, 2, 3, 4), [ID, KEY[16:]]),
-        m.Failed("stopping"),
+        m.Failed("stopping", 1500),
         m.Deposit(ID, 10, 86400, b"common", [m.Destination("bob", [m.Part(ID, b"own")])], ROOM),
         m.Accepted(1_800_000_000, [m.Acceptance(ID, [m.Missed("bob", ID, "mailbox-full")], stored=True)]),
         m.DepositRefused(ID, "stale-room", [RECORD], m.ListMark(3, KEY)),

@@ -63,10 +63,10 @@ class MessageTests(SynchronousTestCase):
             self.refused(encode_message(message) + b"\x00", message)
 
     def test_missing_item(self) -> None:
-        """So is one with items missing; but the last of some belongs to rooms."""
+        """So is one with items missing; but the last of some belongs to a feature."""
         for message in EXAMPLES.values():
             items = items_of(message)
-            least = len(items) - isinstance(message, (m.Deposit, m.DepositRefused, m.Deliver))
+            least = len(items) - isinstance(message, (m.Deposit, m.DepositRefused, m.Deliver, m.Failed))
             for count in range(1, least):
                 self.refused_items(*items[:count])
 
@@ -78,6 +78,13 @@ class MessageTests(SynchronousTestCase):
             self.assertEqual(encode_message(message), msgspec.msgpack.encode(items))
             self.assertEqual(decode_message(encode_message(message)), message)
             self.refused_items(*items, None)
+
+    def test_without_a_time(self) -> None:
+        """A last message without a time looks as it does to peers that know none, and the time is bounded."""
+        self.assertEqual(encode_message(m.Failed("stopping")), msgspec.msgpack.encode([6, "stopping"]))
+        self.assertEqual(decode_message(msgspec.msgpack.encode([6, "stopping"])), m.Failed("stopping"))
+        for time in (None, 0, m.MAX_RETRY_AFTER + 1):
+            self.refused_items(6, "stopping", time)
 
     def test_extra_item(self) -> None:
         """So is one with an item more; but the two greetings ignore what they do not know."""

@@ -93,13 +93,13 @@ class Wire:
         """The turn ends: write what was queued."""
         self.out += self.connection.data_to_send()
 
-    def close(self, code: str = "") -> None:
+    def close(self, code: str = "", retry_after: int | None = None) -> None:
         """Say the code, where the phase lets us, and hang up."""
         if self.code is None:
             self.code = code
             if code:
                 try:
-                    self.connection.send(Failed(code))
+                    self.connection.send(Failed(code, retry_after if self.connection.has_retry_after else None))
                 except LocalProtocolError:
                     pass
             self.out += self.connection.data_to_send()

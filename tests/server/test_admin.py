@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.defer import Deferred
 
 from securemsg.crypto import keys
@@ -14,6 +16,7 @@ from securemsg.protocol.messages import (
     Details,
     DeviceRow,
     Done,
+    Failed,
     GetAddress,
     GetDetails,
     GetStats,
@@ -38,9 +41,10 @@ from securemsg.protocol.messages import (
     TakeSnapshot,
     Welcome,
 )
+from securemsg.server.connection import ClientConnection
 from securemsg.server.limits import Settings
 from tests.server.case import TwoPeople
-from tests.server.rig import DAY, START
+from tests.server.rig import DAY, START, Rig
 
 
 class OperatorTests(TwoPeople):
@@ -302,6 +306,32 @@ class OperationsTests(TwoPeople):
         self.operator.ask(GetStats(1), SetDraining(2, False))
         self.assertTrue(self.operator.one(Stats).draining)
         self.rig.login(self.bob)
+
+    def test_spread(self) -> None:
+        """
+        Those who are sent away are told when to connect again: spread over so long that 500 come in a second, 30 s at most.
+        """
+        ends: list[int | None] = []
+
+        class Leaver:
+            def end(self, code: str, retry_after: int | None = None) -> None:
+                ends.append(retry_after)
+
+        operations = self.rig.server._operations
+        for share, count, told in ((0.0, 1, 1), (0.999, 1000, 1999), (0.999, 15_000, 29_971), (0.999, 60_000, 29_971)):
+            operations._random = lambda share=share: share  # type: ignore[misc]
+            ends.clear()
+            operations.send_away([cast(ClientConnection, Leaver())] * count)
+            self.assertEqual((len(ends), set(ends)), (count, {told}))
+
+    def test_told_when(self) -> None:
+        """Each hears its own time, if it has announced that it knows what that means."""
+        rig = Rig(features=("retry-after",))
+        clients = [rig.register(name)[1] for name in ("alice", "bob")]
+        shares = [0.0, 0.75]
+        rig.server._operations._random = shares.pop
+        rig.operator().ask(SetDraining(1, True))
+        self.assertEqual({client.one(Failed).retry_after for client in clients}, {1, 4})
 
 
 class ReplyTests(TwoPeople):
