@@ -24,7 +24,14 @@ from securemsg.daemon.folder import StateError
 from securemsg.daemon.logs import DaemonLogging, writes_to_journal
 from securemsg.daemon.options import Options, Setup
 from securemsg.daemon.service import APPLICATION, Daemon
-from securemsg.daemon.twistd import end_process, has_own_log, in_foreground, install_signal_handlers, log_file_of
+from securemsg.daemon.twistd import (
+    end_at_next_signal,
+    end_process,
+    has_own_log,
+    in_foreground,
+    install_signal_handlers,
+    log_file_of,
+)
 from securemsg.net.clock import use_monotonic_clock
 from securemsg.responders.choice import BadAnswer, prepare
 
@@ -87,6 +94,7 @@ def makeService(options: Options) -> Service:
         fresh.parse(options.given)
         return fresh.setup
 
-    daemon = Daemon(options.setup, state, reactor, partial(end_process, pid_file), log, reread, logging)
+    end = partial(end_process, pid_file)
+    daemon = Daemon(options.setup, state, reactor, end, log, reread, logging, partial(end_at_next_signal, pid_file))
     install_signal_handlers(log, cast(IReactorFromThreads, reactor).callFromThread, daemon.reload)
     return daemon

@@ -21,6 +21,7 @@ from unittest import skipUnless
 
 from attrs import define, field
 from twisted.application.service import ServiceMaker
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
@@ -33,7 +34,7 @@ from securemsg.coredump import PR_SET_DUMPABLE
 from securemsg.daemon import service
 from securemsg.daemon.folder import DATABASE, HIGH_WATER, SERVER_KEY, FolderLock, StateError, open_folder, write_private
 from securemsg.daemon.hosted import HostedContact
-from securemsg.daemon.service import SPARE_FILES, Daemon
+from securemsg.daemon.service import LOOK, SETTLE_TIME, SPARE_FILES, STOP_TIME, Daemon
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
@@ -446,9 +447,64 @@ class FatalTests(FolderCase):
         self.successResultOf(daemon.stopService())
 
 
+class StopTests(FolderCase):
+    """The orderly end."""
+
+    def setUp(self) -> None:
+        """A daemon that has begun to end."""
+        super().setUp()
+        self.clock = Clock()
+        self.left: list[int] = []
+        self.signals: list[bool] = []
+        open_folder(self.state)
+        self.daemon = Daemon(
+            self.options().setup, self.state, self.clock, self.left.append, end_at_signal=lambda: self.signals.append(True)
+        )
+        self.core = FakeServer(frozenset())
+        self.daemon._core = cast(Server, self.core)
+
+    def test_settled(self) -> None:
+        """Connections end once everything is answered; from the beginning another signal ends the process."""
+        self.core.is_settled = False
+        done = self.daemon.stopService()
+        self.assertEqual(self.signals, [True])
+        self.clock.pump([LOOK] * 20)
+        self.assertEqual(self.core.ends, ["wind up"])
+        self.core.is_settled = True
+        self.clock.advance(LOOK)
+        self.assertEqual(self.core.ends, ["wind up", "stop"])
+        self.successResultOf(done)
+        self.assertEqual(self.left, [])
+
+    def test_not_settled(self) -> None:
+        """Where the store does not answer, they end all the same after a while, and the log says so."""
+        self.core.is_settled = False
+        done = self.daemon.stopService()
+        with capturedLogs() as events:
+            self.clock.pump([1] * (SETTLE_TIME - 1))
+            self.assertEqual(self.core.ends, ["wind up"])
+            self.clock.pump([1, LOOK])
+        self.assertEqual(self.core.ends, ["wind up", "stop"])
+        self.assertIn("not everything", str(formatEvent(events[0])))
+        self.successResultOf(done)
+
+    def test_out_of_time(self) -> None:
+        """What hangs for longer is left as it is: the process ends, with status 1."""
+        contact = FakeContact()
+        self.daemon._contact = cast(HostedContact, contact)
+        done = self.daemon.stopService()
+        self.clock.pump([1] * (STOP_TIME - 1))
+        self.assertEqual(self.left, [])
+        with capturedLogs() as events:
+            self.clock.advance(1)
+        self.assertIn("without closing its files", str(formatEvent(events[0])))
+        self.assertEqual(self.left, [1])
+        self.successResultOf(done)
+
+
 @define
 class FakeContact:
-    """The contact as the daemon sees it."""
+    """The contact as the daemon sees it, which takes forever to stop."""
 
     forgotten: list[frozenset[bytes]] = field(factory=list)
     is_stopped: bool = False
@@ -456,6 +512,10 @@ class FakeContact:
     def forget_gone(self, present: frozenset[bytes]) -> None:
         """See L{securemsg.daemon.hosted.HostedContact.forget_gone}."""
         self.forgotten.append(present)
+
+    def stop(self) -> Deferred[None]:
+        """See L{securemsg.daemon.hosted.HostedContact.stop}."""
+        return Deferred()
 
     def stop_answering(self) -> None:
         """See L{securemsg.daemon.hosted.HostedContact.stop_answering}."""
@@ -468,6 +528,16 @@ class FakeServer:
 
     guests: frozenset[bytes]
     refused: list[str] = field(factory=list)
+    is_settled: bool = True
+    ends: list[str] = field(factory=list)
+
+    def wind_up(self) -> None:
+        """See L{securemsg.server.core.Server.wind_up}."""
+        self.ends.append("wind up")
+
+    def stop(self) -> None:
+        """See L{securemsg.server.core.Server.stop}."""
+        self.ends.append("stop")
 
     def refuse_connections(self, code: str) -> None:
         """See L{securemsg.server.core.Server.refuse_connections}."""

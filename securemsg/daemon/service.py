@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import ILogObserver, Logger
@@ -98,6 +99,12 @@ TOKEN_SIZE = 16
 AUDIT_SIZE = 1 << 20
 # Seconds for closing the files after a fatal error.
 LAST_TIME = 5
+# Seconds for an orderly end in all, and of these until what was taken is committed and answered. What is not by then was
+# never answered, and clients send it again.
+STOP_TIME = 30
+SETTLE_TIME = 15
+# Seconds between two looks meanwhile.
+LOOK = 0.02
 # Seconds between two runs of expiry and the report of ended connections.
 MINUTE = 60
 # Open files besides connections.
@@ -126,14 +133,17 @@ class Daemon(Service):
         log_file: DaemonLog | None = None,
         reread: Callable[[], Setup] | None = None,
         logging: DaemonLogging | None = None,
+        end_at_signal: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param leave: ends the process at once.
         @param log_file: for twistd's log, if it goes to one.
         @param reread: reads the options again, with their file; raises C{UsageError}.
         @param logging: how it is written; C{None}: another logger does that.
+        @param end_at_signal: has the next signal end the process at once.
         """
         self._reread = reread
+        self._end_at_signal = end_at_signal
         self._supervisor = Supervisor(os.environ)
         self._watchdog = LoopingCall(self._ping_watchdog)
         self._watchdog.clock = reactor
@@ -185,11 +195,18 @@ class Daemon(Service):
         self._starting.addErrback(self._fail)
 
     def stopService(self) -> Deferred[None]:
-        """End all connections, then close the store."""
+        """Answer what was taken, end all connections, then close the store: within L{STOP_TIME} seconds."""
         super().stopService()
         if self._starting is not None:
             self._starting.cancel()
-        return self._close()
+        self._end_at_signal()
+        return self._close().addTimeout(STOP_TIME, self._reactor).addErrback(self._give_up)
+
+    def _give_up(self, failure: Failure) -> None:
+        """The files could not be closed in time. Nothing that was answered is lost."""
+        failure.trap(DeferredTimeout)
+        self._log.error("the daemon ends without closing its files, which took more than {limit} s", limit=STOP_TIME)
+        self._end(failure)
 
     def _close(self) -> Deferred[None]:
         """
@@ -354,15 +371,17 @@ class Daemon(Service):
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         if self._minutes.running:
             self._minutes.stop()
-        if self._core is not None:
-            self._core.stop()
+        core = self._core
+        if core is not None:
+            core.wind_up()
+            if not await self._until(lambda: core.is_settled, SETTLE_TIME):
+                self._log.warn("not everything could be committed and answered; clients send what was not answered again")
+            core.stop()
         self._monitor.stop()
         if self._contact is not None:
             await self._contact.stop()
         # The last messages go out; peers that do not read them are cut off.
-        deadline = self._reactor.seconds() + CLOSING_TIME + 1
-        while self._count_open() and self._reactor.seconds() < deadline:
-            await deferLater(self._reactor, 0.02)
+        await self._until(lambda: not self._count_open(), CLOSING_TIME + 1)
         if self._udp is not None:
             await self._udp.stop()
         if self._high_water is not None:
@@ -371,6 +390,19 @@ class Daemon(Service):
         self._audit.close()
         self._lock.release()
         self._log.info("securemsg stopped")
+
+    async def _until(self, condition: Callable[[], bool], limit: float) -> bool:
+        """
+        Wait for a condition.
+
+        @return: whether it came true in time.
+        """
+        deadline = self._reactor.seconds() + limit
+        while not condition():
+            if self._reactor.seconds() >= deadline:
+                return False
+            await deferLater(self._reactor, LOOK)
+        return True
 
     def _limit_connections(self, wanted: int) -> int:
         """

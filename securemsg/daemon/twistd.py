@@ -82,11 +82,31 @@ def _names_daemon(content: bytes) -> bool:
 
 def end_process(pid_file: Path | None, status: int) -> None:
     """End the process at once, and remove its pid file."""
+    _remove(pid_file)
+    os._exit(status)
+
+
+def end_at_next_signal(pid_file: Path | None) -> None:
+    """
+    Have another SIGTERM or SIGINT end the process at once, while it closes after the first: as the signal ends any process,
+    which service managers count as a clean end.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        _remove(pid_file)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def _remove(pid_file: Path | None) -> None:
+    """Remove the pid file, if it is ours."""
     if pid_file is not None:
         with contextlib.suppress(OSError):
             if pid_file.read_text("ascii") == str(os.getpid()):
                 pid_file.unlink()
-    os._exit(status)
 
 
 class DaemonLog:

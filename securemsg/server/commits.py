@@ -201,6 +201,11 @@ class GroupCommit:
             self._scheduled = True
             self._soon(self.flush)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no deposit waits for a commit or its answer, and no commit runs."""
+        return self._running is None and not self.pending and not self._answers
+
     def stop(self) -> None:
         """Write the batch if that is possible at once, and nothing after it."""
         self.flush()

@@ -33,6 +33,7 @@ FULL = 2        # the client does not read what was written
 UNWRITTEN = 4   # many answers wait for the end of this turn
 UNANSWERED = 8  # many deposits of this connection wait for an answer
 CROWDED = 16    # the deposits of all connections that wait for an answer take much memory
+WINDING_UP = 32  # the server stops
 
 
 class Role(enum.Enum):
@@ -137,6 +138,11 @@ class ClientConnection:
         self._stop()
 
     # --- for the server ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is being carried out."""
+        return self._is_busy
 
     @property
     def is_local(self) -> bool:

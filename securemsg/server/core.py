@@ -17,7 +17,7 @@ from securemsg.server.audit import Audit, no_audit
 from securemsg.server.clock import ExpiryClock
 from securemsg.server.commands import LogPeers, LogRefusal, command_table, log_no_refusal
 from securemsg.server.commits import GroupCommit
-from securemsg.server.connection import ClientConnection, Command, Role
+from securemsg.server.connection import WINDING_UP, ClientConnection, Command, Role
 from securemsg.server.delivery import Delivery
 from securemsg.server.directory import Directory
 from securemsg.server.guests import GuestMailboxes, Guests, KeyFile
@@ -221,11 +221,26 @@ class Server:
             self._expiring = True
             self.spawn(self._expire())
 
-    def stop(self, code: str = "stopping") -> None:
-        """End all connections with this code, now and later."""
-        self._stopped = code
-        for connection in list(self._connections):
-            connection.end(code)
+    def wind_up(self) -> None:
+        """
+        Take no new connections, and no commands but those of the contact in this process. What was taken is carried out,
+        committed and answered: L{is_settled} says when that is done.
+        """
+        self._stopped = "stopping"
+        for connection in self._connections:
+            if not connection.is_local:
+                connection.pause(WINDING_UP)
+        self.commits.commit_soon()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was taken is answered. The deposits of guests may wait for the contact, however long."""
+        return self.commits.is_idle and not any(connection.is_busy for connection in self._connections)
+
+    def stop(self) -> None:
+        """End all connections, and let nobody in later."""
+        self._stopped = "stopping"
+        self._operations.send_away(list(self._connections))
         self.commits.stop()
 
     def refuse_connections(self, code: str) -> None:

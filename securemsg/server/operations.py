@@ -121,8 +121,8 @@ class Operations:
         self.send_away([one for one in self._connections if not self.admits(one)])
         return Done(message.request)
 
-    def send_away(self, leaving: Sequence[ClientConnection], code: str = "stopping") -> None:
+    def send_away(self, leaving: Sequence[ClientConnection]) -> None:
         """End these connections. Their clients are told when to connect again, each another time."""
         spread = min(len(leaving) / RETURNS_A_SECOND, MAX_SPREAD)
         for one in leaving:
-            one.end(code, 1 + int(self._random() * spread * 1000))
+            one.end("stopping", 1 + int(self._random() * spread * 1000))

@@ -26,6 +26,7 @@ from tests.net.fakes import scratch
 
 # Ids of processes end far below.
 NOBODY = 2**31 - 1
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class PidFileTests(SynchronousTestCase):
@@ -125,6 +126,20 @@ class LogTests(SynchronousTestCase):
         ignore_signals()
         for number in twistd.SIGNALS:
             os.kill(os.getpid(), number)
+
+    def test_second_signal(self) -> None:
+        """The signal after the first ends the process at once, as it ends any other; its pid file goes."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            pid_file = self.path.with_name("pid")
+            code = (
+                "import os, sys, time; from pathlib import Path; from securemsg.daemon.twistd import end_at_next_signal;"
+                "pid_file = Path(sys.argv[1]); pid_file.write_text(str(os.getpid())); end_at_next_signal(pid_file);"
+                "os.kill(os.getpid(), int(sys.argv[2])); time.sleep(60)"
+            )
+            line = [sys.executable, "-c", code, str(pid_file), str(int(number))]
+            done = subprocess.run(line, cwd=ROOT, check=False, timeout=60)
+            self.assertEqual(done.returncode, -number)
+            self.assertFalse(pid_file.exists())
 
     def test_no_file(self) -> None:
         """Where the log is no file the signals end nothing."""

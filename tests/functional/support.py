@@ -207,16 +207,24 @@ class Place:
         return cls(Path(tempfile.mkdtemp(prefix="securemsg-")))
 
     def start(
-        self, name: str, code: str, *arguments: str, pipe: bool = False, stdout: int | None = None, **extra: str
+        self,
+        name: str,
+        code: str,
+        *arguments: str,
+        pipe: bool = False,
+        stdout: int | None = None,
+        pass_fds: Sequence[int] = (),
+        **extra: str,
     ) -> Running:
         """
         Start a Python program.
 
         @param pipe: whether it gets a standard input that we write to; else it is empty.
         @param stdout: a descriptor for its output, instead of a file.
+        @param pass_fds: descriptors that it inherits.
         @param extra: more environment.
         """
-        return self._start(name, [sys.executable, "-c", code, *arguments], pipe, stdout, extra)
+        return self._start(name, [sys.executable, "-c", code, *arguments], pipe, stdout, extra, pass_fds)
 
     def start_command(
         self,
@@ -253,7 +261,15 @@ class Place:
                 program.chmod(0o755)
         return folder
 
-    def _start(self, name: str, argv: list[str], pipe: bool, stdout: int | None, extra: dict[str, str]) -> Running:
+    def _start(
+        self,
+        name: str,
+        argv: list[str],
+        pipe: bool,
+        stdout: int | None,
+        extra: dict[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> Running:
         """Start a program, as the leader of a group of its own."""
         out, err = self._logs(name)
         with out.open("wb") as out_file, err.open("wb") as err_file:
@@ -265,6 +281,7 @@ class Place:
                 stdout=out_file if stdout is None else stdout,
                 stderr=err_file,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         return self._keep(Running(name, process, out, err))
 

@@ -20,6 +20,7 @@ from securemsg.protocol.messages import (
     Deposit,
     Drained,
     Failed,
+    Fetch,
     Hello,
     Invite,
     Invited,
@@ -27,6 +28,7 @@ from securemsg.protocol.messages import (
     Pong,
     Proof,
     Publish,
+    Refused,
     RemoveAccount,
     Welcome,
     decode_message,
@@ -612,6 +614,51 @@ class StopTests(SynchronousTestCase):
         rig.run()
         self.assertEqual([one.failed() for one in (client, stranger, late)], ["stopping"] * 3)
         self.assertEqual(rig.server.connected, 0)
+
+    def test_answered_first(self) -> None:
+        """What was taken is committed and answered before the end, also what is held for its reader; nothing more is taken."""
+        rig = Rig(store=MemoryServerStore(manual=True))
+        (_, sender), (bob, _) = (rig.register(name) for name in ("alice", "bob"))
+        held = sender.deposit(bob)
+        sender.ask(held)
+        self.assertEqual((sender.accepted(), rig.store.held), ([], 0))
+        rig.server.wind_up()
+        sender.ask(sender.deposit(bob, text=b"too late"))
+        self.assertFalse(rig.server.is_settled)
+        rig.store.flush()
+        rig.run()
+        self.assertTrue(rig.server.is_settled)
+        self.assertEqual(sender.accepted(), [held.deposit_id])
+        newcomer = rig.connect()
+        rig.run()
+        rig.server.stop()
+        rig.commit()
+        self.assertEqual([one.failed() for one in (sender, newcomer)], ["stopping"] * 2)
+        rig.crash()
+        self.assertEqual(rig.login(bob).delivered(), [held.common])
+
+    def test_question_answered_first(self) -> None:
+        """So is a question that waits for the store."""
+        rig = Rig(store=MemoryServerStore(manual=True))
+        (_, sender), (bob, reader) = (rig.register(name) for name in ("alice", "bob"))
+        sender.ask(sender.deposit(bob))
+        rig.begin_commit()
+        reader.ask(Fetch(1, "nobody"))
+        rig.server.wind_up()
+        rig.store.flush(1)
+        rig.run()
+        self.assertFalse(rig.server.is_settled)
+        rig.commit()
+        self.assertTrue(rig.server.is_settled)
+        self.assertEqual(reader.one(Refused).code, "no-such-account")
+
+    def test_contact_goes_on(self) -> None:
+        """The contact in this process may still acknowledge what guests wait for."""
+        rig = Rig()
+        _, contact = rig.contact()
+        rig.server.wind_up()
+        contact.ask(Ping(1))
+        contact.one(Pong)
 
     def test_new_ones_refused(self) -> None:
         """While new connections are refused, those that are there stay; afterwards everybody gets in."""
