@@ -14,6 +14,7 @@ import resource
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -31,10 +32,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.client.messages import Received
 from securemsg.coredump import PR_SET_DUMPABLE
+from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.daemon import service
+from securemsg.daemon.certificate import (
+    CERTIFICATE_DAYS,
+    DAY,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+    IssuedPair,
+    OwnPair,
+    load_credentials,
+)
 from securemsg.daemon.folder import DATABASE, HIGH_WATER, SERVER_KEY, FolderLock, StateError, open_folder, write_private
 from securemsg.daemon.hosted import HostedContact
-from securemsg.daemon.service import LOOK, SETTLE_TIME, SPARE_FILES, STOP_TIME, Daemon
+from securemsg.daemon.service import LOOK, MINUTE, SETTLE_TIME, SPARE_FILES, STOP_TIME, Daemon
+from securemsg.errors import Refusal
 from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
@@ -500,6 +512,52 @@ class StopTests(FolderCase):
         self.assertIn("without closing its files", str(formatEvent(events[0])))
         self.assertEqual(self.left, [1])
         self.successResultOf(done)
+
+
+class CertificateTests(FolderCase):
+    """The certificate of a daemon that runs for years."""
+
+    def setUp(self) -> None:
+        """One with a clock of its own, and a certificate of its own."""
+        super().setUp()
+        open_folder(self.state)
+        self.clock = Clock()
+        self.start = time.time()
+        self.daemon = Daemon(self.options().setup, self.state, self.clock, lambda status: self.fail("it goes on"))
+        self.daemon._core = cast(Server, FakeServer(frozenset()))
+        self.pair = OwnPair(self.state, ["localhost"], tls_key_pair, spki_digest, lambda: self.start + self.clock.seconds())
+        self.renewals: list[bool] = []
+        self.daemon._renew_udp = lambda: self.renewals.append(True)
+
+    def test_renewed(self) -> None:
+        """It is made anew before it expires, for UDP as well, and no sooner."""
+        self.daemon._own = self.pair
+        before = self.pair.credentials.spki
+        self.daemon._minutes.start(MINUTE, now=False)
+        self.clock.pump([DAY] * (CERTIFICATE_DAYS - 91))
+        self.assertEqual((self.pair.credentials.spki, self.renewals), (before, []))
+        # The new one is made by the real clock, so that it would be due again at the next look.
+        self.clock.advance(2 * DAY)
+        self.assertNotEqual(self.pair.credentials.spki, before)
+        self.assertEqual(self.renewals, [True])
+
+    def test_rotated(self) -> None:
+        """The operator has it made anew, unless it is an issued one, or cannot be written."""
+        self.assertEqual(self.assertRaises(Refusal, self.daemon._rotate_key).code, "forbidden")
+        self.daemon._own = self.pair
+        self.daemon._rotate_key()
+        self.assertEqual(self.renewals, [True])
+        self.state.rename(self.state.with_name("moved"))
+        self.assertEqual(self.assertRaises(Refusal, self.daemon._rotate_key).code, "retry-later")
+        self.assertEqual(self.renewals, [True])
+
+    def test_warned(self) -> None:
+        """An issued one that is about to expire is a warning."""
+        files = self.state / TLS_CERTIFICATE, self.state / TLS_KEY
+        self.daemon._issued = IssuedPair(load_credentials(*files, spki_digest), spki_digest, lambda: self.start + 720 * DAY)
+        with capturedLogs() as events:
+            self.daemon._tick()
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
 
 
 @define

@@ -169,6 +169,13 @@ def shown_time(seconds: float, columns: int) -> str:
     return f"{local(seconds):%Y-%m-%d %H:%M}" if columns else iso(seconds)
 
 
+def days_left(end: float, now: float) -> str:
+    """When something ends, for people: the day, and how many days that leaves."""
+    days = int((end - now) // 86400)
+    left = "expired" if end <= now else f"{days} day{'' if days == 1 else 's'} left"
+    return f"{local(end):%Y-%m-%d}, {left}"
+
+
 since_option = click.option(
     "--since",
     type=Since(),

@@ -29,7 +29,7 @@ from twisted.python.usage import UsageError
 from securemsg.client.times import iso
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
-from securemsg.daemon.certificate import IssuedPair, keep_credentials, load_credentials
+from securemsg.daemon.certificate import IssuedPair, OwnPair, load_credentials
 from securemsg.daemon.checks import EXPECTED, check_whole
 from securemsg.daemon.collector import relax_collector
 from securemsg.daemon.contact import ContactOptions, open_contact
@@ -172,6 +172,7 @@ class Daemon(Service):
         self._public: PublicFactory | None = None
         self._udp: UdpListener | None = None
         self._issued: IssuedPair | None = None
+        self._own: OwnPair | None = None
         # What serves new connections over UDP another certificate.
         self._renew_udp: Callable[[], None] = lambda: None
 
@@ -241,7 +242,8 @@ class Daemon(Service):
             self._issued = IssuedPair(credentials, keys.spki_digest, time.time)
         else:
             names = list(dict.fromkeys((*OWN_NAMES, setup.advertise[0])))
-            credentials = keep_credentials(state, names, keys.tls_key_pair, keys.spki_digest, time.time())
+            self._own = OwnPair(state, names, keys.tls_key_pair, keys.spki_digest, time.time)
+            credentials = self._own.credentials
         stores = open_server_store(
             state / DATABASE,
             reactor=self._reactor,
@@ -280,6 +282,8 @@ class Daemon(Service):
             log_peers=self._log_peers if setup.log_peers else None,
             set_log_level=self._set_log_level,
             counters=self._monitor.server,
+            rotate_key=self._rotate_key,
+            certificate_end=lambda: credentials.expires_at,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)
@@ -545,6 +549,21 @@ class Daemon(Service):
             raise Refusal("forbidden")
         self._logging.set_level(level)
 
+    def _rotate_key(self) -> None:
+        """
+        Make our own TLS key anew.
+
+        @raise Refusal: C{forbidden}: it is not our own; C{retry-later}: it cannot be written.
+        """
+        if self._own is None:
+            raise Refusal("forbidden")
+        try:
+            self._own.rotate()
+        except StateError as error:
+            self._log.error("the TLS key was not made anew: {problem}", problem=str(error))
+            raise Refusal("retry-later") from None
+        self._renew_udp()
+
     def _tick(self) -> None:
         """Do what is due; called every minute."""
         assert self._core is not None, "it starts once everything is open"
@@ -552,8 +571,11 @@ class Daemon(Service):
             self._core.tick()
             self._supervisor.status(self._status())
             self._hangups.report()
+            pair = self._issued or self._own
+            if pair is not None:
+                self._reload_certificate(pair.look)
             if self._issued is not None:
-                self._reload_certificate(self._issued.look)
+                self._issued.warn()
             if self._logging is not None:
                 self._logging.report(time.time())
             if self._contact is not None:

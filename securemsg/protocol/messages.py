@@ -696,6 +696,7 @@ class Stats(Record, tag=72, frozen=True):
 
     @ivar messages: that wait, in all mailboxes; C{size}: in bytes.
     @ivar free_space: on the disk of the store, bytes.
+    @ivar certificate_ends: when the certificate of new connections expires; 0: there is none.
     """
 
     request: Request
@@ -710,6 +711,7 @@ class Stats(Record, tag=72, frozen=True):
     invites: Counter
     free_space: Counter
     draining: bool
+    certificate_ends: Counter
 
 
 class SetDraining(Record, tag=73, frozen=True):
@@ -728,6 +730,12 @@ class SetLogLevel(Record, tag=74, frozen=True):
 
 class TakeSnapshot(Record, tag=75, frozen=True):
     """Operator: copy the databases into a folder of the state, for a backup; it is answered when that is done."""
+
+    request: Request
+
+
+class RotateKey(Record, tag=76, frozen=True):
+    """Operator: make the daemon's own TLS key anew, for new connections."""
 
     request: Request
 
@@ -867,9 +875,10 @@ Message = (
     | SetDraining
     | SetLogLevel
     | TakeSnapshot
+    | RotateKey
 )
 
-KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 76)])
+KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 77)])
 
 # Their last item belongs to a feature, and is left out where there is none: peers without the feature do not know it.
 _WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})

@@ -39,7 +39,7 @@ _FROM_CLIENT: tuple[type, ...] = (
     m.Deposit, m.Acknowledge, m.Fetch, m.Claim, m.Upload, m.Publish, m.Invite, m.Ping, m.ListAccounts, m.RemoveAccount,
     m.GetAddress, m.Reply, m.OpenCode, m.AnswerCode, m.ListInvites, m.RevokeInvite,
     m.GetDetails, m.SetSuspended, m.SetQuota, m.Kick, m.ListConnections, m.GetStats, m.SetDraining,
-    m.SetLogLevel, m.TakeSnapshot,
+    m.SetLogLevel, m.TakeSnapshot, m.RotateKey,
 )  # fmt: skip
 _FROM_SERVER: tuple[type, ...] = (
     m.Accepted, m.DepositRefused, m.Deliver, m.Drained, m.Stock, m.Account, m.Bundle, m.Invited, m.Pong, m.Done, m.Refused,

@@ -32,6 +32,7 @@ ACTIONS: dict[type, Callable[[Any], tuple[str, str]]] = {
     m.ListConnections: lambda message: ("connections", ""),
     m.GetStats: lambda message: ("stats", ""),
     m.SetLogLevel: lambda message: ("log-level", message.level),
+    m.RotateKey: lambda message: ("rotate-key", ""),
     m.SetDraining: lambda message: ("drain" if message.draining else "drain --off", ""),
     m.TakeSnapshot: lambda message: ("backup", ""),
 }

@@ -37,6 +37,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    RotateKey,
     SetDraining,
     SetLogLevel,
     SetQuota,
@@ -182,5 +183,6 @@ def command_table(
             command(SetDraining, operations.set_draining),
             command(SetLogLevel, operations.set_log_level),
             command(TakeSnapshot, operations.take_snapshot),
+            command(RotateKey, operations.rotate_key),
         ]
     )

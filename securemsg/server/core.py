@@ -61,6 +61,8 @@ class Server:
     @ivar set_log_level: has the log begin at another level; raises Refusal if it cannot.
     @ivar counters: counts what is done.
     @ivar take_snapshot: copies the databases for a backup, or raises Refusal; set later, as C{reply}.
+    @ivar rotate_key: makes the TLS key anew; raises Refusal if it cannot.
+    @ivar certificate_end: when the certificate for new connections expires, Unix time; 0: there is none.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -89,6 +91,8 @@ class Server:
     set_log_level: Callable[[str], None] = lambda level: None
     counters: ServerCounters = field(factory=ServerCounters, repr=False)
     take_snapshot: Snapshot = field(default=refuse_snapshot, repr=False)
+    rotate_key: Callable[[], None] = lambda: None
+    certificate_end: Callable[[], float] = lambda: 0
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -130,8 +134,8 @@ class Server:
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms, self._bucket(settings.contact_deposits),
         )  # fmt: skip
         self._operations = Operations(
-            self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level,
-            lambda: self.take_snapshot(),
+            self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level, self.rotate_key,
+            self.certificate_end, lambda: self.take_snapshot(),
         )  # fmt: skip
         self.commands = command_table(
             logins=logins,

@@ -17,6 +17,7 @@ from securemsg.protocol.messages import (
     Done,
     GetStats,
     ListConnections,
+    RotateKey,
     SetDraining,
     SetLogLevel,
     Stats,
@@ -61,6 +62,8 @@ class Operations:
     _now: Callable[[], float]
     _started: int
     _set_log_level: Callable[[str], None]
+    _rotate_key: Callable[[], None]
+    _certificate_end: Callable[[], float]
     _take_snapshot: Snapshot
     _random: Callable[[], float] = _fraction
     is_draining: bool = field(init=False, default=False)
@@ -95,6 +98,7 @@ class Operations:
             totals.invites,
             self._free_space(),
             self.is_draining,
+            int(self._certificate_end()),
         )
 
     async def set_log_level(self, connection: ClientConnection, message: SetLogLevel) -> Done:
@@ -113,6 +117,15 @@ class Operations:
         @raise Refusal: C{retry-later}: not now.
         """
         await self._take_snapshot()
+        return Done(message.request)
+
+    async def rotate_key(self, connection: ClientConnection, message: RotateKey) -> Done:
+        """
+        Make the TLS key anew, for new connections.
+
+        @raise Refusal: C{forbidden}: it is not the daemon's own; C{retry-later}: it cannot be written.
+        """
+        self._rotate_key()
         return Done(message.request)
 
     async def set_draining(self, connection: ClientConnection, message: SetDraining) -> Done:

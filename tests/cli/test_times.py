@@ -14,6 +14,7 @@ from securemsg.cli.times import (
     At,
     Duration,
     Since,
+    days_left,
     duration_text,
     moment_text,
     parse_at,
@@ -22,6 +23,16 @@ from securemsg.cli.times import (
     short_time,
     shown_time,
 )
+
+
+class DaysLeftTests(SynchronousTestCase):
+    """When a certificate ends."""
+
+    def test_days(self) -> None:
+        """Whole days are counted; the last one has none left, and then it has expired."""
+        noon = 1_790_000_000
+        for seconds, text in ((15 * 86400, "15 days left"), (86400, "1 day left"), (60, "0 days left"), (0, "expired")):
+            self.assertEqual(days_left(noon + seconds, noon).partition(", ")[2], text)
 
 
 class DurationTests(SynchronousTestCase):

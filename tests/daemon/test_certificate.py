@@ -7,6 +7,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.crypto.keys import spki_digest, tls_key_pair
@@ -16,6 +17,7 @@ from securemsg.daemon.certificate import (
     TLS_CERTIFICATE,
     TLS_KEY,
     IssuedPair,
+    OwnPair,
     keep_credentials,
     load_credentials,
 )
@@ -114,6 +116,48 @@ class OwnCertificateTests(SynchronousTestCase):
         self.assertFalse(certificate_is_good(b"nonsense", NAMES, 0, 0))
 
 
+class OwnPairTests(SynchronousTestCase):
+    """Our own pair while the daemon runs."""
+
+    def setUp(self) -> None:
+        """It was just made."""
+        self.folder = scratch(self) / "thing"
+        open_folder(self.folder)
+        self.now = time.time()
+        self.pair = OwnPair(self.folder, NAMES, tls_key_pair, spki_digest, lambda: self.now)
+        self.before = self.pair.credentials.spki
+
+    def test_renewed(self) -> None:
+        """It is made anew when it expires soon, and not before; a start after that finds it good."""
+        self.assertFalse(self.pair.look())
+        self.now += (CERTIFICATE_DAYS - 91) * DAY
+        self.assertFalse(self.pair.look())
+        self.now += 2 * DAY
+        self.assertTrue(self.pair.look())
+        self.assertNotEqual(self.pair.credentials.spki, self.before)
+        again = OwnPair(self.folder, NAMES, tls_key_pair, spki_digest, time.time)
+        self.assertEqual(again.credentials.spki, self.pair.credentials.spki)
+
+    def test_unwritable(self) -> None:
+        """If it cannot be written, the log says so, the old one stays in use, and it is tried again."""
+        self.now += (CERTIFICATE_DAYS - 80) * DAY
+        moved = self.folder.rename(self.folder.with_name("moved"))
+        with capturedLogs() as events:
+            self.assertFalse(self.pair.look())
+        self.assertIn("was not made anew", str(formatEvent(events[0])))
+        self.assertRaises(StateError, self.pair.rotate)
+        self.assertEqual(self.pair.credentials.spki, self.before)
+        moved.rename(self.folder)
+        self.assertTrue(self.pair.look())
+
+    def test_rotated(self) -> None:
+        """It is made anew when the operator wants it, and is private."""
+        self.pair.rotate()
+        self.assertNotEqual(self.pair.credentials.spki, self.before)
+        for name in (TLS_CERTIFICATE, TLS_KEY):
+            self.assertEqual((self.folder / name).stat().st_mode & 0o777, 0o600)
+
+
 class IssuedCertificateTests(SynchronousTestCase):
     """The operator brings one."""
 
@@ -200,6 +244,23 @@ class IssuedPairTests(SynchronousTestCase):
         self.assertEqual(self.pair.refused, len(bad))
         self.write()
         self.assertTrue(self.pair.look())
+
+    def test_warned(self) -> None:
+        """In the last 14 days the log says once a day that it expires, until it is replaced, also if the clock is set back."""
+        said = 0
+        for days, lines in ((75.9, 0), (76.1, 1), (77, 1), (77.2, 2), (60, 2), (76.5, 3), (91, 4)):
+            self.now = time.time() + days * DAY
+            with capturedLogs() as events:
+                self.pair.warn()
+            said += len(events)
+            self.assertEqual(said, lines, days)
+        self.assertIn(str(self.certificate), str(formatEvent(events[0])))
+        self.write(200)
+        self.assertTrue(self.pair.look())
+        with capturedLogs() as events:
+            self.now += 2 * DAY
+            self.pair.warn()
+        self.assertEqual(events, [])
 
     def test_other_files(self) -> None:
         """The configuration may name other files."""

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from securemsg.crypto import keys, pqxdh
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import AgreementKey, SigningKey
-from securemsg.errors import LocalProtocolError, RemoteProtocolError
+from securemsg.errors import LocalProtocolError, Refusal, RemoteProtocolError
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.channel import IChannel
@@ -270,6 +270,8 @@ class Rig:
     actions: list[tuple[int, str, str, str]] = field(factory=list)
     logs_peers: bool = False
     peers: list[tuple[object, ...]] = field(factory=list)
+    rotations: int = 0
+    rotation_refusal: str = ""
     timers: Clock = field(factory=Clock)
     _clients: list[Client] = field(factory=list)
     _later: list[Callable[[], None]] = field(factory=list)
@@ -299,6 +301,8 @@ class Rig:
             log_refusal=lambda *line: self.refusals.append(line),
             log_peers=(lambda sender, to, size: self.peers.append((sender, *to, size))) if self.logs_peers else None,
             audit=lambda *line: self.actions.append(line),
+            rotate_key=self._rotate_key,
+            certificate_end=lambda: START + DAY,
         )
 
     def crash(self) -> None:
@@ -309,6 +313,12 @@ class Rig:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; the test checks what has failed."""
         Deferred.fromCoroutine(work).addErrback(self.failures.append)
+
+    def _rotate_key(self) -> None:
+        """Count it, or refuse."""
+        if self.rotation_refusal:
+            raise Refusal(self.rotation_refusal)
+        self.rotations += 1
 
     def set_clock(self, seconds: float) -> None:
         """Somebody sets the clock, forward or back."""

@@ -34,6 +34,7 @@ from securemsg.protocol.messages import (
     Removed,
     Reply,
     RevokeInvite,
+    RotateKey,
     SetDraining,
     SetQuota,
     SetSuspended,
@@ -273,7 +274,17 @@ class OperationsTests(TwoPeople):
         """Everything is counted."""
         self.store([b"12345", b"123"])
         self.operator.ask(Invite(1, 2, 3600), GetStats(2))
-        self.assertEqual(self.operator.one(Stats), Stats(2, START, 4, 3, 0, 3, 3, 2, 14, 1, self.rig.space, False))
+        self.assertEqual(self.operator.one(Stats), Stats(2, START, 4, 3, 0, 3, 3, 2, 14, 1, self.rig.space, False, START + DAY))
+
+    def test_rotate_key(self) -> None:
+        """The daemon makes its TLS key anew, or says why it does not."""
+        self.operator.ask(RotateKey(1))
+        self.assertEqual((self.operator.one(Done).request, self.rig.rotations), (1, 1))
+        self.rig.rotation_refusal = "forbidden"
+        self.operator.ask(RotateKey(2))
+        self.assertEqual(self.operator.one(Refused), Refused(2, "forbidden"))
+        lines = [line[1:] for line in self.rig.actions[-2:]]
+        self.assertEqual(lines, [("rotate-key", "", "done"), ("rotate-key", "", "forbidden")])
 
     def test_snapshot(self) -> None:
         """Done says that the databases have been copied; where they cannot be, that is refused."""

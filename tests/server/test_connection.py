@@ -35,6 +35,7 @@ from securemsg.protocol.messages import (
     RemoveAccount,
     Reply,
     RevokeInvite,
+    RotateKey,
     SetDraining,
     SetLogLevel,
     SetQuota,
@@ -78,7 +79,7 @@ class RoleTests(TwoPeople):
             ListInvites: {operator}, RevokeInvite: {operator}, GetDetails: {operator},
             SetSuspended: {operator}, SetQuota: {operator}, Kick: {operator},
             ListConnections: {operator}, GetStats: {operator}, SetDraining: {operator},
-            SetLogLevel: {operator}, TakeSnapshot: {operator},
+            SetLogLevel: {operator}, TakeSnapshot: {operator}, RotateKey: {operator},
         }  # fmt: skip
         pages = self.rig.server.commands
         self.assertEqual(set(pages), set(Role))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import click
 
+from securemsg.account.errors import SecuremsgError, error_for
 from securemsg.cli.admin.accounts import SHOWN_DIGITS, confirm
 from securemsg.cli.admin.asking import ask, operate
 from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.rendering import amount
 from securemsg.cli.settings import json_option, settings_of, shared, state_option
-from securemsg.cli.times import shown_time
+from securemsg.cli.times import days_left, shown_time
 from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.protocol import messages as m
+
+ISSUED = "the daemon uses an issued certificate (--cert, --key)"
+REPLACE = "renew it where it was issued; the daemon takes the new files within a minute"
 
 
 @click.command()
@@ -55,7 +60,9 @@ def connections(ctx: click.Context) -> int:
 @shared
 @click.pass_context
 def stats(ctx: click.Context) -> int:
-    """Print how many accounts, connections and waiting messages there are, and how much disk is free."""
+    """
+    Print how many accounts, connections and waiting messages there are, how much disk is free, and when the certificate ends.
+    """
 
     async def work(operator: AdminClient) -> None:
         found = await ask(operator, m.GetStats(0), m.Stats)
@@ -71,8 +78,14 @@ def stats(ctx: click.Context) -> int:
             "open_invites": found.invites,
             "free_bytes": found.free_space,
             "draining": found.draining,
+            "certificate_ends": iso(found.certificate_ends),
         }
-        shown = {**record, "started_at": shown_time(found.started_at, columns()), "draining": "yes" if found.draining else "no"}
+        shown = {
+            **record,
+            "started_at": shown_time(found.started_at, columns()),
+            "draining": "yes" if found.draining else "no",
+            "certificate_ends": days_left(found.certificate_ends, time.time()),
+        }
         text = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items())
         write_record(record, settings_of(ctx).as_json, text)
 
@@ -102,6 +115,34 @@ def drain(ctx: click.Context, off: bool, yes: bool) -> int:
             write_line(json_line({"draining": not off}))
         else:
             say("everybody may log in again" if off else "nobody may log in; undo it with: securemsg admin drain --off")
+
+    return operate(ctx, work)
+
+
+@click.command("rotate-key")
+@json_option("Print a JSON object.")
+@state_option
+@shared
+@click.pass_context
+def rotate_key(ctx: click.Context) -> int:
+    """
+    Make the daemon's own TLS key and certificate anew, for new connections.
+
+    Open connections stay, and no client needs to know: clients trust the identity of the server, which signs the TLS key in
+    each login.
+    """
+
+    async def work(operator: AdminClient) -> None:
+        try:
+            await ask(operator, m.RotateKey(0), m.Done)
+        except SecuremsgError as problem:
+            if problem.code != "forbidden":
+                raise
+            raise error_for(problem.code, text=ISSUED, hint=REPLACE) from None
+        if settings_of(ctx).as_json:
+            write_line(json_line({"rotated": True}))
+        else:
+            say("new connections use a new TLS key")
 
     return operate(ctx, work)
 

@@ -6,7 +6,7 @@ import click
 
 from securemsg.cli.admin.accounts import account, accounts, kick, purge, quota, remove, reply, resume, suspend
 from securemsg.cli.admin.backup import backup, check, restore
-from securemsg.cli.admin.daemon import connections, drain, log_level, stats
+from securemsg.cli.admin.daemon import connections, drain, log_level, rotate_key, stats
 from securemsg.cli.admin.invites import address, invite, invites, revoke_invite
 from securemsg.cli.helptext import Group
 from securemsg.cli.settings import json_option, shared, state_option
@@ -22,7 +22,7 @@ def admin() -> None:
 
 COMMANDS = (
     invite, invites, revoke_invite, address, accounts, account, suspend, resume, kick, quota, remove, purge, reply,
-    connections, stats, drain, log_level, backup, check, restore,
+    connections, stats, drain, log_level, rotate_key, backup, check, restore,
 )  # fmt: skip
 for each in COMMANDS:
     admin.add_command(each)
