@@ -30,6 +30,7 @@ from securemsg.client.events import Changed, Disconnected, Drained, Event, Faile
 from securemsg.client.jobs import Outcome
 from securemsg.client.requests import Question
 from securemsg.client.state.profile import Profile
+from securemsg.client.times import iso
 from securemsg.errors import Refusal
 from securemsg.interfaces import IProfileStore
 from securemsg.net.clock import monotonic_seconds
@@ -497,7 +498,8 @@ class AccountConnection:
         transport = link.binding.transport
         # As users call it.
         way = UDP if transport == "quic" else transport
-        return {"transport": way, "tls": link.version, "cipher": link.cipher, "group": link.group}
+        facts = {"transport": way, "tls": link.version, "cipher": link.cipher, "group": link.group}
+        return {**facts, "certificate_ends": iso(link.certificate_end)} if link.certificate_end else facts
 
     def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
         """The code and the facts in an answer of the server."""

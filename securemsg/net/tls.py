@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from attrs import evolve, frozen
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
@@ -208,14 +208,17 @@ class ClientTrust:
 
     def observe(self, transport: Wire) -> LinkInfo | None:
         """What protects a connection that we made."""
+        der: list[bytes] = []
 
         def observed(connection: SSL.Connection) -> bytes:
             """The key that the server used in this very handshake."""
             certificate = connection.get_peer_certificate()
             assert certificate is not None, "TLS 1.3 without a pre-shared key has one"
-            return self.spki(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+            der.append(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+            return self.spki(der[0])
 
-        return _observe(transport, observed)
+        link = _observe(transport, observed)
+        return None if link is None else evolve(link, certificate_end=shown_end(der[0]))
 
 
 def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkInfo | None:
@@ -240,7 +243,19 @@ def certificate_end(pem: bytes) -> float:
 
     @raise Exception: of many kinds: it is none.
     """
-    end = (crypto.load_certificate(crypto.FILETYPE_PEM, pem).get_notAfter() or b"").decode("ascii")
+    return _end_of(crypto.load_certificate(crypto.FILETYPE_PEM, pem))
+
+
+def shown_end(der: bytes) -> float:
+    """When the certificate of a server expires, Unix time, to show it to people; 0 where that cannot be read."""
+    try:
+        return max(_end_of(crypto.load_certificate(crypto.FILETYPE_ASN1, der)), 0)
+    except Exception:  # noqa: BLE001 - a strange one fails in more ways than anybody lists, and proves nothing anyway
+        return 0
+
+
+def _end_of(certificate: crypto.X509) -> float:
+    end = (certificate.get_notAfter() or b"").decode("ascii")
     return datetime.strptime(end, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 

@@ -85,6 +85,39 @@ class ReloadTests(PlaceCase):
         self.daemon.running.process.send_signal(signal.SIGHUP)
 
 
+class RotateTests(PlaceCase):
+    """The daemon's own key."""
+
+    def test_rotated(self) -> None:
+        """
+        It is made anew while messages flow: open connections stay, new ones are made with the pin of before, and status and
+        stats say when its certificate ends. An issued one is not the daemon's to make.
+        """
+        ann, bob = self.person("ann"), self.person("bob")
+        follower = ann.start("recv", "--follow", "--json")
+        bob.send("ann", "one")
+        until(lambda: follower.line_count == 1, "a message")
+        before = (self.daemon.state / "tls.pem").read_bytes()
+        self.assertIn("new TLS key", self.daemon.admin("rotate-key").err)
+        self.assertNotEqual((self.daemon.state / "tls.pem").read_bytes(), before)
+        bob.send("ann", "two")
+        until(lambda: follower.line_count == 2, "a message over the connection of before")
+        self.assertEqual(follower.err.count("connect"), 0)
+        [facts] = bob.run("status", "--json").rows
+        [stats] = self.daemon.admin("stats", "--json").rows
+        self.assert_time(facts["certificate_ends"])
+        self.assertEqual(facts["certificate_ends"], stats["certificate_ends"])
+        self.assertIn("729 days left", bob.run("status").out)
+        self.assertIn("729 days left", self.daemon.admin("stats").out)
+
+        self.daemon.stop()
+        files = self.daemon.state / "tls.pem", self.daemon.state / "tls.key"
+        self.daemon.options = ("--cert", str(files[0]), "--key", str(files[1]))
+        self.daemon.start()
+        self.assertIn("--cert", self.daemon.admin("rotate-key", status=5).err)
+        self.daemon.admin("stats")
+
+
 class SocketTests(PlaceCase):
     """The socket is the service manager's: it was there before the daemon, and stays when that restarts."""
 

@@ -286,6 +286,15 @@ class WayTests(UdpCase):
         self.assertEqual(ann.error("ping", "--require-pq", *away, status=6)["code"], "not-connected")
         ann.run("ping", *away)
 
+    def test_rotated(self) -> None:
+        """A TLS key that was made anew serves new connections over UDP as well."""
+        ann = Person(self.place, "ann").join(self.daemon.invite())
+        self.daemon.admin("rotate-key")
+        ann.run("ping", "--transport", "udp")
+        [facts] = ann.run("status", "--json", "--transport", "udp").rows
+        [stats] = self.daemon.admin("stats", "--json").rows
+        self.assertEqual(facts["certificate_ends"], stats["certificate_ends"])
+
     def test_systemd(self) -> None:
         """The socket may be systemd's; invites name its port."""
         place = self.place
