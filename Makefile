@@ -27,6 +27,9 @@ SERVER_ARGS ?=
 MUTATE_ARGS ?=
 # Where `make install` installs; DESTDIR is for packages.
 PREFIX ?= /opt/securemsg
+# The Debian of `make machine`, with a Python as here because of the wheels, and what it has besides the smallest.
+SUITE ?= $(shell . /etc/os-release && echo $$VERSION_CODENAME)
+PACKAGES := systemd,systemd-sysv,dbus,python3-venv,make,ca-certificates,init-system-helpers
 DESTDIR ?=
 
 BIN := .venv/bin
@@ -42,7 +45,7 @@ READY_BUILD := $(if $(EXT),$(READY_DEV),$(READY_TEST))
 READY_RUN := $(firstword $(wildcard $(READY_DEV) .venv/.ready-test) .venv/.ready-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture install uninstall deb
+.PHONY: help run test compiled build run-server run-client bench lint clean model mutate rounds faults noise browser docs man picture install uninstall deb machine
 
 help:
 	@echo "make run          start the daemon and chat with it; leaving the chat stops it  [PORT=9000]"
@@ -62,6 +65,7 @@ help:
 	@echo "make install      install the service, as root         [PREFIX=/opt/securemsg, DESTDIR=, PYTHON=]"
 	@echo "make uninstall    remove it; state and configuration stay"
 	@echo "make deb          build a Debian package in dist/        [DEB_VERSION=, PYTHON=/usr/bin/python3]"
+	@echo "make machine      follow docs/operations.md on a booted Debian; as root, with debootstrap and systemd-container"
 	@echo "make docs         build the API documentation in build/api/"
 	@echo "make picture      draw the picture in README.md again; needs tmux"
 	@echo "make clean        remove everything that make can build again; .run stays"
@@ -126,6 +130,14 @@ install uninstall:
 deb: PYTHON := /usr/bin/python3
 deb:
 	@PYTHON='$(PYTHON)' DEB_VERSION='$(DEB_VERSION)' sh deploy/deb.sh
+
+machine: $(READY_TEST)
+	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || \
+	    { echo "make machine needs debootstrap and systemd-nspawn; on Debian: apt-get install debootstrap systemd-container" >&2; exit 1; }
+	@mkdir -p build/machine
+	@[ -e build/machine/root/etc/debian_version ] || debootstrap --include=$(PACKAGES) $(SUITE) build/machine/root >&2
+	@$(BIN)/python -m pip wheel --quiet --wheel-dir build/machine/wheels '.[udp,metrics]' 'setuptools>=77' >&2
+	@$(BIN)/python -m pytest tests/functional/test_machine.py --machine build/machine $(PYTEST_ARGS)
 
 docs: $(READY_DEV)
 	@$(BIN)/pydoctor --quiet >&2

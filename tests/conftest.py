@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"how many datagrams of each kind of noise the server is sent (default: {DEFAULT_NOISE})",
     )
     parser.addoption("--browser", default="", metavar="COMMAND", help="Chromium, for the test of the status page")
+    parser.addoption("--machine", metavar="FOLDER", help="the folder of make machine, for tests/functional/test_machine.py")
     parser.addoption("--deb", metavar="FILE", help="the package of make deb that tests/functional/test_deb.py installs")
     parser.addoption(
         "--every",

@@ -23,6 +23,8 @@ from securemsg.protocol.hosts import parse_host
 from securemsg.protocol.invite import TRANSPORTS
 
 APPLICATION = "securemsg"
+# Where the installed service has its state.
+SERVICE_STATE = Path("/var/lib/securemsg")
 # How long to wait for an answer while no bytes move, where the command says nothing else, seconds.
 DEFAULT_TIMEOUT = 30
 LONGEST_TIMEOUT = 366 * 86400
@@ -101,11 +103,15 @@ class Settings:
 
     @property
     def state_folder(self) -> Path:
-        """The state folder of the daemon: as given, else where the daemon itself has it."""
+        """The state folder of the daemon: as given, else for root that of the service, else where the daemon itself has it."""
         if self.state is not None:
             return self.state
         named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or self.configured.get("state")
-        return Path(named) if named else _in_home(platformdirs.user_state_path, "--state")
+        if named:
+            return Path(named)
+        if os.geteuid() == 0 and SERVICE_STATE.is_dir():
+            return SERVICE_STATE
+        return _in_home(platformdirs.user_state_path, "--state")
 
     @property
     def time_limit(self) -> Timeout:
@@ -217,7 +223,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 state_option = _option(
-    "--state", type=NamedPath("folder"), metavar="DIR", help="State folder of the daemon.  [$STATE_DIRECTORY]"
+    "--state",
+    type=NamedPath("folder"),
+    metavar="DIR",
+    help="State folder of the daemon; for root that of the service.  [$STATE_DIRECTORY]",
 )
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import Exit, SecuremsgError
+from securemsg.cli import settings
 from securemsg.cli.settings import NAME, Settings, settings_of, shared
 
 
@@ -83,6 +84,17 @@ class FolderTests(SynchronousTestCase):
         self.patch_environment("STATE_DIRECTORY", "/var/lib/securemsg:/var/lib/other")
         self.assertEqual(Settings(state=Path("/given")).state_folder, Path("/given"))
         self.assertEqual(Settings().state_folder, Path("/var/lib/securemsg"))
+
+    def test_service(self) -> None:
+        """Root manages the service, if there is one; everybody else a daemon of their own."""
+        folder = Path(self.mktemp())
+        self.patch(settings, "SERVICE_STATE", folder)
+        self.patch_environment("STATE_DIRECTORY", "")
+        for user, is_there, expected in ((0, False, False), (1000, True, False), (0, True, True)):
+            if is_there:
+                folder.mkdir(parents=True, exist_ok=True)
+            self.patch(os, "geteuid", lambda user=user: user)
+            self.assertEqual(Settings().state_folder == folder, expected)
 
     def test_no_home(self) -> None:
         """A user id without an account, and no home: it is said which option to give."""
