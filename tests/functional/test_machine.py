@@ -106,10 +106,11 @@ class MachineTests(SynchronousTestCase):
         self.port = free_port()
 
     def test_life(self) -> None:
-        """Installed and started; restarted under load; watched; reloaded; backed up and restored; upgraded; uninstalled."""
+        """Installed, started, watched; another certificate; restarts, a backup put back, a hang, a mistake; uninstalled."""
         self.install()
         self.first_hour()
         self.watch()
+        self.certificate()
         self.restart()
         self.put_back()
         self.hang()
@@ -170,6 +171,27 @@ class MachineTests(SynchronousTestCase):
         self.machine.run("securemsg send ben 'after the restore' --timeout 60", "ann")
         texts = [json.loads(line)["text"] for line in self.machine.run("securemsg recv --json", "ben").splitlines()]
         self.assertEqual(sorted(texts), ["after the backup", "after the restore"])
+
+    def certificate(self) -> None:
+        """The guide's own lines for a private CA work, and renewing it once more needs no restart."""
+        guide = (ROOT / "docs" / "operations.md").read_text("utf-8").replace(":8443", f":{self.port}")
+        hook, authority = (block for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "RENEWED_LINEAGE" in block)
+        program = "/usr/local/sbin/securemsg-certificate"
+        self.machine.run(f"cat >{program} && chmod 755 {program}", text=hook)
+        self.machine.run("echo 127.0.0.1 chat.example.org >>/etc/hosts")
+        lines = f"cert = {STATE}/fullchain.pem\nkey = {STATE}/privkey.pem\n"
+        request, _, check = authority.rpartition("openssl s_client")
+        self.machine.run(f"set -e; {request}", text="")
+        self.machine.run(f"cat >>{CONFIG} && systemctl restart securemsg", text=lines)
+        ask = f"openssl s_client {check.strip()} 2>&1"
+        self.assertIn("Verification: OK", self.machine.run(ask))
+        serial = f"openssl s_client {check.strip()} 2>/dev/null | openssl x509 -noout -serial".replace(" -brief", "")
+        before, started = self.machine.run(serial), self.show("MainPID")
+        self.machine.run("set -e; openssl x509 " + request.rpartition("openssl x509 ")[2])
+        until(lambda: self.machine.run(serial) != before, "the renewed certificate")
+        self.assertIn("Verification: OK", self.machine.run(ask))
+        self.assertEqual(self.show("MainPID"), started)
+        self.machine.run("securemsg ping", "ann")
 
     def restart(self) -> None:
         """While it restarts, again and again, every connection is accepted, and messages arrive once and in order."""
