@@ -106,7 +106,7 @@ class MachineTests(SynchronousTestCase):
         self.port = free_port()
 
     def test_life(self) -> None:
-        """Installed, started, watched; another certificate; restarts, a backup put back, a hang, a mistake; uninstalled."""
+        """Installed, watched; a new certificate; restarts, a backup put back, a hang, a mistake; uninstalled; the package."""
         self.install()
         self.first_hour()
         self.watch()
@@ -116,6 +116,7 @@ class MachineTests(SynchronousTestCase):
         self.hang()
         self.mistake()
         self.uninstall()
+        self.package()
 
     def install(self) -> None:
         """It is installed by make, offline from wheels."""
@@ -244,6 +245,17 @@ class MachineTests(SynchronousTestCase):
         self.machine.run(f"test -f /var/lib/private/securemsg/server.db -a -f {CONFIG}")
         self.machine.run("systemctl cat securemsg.service", status=1)
         self.assertEqual(self.machine.run("command -v securemsg", status=None), "")
+
+    def package(self) -> None:
+        """The Debian package goes on with state and configuration that are there; purged, it leaves accounts and mailboxes."""
+        others = " ".join(f"--exclude=./{name}" for name in ("build", "dist", ".venv"))
+        self.machine.run(f"mkdir /root/src && tar -C /src {others} -cf - . | tar -C /root/src -xf -")
+        self.machine.run("cd /root/src && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels make deb")
+        self.machine.run("dpkg --install --force-confold /root/src/dist/securemsg_*.deb")
+        self.assertEqual(self.show("ActiveState", "FragmentPath"), ["active", "/lib/systemd/system/securemsg.service"])
+        self.machine.run("securemsg ping", "ann")
+        self.machine.run("dpkg --purge securemsg")
+        self.machine.run("test -f /var/lib/private/securemsg/server.db -a ! -e /etc/securemsg -a ! -e /opt/securemsg")
 
     def admin(self, command: str) -> str:
         """What the operator is told."""
