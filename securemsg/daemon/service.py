@@ -528,8 +528,14 @@ class Daemon(Service):
 
     def _log_peers(self, sender: str, recipients: Sequence[str], size: int) -> None:
         """Log who writes to whom: every message, because none is like another."""
-        text = "{sender} sends {size} bytes to {recipients}"
-        self._log.info(text, sender=sender, size=size, recipients=", ".join(recipients), event="sent", log_each=True)
+        self._log.info(
+            "{sender} sends {size} bytes to {recipients}",
+            sender=sender,
+            size=size,
+            recipients=", ".join(recipients),
+            event="sent",
+            log_each=True,
+        )
 
     def _note_action(self, user: int, action: str, subject: str, result: str) -> None:
         """Write what the operator did into the audit log. It is done already: a disk that is full does not undo it."""
