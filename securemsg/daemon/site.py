@@ -41,7 +41,7 @@ class Answer:
     """The answer to a request."""
 
     status: HTTPStatus
-    content: bytes
+    content: str | bytes
     kind: str = PLAIN
 
 
@@ -64,7 +64,7 @@ class QuestionRequest(Request):
         if self.method in METHODS:
             answer = self.channel.factory.answer(self.path)
         else:
-            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
+            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             self.setHeader(b"Allow", b", ".join(METHODS))
         self.setResponseCode(answer.status, answer.status.phrase.encode("ascii"))
         for name, value in (
@@ -133,17 +133,17 @@ class Site(HTTPFactory):
         """Answer a question."""
         make = self._answers.get(path)
         if make is None:
-            return Answer(HTTPStatus.NOT_FOUND, b"there is /, /metrics and /healthz\n")
+            return Answer(HTTPStatus.NOT_FOUND, "there is /, /metrics and /healthz\n")
         try:
             return make()
         except Exception:  # noqa: BLE001 - a bug: the log has it, and the messages go on
             self._log.failure("a question about the daemon could not be answered")
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"the log says why\n")
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why\n")
 
     def _health(self) -> Answer:
         if problem := self._monitor.problem:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n".encode())
-        return Answer(HTTPStatus.OK, b"ok\n")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
+        return Answer(HTTPStatus.OK, "ok\n")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Accept a connection, if there is room."""

@@ -255,7 +255,7 @@ class LimitTests(PlaceCase):
             dora.send("eli", text)
         self.assertEqual(dora.error("send", "eli", "three", "--timeout", "3", status=6)["code"], "mailbox-full")
         self.assertEqual(eli.texts(2), ["one", "two"])
-        dora.recv()
+        dora.run("outbox", "retry")
         self.assertEqual(eli.texts(1), ["three"])
 
 
