@@ -499,7 +499,7 @@ class AccountConnection:
         # As users call it.
         way = UDP if transport == "quic" else transport
         facts = {"transport": way, "tls": link.version, "cipher": link.cipher, "group": link.group}
-        return {**facts, "certificate_ends": iso(link.certificate_end)} if link.certificate_end else facts
+        return {**facts, "certificate_expires_at": iso(link.certificate_expires_at)} if link.certificate_expires_at else facts
 
     def _facts_of(self, answer: object, asked_at: float) -> tuple[str, dict[str, str]]:
         """The code and the facts in an answer of the server."""

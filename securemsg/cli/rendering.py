@@ -11,7 +11,7 @@ from securemsg.account.errors import error_for
 from securemsg.account.names import shown_name
 from securemsg.account.rooms import JOIN_COMMAND, command_for
 from securemsg.cli.chat.screen import ACCEPTED, DELIVERED, FAILED, READ, WAITING, WITHDRAWN, Screen
-from securemsg.cli.times import duration_text, shown_time
+from securemsg.cli.times import duration_text, expiry_text, parse_since, shown_time
 from securemsg.cli.wrapping import block
 from securemsg.client import messages
 from securemsg.client.escape import escape
@@ -471,8 +471,20 @@ def safety_text(contact: Contact, number: str) -> str:
     return "\n".join([f"safety number with {escape(contact.name)}:", *rows])
 
 
-def fact_lines(facts: dict[str, object]) -> str:
-    """Names and values in two columns, for people."""
+def _for_people(name: str, value: object, now: float) -> tuple[str, object]:
+    """A fact as people read it."""
+    if name == "certificate_expires_at":
+        return "certificate", value and expiry_text(parse_since(str(value), 0), now)
+    return name, value
+
+
+def fact_lines(facts: dict[str, object], now: float) -> str:
+    """
+    Names and values in two columns, for people.
+
+    @param now: by the wall clock, for how many days are left.
+    """
+    facts = dict(_for_people(name, value, now) for name, value in facts.items())
     width = max(map(len, facts)) + 2
     rows = []
     for name, value in facts.items():

@@ -169,11 +169,12 @@ def shown_time(seconds: float, columns: int) -> str:
     return f"{local(seconds):%Y-%m-%d %H:%M}" if columns else iso(seconds)
 
 
-def days_left(end: float, now: float) -> str:
-    """When something ends, for people: the day, and how many days that leaves."""
-    days = int((end - now) // 86400)
-    left = "expired" if end <= now else f"{days} day{'' if days == 1 else 's'} left"
-    return f"{local(end):%Y-%m-%d}, {left}"
+def expiry_text(expires_at: float, now: float) -> str:
+    """When something expires, for people: the day, and how many days that leaves."""
+    if expires_at <= now:
+        return f"expired on {local(expires_at):%Y-%m-%d}"
+    days = int((expires_at - now) // 86400)
+    return f"expires on {local(expires_at):%Y-%m-%d}, {days} day{'' if days == 1 else 's'} left"
 
 
 since_option = click.option(

@@ -283,7 +283,7 @@ class Daemon(Service):
             set_log_level=self._set_log_level,
             counters=self._monitor.server,
             rotate_key=self._rotate_key,
-            certificate_end=lambda: credentials.expires_at,
+            certificate_expires_at=lambda: credentials.expires_at,
         )
         self._minutes.start(MINUTE, now=False).addErrback(self._fail)
         self._open_control(core, turn)

@@ -29,14 +29,14 @@ class LinkInfo:
 
     @ivar version: TLS version, as C{TLSv1.3}; empty without TLS, like the next two.
     @ivar group: of the key exchange; over TCP two default ends agree on C{X25519MLKEM768}.
-    @ivar certificate_end: when the server's certificate expires, Unix time, as a client sees it; 0: not known.
+    @ivar certificate_expires_at: when the server's certificate expires, Unix time, as a client sees it; 0: not known.
     """
 
     binding: Binding
     version: str = ""
     cipher: str = ""
     group: str = ""
-    certificate_end: float = 0
+    certificate_expires_at: float = 0
 
 
 def is_post_quantum(group: str) -> bool:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from securemsg.net.link import LinkInfo, Wire
 from securemsg.net.quic import GROUP, STREAM, WINDOW, Address, QuicState
 from securemsg.net.stream import StreamProtocol
-from securemsg.net.tls import Spki, shown_end
+from securemsg.net.tls import Spki, shown_expiry
 from securemsg.protocol.auth import ALPN, Binding
 from securemsg.protocol.states import Phase
 
@@ -253,4 +253,4 @@ def observe_quic(transport: Wire, spki: bytes | Spki) -> LinkInfo | None:
     if isinstance(spki, bytes):
         return LinkInfo(Binding("quic", "spki", b"", spki), "TLSv1.3", state.cipher, GROUP)
     certificate = state.certificate
-    return LinkInfo(Binding("quic", "spki", b"", spki(certificate)), "TLSv1.3", state.cipher, GROUP, shown_end(certificate))
+    return LinkInfo(Binding("quic", "spki", b"", spki(certificate)), "TLSv1.3", state.cipher, GROUP, shown_expiry(certificate))

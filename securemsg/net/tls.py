@@ -138,7 +138,7 @@ class ServerCredentials:
         self.files = certificate, key
         self.pem = pem
         self.spki = spki(pem)
-        self.expires_at = certificate_end(pem)
+        self.expires_at = certificate_expiry(pem)
         self._spkis = WeakKeyDictionary({self._context: self.spki})
 
     def replace(self, fresh: ServerCredentials) -> None:
@@ -218,7 +218,7 @@ class ClientTrust:
             return self.spki(der[0])
 
         link = _observe(transport, observed)
-        return None if link is None else evolve(link, certificate_end=shown_end(der[0]))
+        return None if link is None else evolve(link, certificate_expires_at=shown_expiry(der[0]))
 
 
 def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkInfo | None:
@@ -237,7 +237,7 @@ def _observe(transport: Wire, spki: Callable[[SSL.Connection], bytes]) -> LinkIn
     )
 
 
-def certificate_end(pem: bytes) -> float:
+def certificate_expiry(pem: bytes) -> float:
     """
     When a certificate expires, Unix time.
 
@@ -246,7 +246,7 @@ def certificate_end(pem: bytes) -> float:
     return _end_of(crypto.load_certificate(crypto.FILETYPE_PEM, pem))
 
 
-def shown_end(der: bytes) -> float:
+def shown_expiry(der: bytes) -> float:
     """When the certificate of a server expires, Unix time, to show it to people; 0 where that cannot be read."""
     try:
         return max(_end_of(crypto.load_certificate(crypto.FILETYPE_ASN1, der)), 0)
@@ -276,7 +276,7 @@ def certificate_is_good(pem: bytes, names: Sequence[str], now: float, margin: fl
     @param margin: seconds from C{now} for which it must hold.
     """
     try:
-        patterns, end = extract_patterns(crypto.load_certificate(crypto.FILETYPE_PEM, pem)), certificate_end(pem)
+        patterns, end = extract_patterns(crypto.load_certificate(crypto.FILETYPE_PEM, pem)), certificate_expiry(pem)
     except Exception:  # noqa: BLE001 - a damaged one fails in more ways than anybody lists, and is replaced
         return False
     named = {getattr(pattern, "pattern", None) for pattern in patterns}

@@ -696,7 +696,7 @@ class Stats(Record, tag=72, frozen=True):
 
     @ivar messages: that wait, in all mailboxes; C{size}: in bytes.
     @ivar free_space: on the disk of the store, bytes.
-    @ivar certificate_ends: when the certificate of new connections expires; 0: there is none.
+    @ivar certificate_expires_at: when the certificate of new connections expires; 0: there is none.
     """
 
     request: Request
@@ -711,7 +711,7 @@ class Stats(Record, tag=72, frozen=True):
     invites: Counter
     free_space: Counter
     draining: bool
-    certificate_ends: Counter
+    certificate_expires_at: Counter
 
 
 class SetDraining(Record, tag=73, frozen=True):

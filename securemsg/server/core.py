@@ -62,7 +62,7 @@ class Server:
     @ivar counters: counts what is done.
     @ivar take_snapshot: copies the databases for a backup, or raises Refusal; set later, as C{reply}.
     @ivar rotate_key: makes the TLS key anew; raises Refusal if it cannot.
-    @ivar certificate_end: when the certificate for new connections expires, Unix time; 0: there is none.
+    @ivar certificate_expires_at: when the certificate for new connections expires, Unix time; 0: there is none.
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
@@ -92,7 +92,7 @@ class Server:
     counters: ServerCounters = field(factory=ServerCounters, repr=False)
     take_snapshot: Snapshot = field(default=refuse_snapshot, repr=False)
     rotate_key: Callable[[], None] = lambda: None
-    certificate_end: Callable[[], float] = lambda: 0
+    certificate_expires_at: Callable[[], float] = lambda: 0
     reply: SendReply = field(default=refuse_reply, repr=False)
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
@@ -135,7 +135,7 @@ class Server:
         )  # fmt: skip
         self._operations = Operations(
             self._connections, stores, guests, self.free_space, now, int(now()), self.set_log_level, self.rotate_key,
-            self.certificate_end, lambda: self.take_snapshot(),
+            self.certificate_expires_at, lambda: self.take_snapshot(),
         )  # fmt: skip
         self.commands = command_table(
             logins=logins,

@@ -63,7 +63,7 @@ class Operations:
     _started: int
     _set_log_level: Callable[[str], None]
     _rotate_key: Callable[[], None]
-    _certificate_end: Callable[[], float]
+    _certificate_expires_at: Callable[[], float]
     _take_snapshot: Snapshot
     _random: Callable[[], float] = _fraction
     is_draining: bool = field(init=False, default=False)
@@ -98,7 +98,7 @@ class Operations:
             totals.invites,
             self._free_space(),
             self.is_draining,
-            int(self._certificate_end()),
+            int(self._certificate_expires_at()),
         )
 
     async def set_log_level(self, connection: ClientConnection, message: SetLogLevel) -> Done:

@@ -14,8 +14,8 @@ from securemsg.cli.times import (
     At,
     Duration,
     Since,
-    days_left,
     duration_text,
+    expiry_text,
     moment_text,
     parse_at,
     parse_duration,
@@ -25,14 +25,15 @@ from securemsg.cli.times import (
 )
 
 
-class DaysLeftTests(SynchronousTestCase):
-    """When a certificate ends."""
+class ExpiryTests(SynchronousTestCase):
+    """When a certificate expires."""
 
     def test_days(self) -> None:
         """Whole days are counted; the last one has none left, and then it has expired."""
         noon = 1_790_000_000
-        for seconds, text in ((15 * 86400, "15 days left"), (86400, "1 day left"), (60, "0 days left"), (0, "expired")):
-            self.assertEqual(days_left(noon + seconds, noon).partition(", ")[2], text)
+        for seconds, text in ((15 * 86400, "15 days left"), (86400, "1 day left"), (60, "0 days left"), (0, "")):
+            self.assertEqual(expiry_text(noon + seconds, noon).partition(", ")[2], text)
+        self.assertTrue(expiry_text(noon, noon).startswith("expired on 2026-"))
 
 
 class DurationTests(SynchronousTestCase):

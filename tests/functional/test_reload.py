@@ -105,8 +105,8 @@ class RotateTests(PlaceCase):
         self.assertEqual(follower.err.count("connect"), 0)
         [facts] = bob.run("status", "--json").rows
         [stats] = self.daemon.admin("stats", "--json").rows
-        self.assert_time(facts["certificate_ends"])
-        self.assertEqual(facts["certificate_ends"], stats["certificate_ends"])
+        self.assert_time(facts["certificate_expires_at"])
+        self.assertEqual(facts["certificate_expires_at"], stats["certificate_expires_at"])
         self.assertIn("729 days left", bob.run("status").out)
         self.assertIn("729 days left", self.daemon.admin("stats").out)
 

@@ -293,7 +293,7 @@ class WayTests(UdpCase):
         ann.run("ping", "--transport", "udp")
         [facts] = ann.run("status", "--json", "--transport", "udp").rows
         [stats] = self.daemon.admin("stats", "--json").rows
-        self.assertEqual(facts["certificate_ends"], stats["certificate_ends"])
+        self.assertEqual(facts["certificate_expires_at"], stats["certificate_expires_at"])
 
     def test_systemd(self) -> None:
         """The socket may be systemd's; invites name its port."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from securemsg.crypto.keys import spki_digest, tls_key_pair
 from securemsg.net.stream import StreamProtocol
 from securemsg.net.timeouts import CLOSING_TIME, HANDSHAKE_TIME, LOGIN_TIME
-from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, certificate_end, is_tls_failure, shown_end
+from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials, certificate_expiry, is_tls_failure, shown_expiry
 from securemsg.protocol.auth import ALPN
 from securemsg.protocol.messages import Ping, Pong
 from securemsg.protocol.states import Side
@@ -109,13 +109,13 @@ class HandshakeTests(SynchronousTestCase):
             self.assertEqual((link.version, link.group), ("TLSv1.3", "X25519MLKEM768"))
             self.assertIn(link.cipher, ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"))
 
-    def test_certificate_end(self) -> None:
+    def test_certificate_expiry(self) -> None:
         """A client knows when the certificate ends; one that cannot be read says nothing, and harms nobody."""
         pair = secure_pair()
         assert isinstance(pair.client_stream, StreamProtocol)
         assert pair.client_stream.link is not None
-        self.assertEqual(pair.client_stream.link.certificate_end, certificate_end(key_files()[0].read_bytes()))
-        self.assertEqual(shown_end(b"nonsense"), 0)
+        self.assertEqual(pair.client_stream.link.certificate_expires_at, certificate_expiry(key_files()[0].read_bytes()))
+        self.assertEqual(shown_expiry(b"nonsense"), 0)
 
     def test_no_alpn(self) -> None:
         """A client that offers no ALPN is dropped without a message, and no peer is made for it."""

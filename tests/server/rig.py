@@ -302,7 +302,7 @@ class Rig:
             log_peers=(lambda sender, to, size: self.peers.append((sender, *to, size))) if self.logs_peers else None,
             audit=lambda *line: self.actions.append(line),
             rotate_key=self._rotate_key,
-            certificate_end=lambda: START + DAY,
+            certificate_expires_at=lambda: START + DAY,
         )
 
     def crash(self) -> None:

@@ -14,7 +14,7 @@ from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.rendering import amount
 from securemsg.cli.settings import json_option, settings_of, shared, state_option
-from securemsg.cli.times import days_left, shown_time
+from securemsg.cli.times import expiry_text, shown_time
 from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.protocol import messages as m
@@ -61,7 +61,8 @@ def connections(ctx: click.Context) -> int:
 @click.pass_context
 def stats(ctx: click.Context) -> int:
     """
-    Print how many accounts, connections and waiting messages there are, how much disk is free, and when the certificate ends.
+    Print how many accounts, connections and waiting messages there are, how much disk is free, and when the certificate
+    expires.
     """
 
     async def work(operator: AdminClient) -> None:
@@ -78,14 +79,15 @@ def stats(ctx: click.Context) -> int:
             "open_invites": found.invites,
             "free_bytes": found.free_space,
             "draining": found.draining,
-            "certificate_ends": iso(found.certificate_ends),
+            "certificate_expires_at": iso(found.certificate_expires_at),
         }
         shown = {
             **record,
             "started_at": shown_time(found.started_at, columns()),
             "draining": "yes" if found.draining else "no",
-            "certificate_ends": days_left(found.certificate_ends, time.time()),
+            "certificate": expiry_text(found.certificate_expires_at, time.time()),
         }
+        del shown["certificate_expires_at"]
         text = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items())
         write_record(record, settings_of(ctx).as_json, text)
 

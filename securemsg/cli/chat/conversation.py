@@ -232,7 +232,7 @@ class Chat:
                 await self._change_room(intention)
             case ShowState():
                 facts = self.facts()
-                await self._write(self._wrapped(facts, fact_lines(facts)))
+                await self._write(self._wrapped(facts, fact_lines(facts, self._context.now())))
             case Misunderstood(reason):
                 self.mistakes += 1
                 await self._notify(f"-- {reason}")

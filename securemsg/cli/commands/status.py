@@ -12,7 +12,7 @@ from securemsg.cli.output import columns, write_record
 from securemsg.cli.profiles import opened
 from securemsg.cli.rendering import fact_lines, lack_words, suite_facts
 from securemsg.cli.settings import json_option, settings_of, shared
-from securemsg.cli.times import days_left, parse_since, shown_time
+from securemsg.cli.times import shown_time
 from securemsg.client import messages, unsent
 from securemsg.client.escape import escape
 from securemsg.client.sessions import pins
@@ -61,11 +61,9 @@ def status(ctx: click.Context) -> int:
         warnings = [notice_record(notice) for notice in noted]
         named = ", ".join(f"{key} with {name}" for name, key in key_files(context).items())
         shown = {**facts, "key_files": named, "suites": _suites_text(context), "held_back": held_back(context)}
-        if facts["certificate_ends"] is not None:
-            shown["certificate_ends"] = days_left(parse_since(str(facts["certificate_ends"]), 0), context.now())
         # Facts that need a connection are marked as unknown; zero needs no line.
         shown = {name: value for name, value in shown.items() if value or value is None or value is False}
-        text = [fact_lines(shown), *(notice_text(notice, columns()) for notice in noted)]
+        text = [fact_lines(shown, context.now()), *(notice_text(notice, columns()) for notice in noted)]
         write_record({**facts, "warnings": warnings}, context.settings.as_json, "\n".join(text))
         if problem is not None:
             raise problem
@@ -95,7 +93,7 @@ def local_facts(context: CommandContext) -> dict[str, object]:
         "cipher": None,
         "group": None,
         "post_quantum": None,
-        "certificate_ends": None,
+        "certificate_expires_at": None,
         "pin": fingerprint(profile.pin),
         "fingerprint": fingerprint(profile.identity.public),
         "device": profile.device_id.hex(),
