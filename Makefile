@@ -16,7 +16,7 @@ ROUNDS ?= 500
 EXAMPLES ?= 3000
 # How many datagrams of each kind `make noise` sends.
 NOISE ?= 1000000
-# With which `make browser` looks at the status page.
+# The browser of `make browser`.
 BROWSER ?= chromium
 PYTEST_ARGS ?=
 # EXT=1: the modules that every message passes are compiled, by `make build` for the wheel, by `make test` in a copy in build/ext, so
@@ -27,10 +27,10 @@ SERVER_ARGS ?=
 MUTATE_ARGS ?=
 # Where `make install` installs; DESTDIR is for packages.
 PREFIX ?= /opt/securemsg
-# The Debian of `make machine`, with a Python as here because of the wheels, and what it has besides the smallest.
+DESTDIR ?=
+# `make machine` boots this Debian release, the one here, so that the wheels fit its Python, with these packages besides the minimum.
 SUITE ?= $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 PACKAGES := systemd,systemd-sysv,dbus,python3-venv,make,ca-certificates,init-system-helpers
-DESTDIR ?=
 
 BIN := .venv/bin
 STATE := .run/state
@@ -57,7 +57,7 @@ help:
 	@echo "make rounds       run the kill tests many times        [ROUNDS=500]"
 	@echo "make faults       cut power, kill, fail, damage        [ROUNDS=500, SEED=, KIND=]"
 	@echo "make noise        send the UDP port a million datagrams of noise [NOISE=1000000]"
-	@echo "make browser      look at the status page with Chromium [BROWSER=chromium]"
+	@echo "make browser      test the status page in Chromium      [BROWSER=chromium]"
 	@echo "make bench        measure the relay                    [BENCH_ARGS=]"
 	@echo "make lint         run ruff and mypy"
 	@echo "make build        build wheel and sdist in dist/       [EXT=1: a compiled wheel]"

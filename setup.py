@@ -18,7 +18,7 @@ from setuptools import Extension, setup  # type: ignore[import-untyped]
 
 # A class comes after those that it inherits from.
 COMPILED = (
-    "metrics",
+    "counters",
     "protocol/framing",
     "protocol/connection",
     "server/accounts",

@@ -49,7 +49,7 @@ check_python() {
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$PYTHON cannot create virtual environments; on Debian: apt-get install python3-venv"
     case $DESTDIR:$("$PYTHON" -c 'import sys; print(sys.base_prefix)') in
-    :/home/* | :/root/*) fail "the service may not read $PYTHON, which is in a home; take another: make install PYTHON=/usr/bin/python3" ;;
+    :/home/* | :/root/*) fail "the service may not read $PYTHON, which is in a home directory; use another: make install PYTHON=/usr/bin/python3" ;;
     esac
 }
 
@@ -89,7 +89,7 @@ install_files() {
     for unit in $units; do
         sed "s|/opt/securemsg/|$PREFIX/|g" "deploy/$unit" >"$base/lib/systemd/system/$unit"
     done
-    "$venv/bin/python" -P -m securemsg.daemon.sample >"$work/securemsg.conf"
+    "$venv/bin/python" -P -m securemsg.daemon.configsample >"$work/securemsg.conf"
     if [ ! -e "$DESTDIR$config" ]; then
         install -m 644 "$work/securemsg.conf" "$DESTDIR$config"
     elif ! cmp -s "$work/securemsg.conf" "$DESTDIR$config"; then
@@ -151,7 +151,7 @@ case $PREFIX in
 *) fail "PREFIX must be the full path of a folder, not '$PREFIX'" ;;
 esac
 case $PREFIX$BASE in
-*[!A-Za-z0-9/._-]*) fail "PREFIX may have letters, digits and ._-/ only, not '$PREFIX'" ;;
+*[!A-Za-z0-9/._-]*) fail "PREFIX and BASE may have letters, digits and ._-/ only, not '$PREFIX' and '$BASE'" ;;
 esac
 [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "only root may do that: sudo make ${1:-install}"
 case ${1:-} in

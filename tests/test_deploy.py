@@ -17,8 +17,8 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.daemon import options as options_module
+from securemsg.daemon.configsample import sample_config
 from securemsg.daemon.options import WILDCARDS
-from securemsg.daemon.sample import sample_config
 from securemsg.manpages import CONFIG_FILE
 from tests.functional.sandbox import read_unit
 

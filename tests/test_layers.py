@@ -33,7 +33,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.interfaces": ("securemsg.errors",),
     "securemsg.coredump": (),
     # Plain numbers, which many count in.
-    "securemsg.metrics": (),
+    "securemsg.counters": (),
     "securemsg.protocol": ("securemsg.protocol", "securemsg.errors"),
     "securemsg.crypto": ("securemsg.crypto", "securemsg.errors"),
     # Of all cryptography the server gets to see public keys: what it cannot import, it cannot decrypt with.
@@ -43,7 +43,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.interfaces",
         "securemsg.errors",
         "securemsg.crypto.keys",
-        "securemsg.metrics",
+        "securemsg.counters",
     ),
     # The client's wings: each knows those above its own row, and none of those below.
     "securemsg.client.state.vault": (*CLIENT, *FILES),
@@ -101,9 +101,9 @@ OURS: dict[str, tuple[str, ...]] = {
     "securemsg.storage.errors": (),
     "securemsg.storage.files": FILES,
     # To a store everything is opaque bytes.
-    "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors", "securemsg.metrics"),
+    "securemsg.storage": ("securemsg.storage", "securemsg.interfaces", "securemsg.errors", "securemsg.counters"),
     # The network is handed the objects of server and client; it does not fetch them.
-    "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors", "securemsg.metrics"),
+    "securemsg.net": ("securemsg.net", "securemsg.protocol", "securemsg.errors", "securemsg.counters"),
     # Machines that answer, for the daemon and for people's accounts: where alone other programs are run.
     "securemsg.responders": (
         "securemsg.client.autoresponder",
@@ -158,7 +158,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "securemsg.crypto",
         "securemsg.daemon",
         "securemsg.errors",
-        "securemsg.metrics",
+        "securemsg.counters",
         "securemsg.net",
         "securemsg.protocol",
         "securemsg.responders.choice",
@@ -292,7 +292,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "securemsg.errors": (),
     "securemsg.coredump": (),
-    "securemsg.metrics": (),
+    "securemsg.counters": (),
     # Several records for each message pass through: a struct costs a quarter of what an attrs class does.
     "securemsg.interfaces": ("msgspec", "zope.interface"),
     "securemsg.protocol": ("attrs", "msgspec", "zope.interface"),

@@ -456,7 +456,7 @@ WORDS: dict[str, _Words] = {
         Exit.PROFILE, "{name} is damaged", "restore another backup: securemsg admin restore FILE; what is there now is kept"
     ),
     "state-in-use": _Words(
-        Exit.REFUSED, "a daemon, or another backup, uses {name}", "stop the daemon, or wait for the backup; then try again"
+        Exit.REFUSED, "{name} is in use by a daemon, or by another backup", "stop the daemon, or wait for the backup to end"
     ),
     "backup-exists": _Words(Exit.USAGE, "{name} exists", "give another FILE, or --force to replace it"),
     "backup-failed": _Words(Exit.INTERNAL, "cannot write the backup", "check disk and permissions, or give another FILE"),

@@ -85,7 +85,7 @@ def arguments(
         elif name in options:
             made += [f"--{name}={setting.value}"] if setting.value or options[name] is not None else []
         else:
-            raise ConfigError(f"{path}:{setting.line}: there is no option {name}; see: securemsg serve --help")
+            raise ConfigError(f"{path}:{setting.line}: there is no option {name}; see: man securemsg.conf")
     return made
 
 

@@ -29,7 +29,7 @@ SOCKET = "control"
 AUDIT = "audit.jsonl"
 FIRST_INVITE = "first-invite"
 CONTACT = "contact"
-# Folders in it: what a backup is taken from; the parts of a backup while they take the place of others.
+# The copies that a backup is made from, a folder; a file that is there while a restore puts others in their place.
 SNAPSHOT = ".snapshot"
 RESTORING = ".restoring"
 

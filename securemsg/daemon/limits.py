@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from securemsg.protocol.messages import MAX_QUOTA
 from securemsg.server.limits import CLAIM_RESERVE, DAY, DEPOSIT_BURST, HOUR, MINUTE, Rate
 
 # Above these a limit limits nothing.
@@ -14,8 +15,6 @@ MAX_CONNECTIONS = 1_000_000
 MAX_RATE = 100_000_000
 # As many one-time prekeys as all together may claim at once.
 MAX_CLAIMS = 20
-# As many as the operator may allow one account.
-MAX_MESSAGES = 10_000_000
 
 
 @frozen
@@ -44,11 +43,11 @@ LIMITS = (
     Limit("logins-per-minute", "300", (1, MAX_RATE), "Logins of one account, with all its devices."),
     Limit("deposits-per-day", "345600", (1, MAX_RATE), "Messages that one account sends; at most 200000 of them at once."),
     Limit("claims-per-day", "1", (1, MAX_CLAIMS), "One-time prekeys of a device for one account; 2 more for lost sessions."),
-    Limit("max-mailbox-messages", "100000", (1, MAX_MESSAGES), "Messages that may wait for one device."),
+    Limit("max-mailbox-messages", "100000", (1, MAX_QUOTA), "Messages that may wait for one device."),
 )  # fmt: skip
 
 
-def settings_of(setup: Any, connections: int) -> Mapping[str, Any]:
+def limit_settings(setup: Any, connections: int) -> Mapping[str, Any]:
     """
     What the server's settings say of the limits.
 

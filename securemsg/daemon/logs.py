@@ -24,7 +24,6 @@ from zope.interface import implementer
 
 from securemsg.client.times import iso
 
-LEVELS = ("debug", "info", "warn", "error")
 # Only of our own events the fields are known to be fit for a log.
 OWN = "securemsg"
 # Of one kind of event so many are written in so many seconds; the others are counted.

@@ -14,8 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from securemsg import __version__
+from securemsg.counters import Histogram
 from securemsg.daemon.monitor import Monitor
-from securemsg.metrics import Histogram
 
 # The version of the text is the one that every scraper reads.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,7 +36,7 @@ class MonitorCollector(Collector):
         monitor = self._monitor
         server, waiting, transports = monitor.server, monitor.waiting, monitor.transports
         yield InfoMetricFamily("securemsg_build", "The version that runs", {"version": __version__})
-        yield GaugeMetricFamily("securemsg_healthy", "1: /healthz says ok", not monitor.problem)
+        yield GaugeMetricFamily("securemsg_healthy", "1 if /healthz says ok, else 0", not monitor.problem)
         yield labelled(
             GaugeMetricFamily("securemsg_connections", "Connections that are open", labels=["transport"]),
             {(name,): one.opened - one.closed for name, one in transports.items()},
@@ -45,13 +45,13 @@ class MonitorCollector(Collector):
             CounterMetricFamily("securemsg_connections_opened", "Connections that began", labels=["transport"]),
             {(name,): one.opened for name, one in transports.items()},
         )
-        yield counter("connections_turned_away", "Connections that were closed for want of room", monitor.turned_away())
+        yield counter("connections_turned_away", "Connections closed because the server was full", monitor.turned_away())
         yield labelled(
             CounterMetricFamily("securemsg_handshakes", "Completed handshakes", labels=["transport", "group"]),
             {(name, group): n for name, one in transports.items() for group, n in one.handshakes.items()},
         )
         yield labelled(
-            CounterMetricFamily("securemsg_handshake_failures", "Ends before a handshake", labels=["transport", "reason"]),
+            CounterMetricFamily("securemsg_handshake_failures", "Ends without a handshake", labels=["transport", "reason"]),
             {(name, reason): n for name, one in transports.items() for reason, n in one.failures.items()},
         )
         yield GaugeMetricFamily("securemsg_logged_in", "Devices and guests that are logged in", monitor.logged_in())
@@ -61,21 +61,21 @@ class MonitorCollector(Collector):
         yield counter("deposits", "Messages that were taken", server.deposits)
         yield counter("deliveries", "Messages that were sent to a device", server.deliveries)
         yield counter("acknowledgements", "Messages that a device has acknowledged", server.acknowledgements)
-        yield histogram("accept_seconds", "From a deposit to its Accepted", server.accept)
-        yield histogram("deliver_seconds", "From a deposit to its Deliver, for devices that are up to date", server.deliver)
+        yield histogram("accept_seconds", "Seconds from a deposit to its Accepted", server.accept)
+        yield histogram("deliver_seconds", "Seconds from a deposit to its Deliver, if the device is up to date", server.deliver)
         yield GaugeMetricFamily("securemsg_waiting_messages", "Messages in all mailboxes", waiting.messages)
-        yield GaugeMetricFamily("securemsg_waiting_bytes", "Their bytes", waiting.size)
-        yield GaugeMetricFamily("securemsg_waiting_oldest_seconds", "The age of the oldest of them", monitor.age)
+        yield GaugeMetricFamily("securemsg_waiting_bytes", "Bytes of the messages in all mailboxes", waiting.size)
+        yield GaugeMetricFamily("securemsg_waiting_oldest_seconds", "Age of the oldest message in any mailbox", monitor.age)
         yield histogram("batch_deposits", "Deposits in each batch for the database", server.batches)
         yield histogram("commit_jobs", "Jobs that shared a commit", monitor.writer.jobs)
-        yield histogram("commit_seconds", "How long a commit took, on a full disk until there was room", monitor.writer.seconds)
+        yield histogram("commit_seconds", "Seconds for a commit, on a full disk until there was room", monitor.writer.seconds)
         for name, text, counts in (
             ("refusals", "Commands that were refused", server.refusals),
             ("hangups", "Connections that the server ended", monitor.hangups),
         ):
             family = CounterMetricFamily(f"securemsg_{name}", text, labels=["code"])
             yield labelled(family, {(code,): n for code, n in counts.items()})
-        yield histogram("reactor_lateness_seconds", "How late a call was made, once a second", monitor.lateness)
+        yield histogram("reactor_lateness_seconds", "Seconds by which a call was late, once a second", monitor.lateness)
         yield counter("unhandled_errors", "Exceptions that nobody expected; must stay 0", monitor.errors)
         expiry = "securemsg_certificate_expiry_timestamp_seconds"
         yield GaugeMetricFamily(expiry, "When the certificate expires", monitor.expires_at())

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 
-from securemsg.metrics import DURATIONS, ConnectionCounters, Histogram, ServerCounters, WriterCounters
+from securemsg.counters import DURATIONS, ConnectionCounters, Histogram, ServerCounters, WriterCounters
 from securemsg.storage.sqlite.store import ServerStore
 from securemsg.storage.sqlite.waiting import Waiting
 

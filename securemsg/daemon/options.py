@@ -20,13 +20,12 @@ from securemsg.daemon.limits import LIMITS
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.net.listener import PortUnavailable, address_of
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
+from securemsg.protocol.messages import MAX_USES
+from securemsg.server.limits import MAX_OPEN_INVITES
 
 MAX_DESCRIPTOR = 1023
 # Each takes about 40 kB of memory, and at most two open files.
 MAX_CLIENTS = 100_000
-# As many open invites as a profile keeps track of, and as many uses as the protocol lets an invite have.
-MAX_OPEN_INVITES = 100
-MAX_USES = 10_000
 # Of one file of the record, in bytes.
 MIN_RECORD = 4 << 10
 MAX_RECORD = 4 << 30
@@ -127,16 +126,16 @@ class Options(usage.Options):
             "advertise",
             None,
             None,
-            "HOST[:PORT] in invites; default: --host, --port; for a socket of systemd on all addresses this machine's name.",
+            "HOST[:PORT] in invites; default: --host and --port, or this machine's name if systemd listens on all addresses.",
         ],
         ["state", None, None, "Folder of the daemon's state; default: $STATE_DIRECTORY, else one in your home."],
-        ["registration", None, "invite", "Who may register: invite, open, or closed: only with an operator's invite."],
+        ["registration", None, "invite", "invite: with any invite; open: anybody; closed: only with an operator's invite."],
         ["user-invites", None, "yes", "Whether users may invite others: yes or no."],
         ["user-invite-uses", None, "16", "How many people one invite of a user may admit."],
         ["user-open-invites", None, str(MAX_OPEN_INVITES), "How many open invites a user may have."],
-        ["user-invite-depth", None, "0", "How many users in a row may invite each other; 0: any number."],
+        ["user-invite-depth", None, "0", "How many users in a row may invite; with 1 only whom you invited; 0: any number."],
         ["log-format", None, "auto", "auto (json where systemd's journal reads it, else text), json or text."],
-        ["max-clients", None, "1000", "Devices that may be logged in at once."],
+        ["max-clients", None, "1000", "Devices and guests that may be logged in at once."],
         *([limit.name, None, limit.default, limit.help] for limit in LIMITS),
         ["max-mailbox-size", None, DEFAULT_MAILBOX, "Bytes that may wait for one device, with K, M, G or T."],
         ["cert", None, None, "PEM file of an issued certificate with its chain; default: a self-signed one."],

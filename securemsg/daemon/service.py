@@ -50,7 +50,7 @@ from securemsg.daemon.folder import (
 )
 from securemsg.daemon.highwater import HighWaterMark
 from securemsg.daemon.hosted import HostedContact
-from securemsg.daemon.limits import settings_of
+from securemsg.daemon.limits import limit_settings
 from securemsg.daemon.logs import DaemonLogging
 from securemsg.daemon.monitor import Monitor
 from securemsg.daemon.options import Setup
@@ -261,7 +261,7 @@ class Daemon(Service):
         settings = Settings(
             host=host, port=port, udp_port=udp_number, registration=setup.registration, max_clients=setup.max_clients,
             users_invite=setup.users_invite, user_invite_uses=setup.user_invite_uses, user_open_invites=setup.user_open_invites,
-            user_invite_depth=setup.user_invite_depth, **settings_of(setup, limit),
+            user_invite_depth=setup.user_invite_depth, **limit_settings(setup, limit),
         )  # fmt: skip
         # The server learns how guests log in, and gets no key that decrypts their messages.
         known = None if key is None else KeyFile(key.name, key.login)

@@ -41,7 +41,7 @@ class Answer:
     """The answer to a request."""
 
     status: HTTPStatus
-    content: str | bytes
+    content: bytes
     kind: str = PLAIN
 
 
@@ -53,18 +53,18 @@ class QuestionRequest(Request):
         self.content = BytesIO()
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are there."""
+        """Close after this request."""
         self.channel.persistent = False
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Nobody wants a body."""
+        """Drop it: no request here has a body."""
 
     def process(self) -> None:
         """The request is complete."""
         if self.method in METHODS:
             answer = self.channel.factory.answer(self.path)
         else:
-            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n".encode("ascii"))
             self.setHeader(b"Allow", b", ".join(METHODS))
         self.setResponseCode(answer.status, answer.status.phrase.encode("ascii"))
         for name, value in (
@@ -130,20 +130,20 @@ class Site(HTTPFactory):
         }
 
     def answer(self, path: bytes) -> Answer:
-        """Answer a question."""
+        """Answer one path."""
         make = self._answers.get(path)
         if make is None:
-            return Answer(HTTPStatus.NOT_FOUND, "there is /, /metrics and /healthz\n")
+            return Answer(HTTPStatus.NOT_FOUND, "there is /, /metrics and /healthz\n".encode("ascii"))
         try:
             return make()
         except Exception:  # noqa: BLE001 - a bug: the log has it, and the messages go on
             self._log.failure("a question about the daemon could not be answered")
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why\n")
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why\n".encode("ascii"))
 
     def _health(self) -> Answer:
         if problem := self._monitor.problem:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
-        return Answer(HTTPStatus.OK, "ok\n")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n".encode("ascii"))
+        return Answer(HTTPStatus.OK, b"ok\n")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Accept a connection, if there is room."""

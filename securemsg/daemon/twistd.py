@@ -1,4 +1,4 @@
-"""What the daemon changes about C{twistd}: its pid file, its log file, and what two signals do."""
+"""What the daemon changes about C{twistd}: its pid file, its log file, and what SIGHUP, SIGUSR1 and a second SIGTERM do."""
 
 from __future__ import annotations
 

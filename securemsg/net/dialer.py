@@ -260,7 +260,7 @@ class Dialer:
             for done in waiting:
                 done.callback(None)
 
-    def _give_up(self, attempt: _Attempt, code: str, longest: float, wanted: float | None = None) -> None:
+    def _give_up(self, attempt: _Attempt, code: str, longest: float, retry_after: float | None = None) -> None:
         """An attempt is over; the last of them says why."""
         if attempt not in self._attempts:
             return
@@ -277,18 +277,19 @@ class Dialer:
             elif code:
                 # That nobody answered says least.
                 self._failed(min(self._codes, key=lambda one: one in ("timeout", "not-connected")))
-            self._try_again(longest, wanted)
+            self._try_again(longest, retry_after)
 
-    def _try_again(self, longest: float, wanted: float | None) -> None:
+    def _try_again(self, longest: float, retry_after: float | None) -> None:
         """
         Wait a while, then connect.
 
-        @param wanted: how long the server wants us to wait, seconds. Who has failed since the last login waits by himself.
+        @param retry_after: how long the server wants us to wait, seconds; after a failure since the last login the usual delays
+            count.
         """
         if self._active and self._again and self._waiting is None:
             delay = min(longest, FIRST_DELAY * 2 ** min(self._failures, 10)) * (0.5 + self._jitter())
-            if wanted is not None and not self._failures:
-                delay = wanted
+            if retry_after is not None and not self._failures:
+                delay = retry_after
             self._failures += 1
             self._waiting = self._clock.callLater(delay, self._connect)
 

@@ -44,7 +44,7 @@ class PortUnavailable(Exception):
 
 
 class Gate(Protocol):
-    """Who limits the connections of one address."""
+    """Limits the connections of each address (C{securemsg.server.addresses}); a layer below has no zope interface of it."""
 
     def enter(self, host: str) -> bytes | None:
         """Count a new connection, and say as what; C{None}: it is refused."""
@@ -81,7 +81,6 @@ class PublicFactory(StreamFactory):
             return None
         source = self._gate.enter(getattr(addr, "host", ""))
         if source is None:
-            self.turned_away += 1
             self._options.on_hangup(ADDRESS_LIMIT)
             return None
         stream = super().buildProtocol(addr)

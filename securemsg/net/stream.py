@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from securemsg.counters import ConnectionCounters
 from securemsg.errors import LocalProtocolError, RemoteProtocolError
-from securemsg.metrics import ConnectionCounters
 from securemsg.net.link import LinkInfo, Wire, is_post_quantum, tune
 from securemsg.net.timeouts import Timeouts
 from securemsg.net.turn import Turn

@@ -196,7 +196,6 @@ class UdpListener(DatagramProtocol):
         """Keep state, if there is room. A client stays counted under the address that it came from, wherever it moves."""
         source = self._gate.enter(addr[0])
         if source is None:
-            self.turned_away += 1
             self._options.on_hangup(ADDRESS_LIMIT)
             return
         if len(self._in_handshake) >= max(1, self._limit // HANDSHAKE_SHARE):

@@ -34,6 +34,8 @@ MAX_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
 # Connections that are listed for the operator at once: far fewer bytes than the largest frame.
 MAX_CONNECTION_ROWS = 500
+# How many people one invite may admit.
+MAX_USES = 10_000
 # Messages in one mailbox: the most that an operator may allow.
 MAX_QUOTA = 10_000_000
 # The longest that a server may have a client wait before it connects again, milliseconds.
@@ -487,7 +489,7 @@ class Invite(Record, tag=26, frozen=True):
     """Client or operator: a registration token, good for C{uses} registrations during C{lifetime}."""
 
     request: Request
-    uses: Annotated[int, Meta(ge=1, le=10_000)]
+    uses: Annotated[int, Meta(ge=1, le=MAX_USES)]
     lifetime: Annotated[int, Meta(ge=60, le=366 * 86400)]
 
 
@@ -585,6 +587,85 @@ class Reply(Discreet, tag=45, frozen=True):
     request: Request
     account: Name
     text: Annotated[str, Meta(max_length=MAX_TEXT)]
+
+
+class OpenCode(Record, tag=50, frozen=True):
+    """
+    Client: a number for a short invite, in place of the one that this account may have already.
+
+    @ivar pake: side A of SPAKE2, made with the words.
+    """
+
+    request: Request
+    pake: Pake
+
+
+class CodeOpened(Record, tag=51, frozen=True):
+    """Server: answer to L{OpenCode}. The number is good for L{CODE_LIFETIME}, and no longer than the connection."""
+
+    request: Request
+    number: CodeNumber
+
+
+class CodeUsed(Record, tag=52, frozen=True):
+    """Server, unasked: a newcomer has used the number, which is good for nobody else any more. As in L{UseCode}."""
+
+    number: CodeNumber
+    pake: Pake
+    proof: Signature
+
+
+class AnswerCode(Record, tag=53, frozen=True):
+    """
+    Client: the newcomer's words were right, or not.
+
+    @ivar sealed: the encrypted invite; empty: they were not.
+    """
+
+    request: Request
+    number: CodeNumber
+    sealed: Annotated[bytes, Meta(max_length=MAX_SEALED_INVITE)]
+
+
+class AskCode(Record, tag=54, frozen=True):
+    """Newcomer, in place of a login: what did the inviter say who has this number?"""
+
+    number: CodeNumber
+
+
+class CodeMessage(Record, tag=55, frozen=True):
+    """Server: answer to L{AskCode}. C{pake} as in L{OpenCode}."""
+
+    pake: Pake
+
+
+class UseCode(Record, tag=56, frozen=True):
+    """
+    Newcomer: side B of SPAKE2, made with the words, and the proof of having them. There is one try.
+
+    @ivar proof: L{securemsg.crypto.pake.Agreed.proof}.
+    """
+
+    pake: Pake
+    proof: Signature
+
+
+class CodeAnswer(Record, tag=57, frozen=True):
+    """Server: the last message to a newcomer whose words were right. C{sealed} as in L{AnswerCode}."""
+
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=MAX_SEALED_INVITE)]
+
+
+@frozen
+class Unknown:
+    """
+    A well-formed message with a tag that this version does not know.
+
+    @ivar request: the second item where that is a request number, so that the refusal finds its question; else 0.
+    """
+
+    tag: int
+    request: int
 
 
 class ListInvites(Record, tag=60, frozen=True):
@@ -738,85 +819,6 @@ class RotateKey(Record, tag=76, frozen=True):
     """Operator: make the daemon's own TLS key anew, for new connections."""
 
     request: Request
-
-
-class OpenCode(Record, tag=50, frozen=True):
-    """
-    Client: a number for a short invite, in place of the one that this account may have already.
-
-    @ivar pake: side A of SPAKE2, made with the words.
-    """
-
-    request: Request
-    pake: Pake
-
-
-class CodeOpened(Record, tag=51, frozen=True):
-    """Server: answer to L{OpenCode}. The number is good for L{CODE_LIFETIME}, and no longer than the connection."""
-
-    request: Request
-    number: CodeNumber
-
-
-class CodeUsed(Record, tag=52, frozen=True):
-    """Server, unasked: a newcomer has used the number, which is good for nobody else any more. As in L{UseCode}."""
-
-    number: CodeNumber
-    pake: Pake
-    proof: Signature
-
-
-class AnswerCode(Record, tag=53, frozen=True):
-    """
-    Client: the newcomer's words were right, or not.
-
-    @ivar sealed: the encrypted invite; empty: they were not.
-    """
-
-    request: Request
-    number: CodeNumber
-    sealed: Annotated[bytes, Meta(max_length=MAX_SEALED_INVITE)]
-
-
-class AskCode(Record, tag=54, frozen=True):
-    """Newcomer, in place of a login: what did the inviter say who has this number?"""
-
-    number: CodeNumber
-
-
-class CodeMessage(Record, tag=55, frozen=True):
-    """Server: answer to L{AskCode}. C{pake} as in L{OpenCode}."""
-
-    pake: Pake
-
-
-class UseCode(Record, tag=56, frozen=True):
-    """
-    Newcomer: side B of SPAKE2, made with the words, and the proof of having them. There is one try.
-
-    @ivar proof: L{securemsg.crypto.pake.Agreed.proof}.
-    """
-
-    pake: Pake
-    proof: Signature
-
-
-class CodeAnswer(Record, tag=57, frozen=True):
-    """Server: the last message to a newcomer whose words were right. C{sealed} as in L{AnswerCode}."""
-
-    sealed: Annotated[bytes, Meta(min_length=1, max_length=MAX_SEALED_INVITE)]
-
-
-@frozen
-class Unknown:
-    """
-    A well-formed message with a tag that this version does not know.
-
-    @ivar request: the second item where that is a request number, so that the refusal finds its question; else 0.
-    """
-
-    tag: int
-    request: int
 
 
 Message = (

@@ -21,9 +21,9 @@ PREFIX_SIZE = 8
 
 def source_of(host: str) -> bytes:
     """
-    As what an address is counted.
+    The key under which an address is counted: 4 bytes of IPv4, 8 of IPv6.
 
-    @return: empty: not at all.
+    @return: empty: it is not counted, because it is this machine's own, or none.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -81,11 +81,11 @@ class Addresses:
         """Whether a login is worth checking: not too many have failed."""
         return not source or self._failed_logins is None or self._failed_logins.has_room(source)
 
-    def failed(self, source: bytes) -> None:
+    def count_failed_login(self, source: bytes) -> None:
         """Count a login that has failed."""
         _take(self._failed_logins, source)
 
-    def may_register(self, source: bytes) -> bool:
+    def count_registration(self, source: bytes) -> bool:
         """Count a registration; C{False}: it is refused."""
         return _take(self._registrations, source)
 

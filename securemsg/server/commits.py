@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from securemsg.counters import ServerCounters
 from securemsg.interfaces import IMailboxStore, WriteBatch, WriteOutcome
-from securemsg.metrics import ServerCounters
 from securemsg.protocol.messages import Acceptance, Accepted, DepositRefused
 from securemsg.server.accounts import DeviceState
 from securemsg.server.acks import PendingAcks

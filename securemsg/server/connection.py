@@ -14,8 +14,8 @@ from typing import Any
 from attrs import define, field
 from zope.interface import implementer
 
+from securemsg.counters import ServerCounters
 from securemsg.errors import Refusal, RemoteProtocolError
-from securemsg.metrics import ServerCounters
 from securemsg.protocol.channel import IChannel, IPeer
 from securemsg.protocol.connection import Connection
 from securemsg.protocol.messages import Deposit, DepositRefused, Hello, Message, Refused, Unknown

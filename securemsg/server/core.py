@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import define, field
 
+from securemsg.counters import ServerCounters
 from securemsg.crypto.keys import SigningKey, verify
 from securemsg.interfaces import IServerStore
-from securemsg.metrics import ServerCounters
 from securemsg.server.accounts import AccountCache, DeviceState
 from securemsg.server.addresses import Addresses
 from securemsg.server.admin import Operator, SendReply, refuse_reply
@@ -33,7 +33,7 @@ from securemsg.server.shortinvites import ShortInvites
 # Expired messages that one transaction deletes at most, so that deposits do not wait long for it.
 EXPIRE_LIMIT = 500
 # Codes of a request that exceeds what an account may have or do.
-LIMITS = frozenset(
+LIMIT_CODES = frozenset(
     {"rate-limited", "mailbox-full", "retry-later", "too-many-invites", "too-many-codes", "too-many-prekeys"}
 )
 # Seconds after which the store learns again that a device is still logged in: it counts as seen, also after a crash.
@@ -272,7 +272,7 @@ class Server:
 
     def _refusal(self, connection: ClientConnection, code: str) -> None:
         """Log for the operator that an account has reached a limit; not what it wanted, and of whom."""
-        if code in LIMITS and connection.role is Role.DEVICE and not connection.is_local:
+        if code in LIMIT_CODES and connection.role is Role.DEVICE and not connection.is_local:
             self.log_refusal("request", connection.device.account.name, code)
 
     def _note_seen(self, device: DeviceState) -> None:

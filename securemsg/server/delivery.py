@@ -14,9 +14,9 @@ from collections.abc import Callable
 from attrs import define, field
 from zope.interface import implementer
 
+from securemsg.counters import ServerCounters
 from securemsg.errors import RemoteProtocolError
 from securemsg.interfaces import IMailboxStore
-from securemsg.metrics import ServerCounters
 from securemsg.protocol.messages import Deliver, Drained, Message, RoomItem
 from securemsg.server.accounts import DeviceState
 from securemsg.server.connection import ClientConnection, Work

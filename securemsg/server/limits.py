@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from securemsg.interfaces import MAX_OPEN_INVITES
+from securemsg.interfaces import MAX_OPEN_INVITES as MAX_OPEN_INVITES
 from securemsg.protocol.messages import MAX_EXPIRY
 
 KIB = 1024

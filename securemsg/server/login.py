@@ -90,7 +90,7 @@ class Logins:
             await self._check(connection, message)
         except RemoteProtocolError as error:
             if error.code == "login-failed":
-                self._addresses.failed(source)
+                self._addresses.count_failed_login(source)
             raise
 
     async def _check(self, connection: ClientConnection, message: Proof) -> None:

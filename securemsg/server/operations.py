@@ -1,4 +1,4 @@
-"""The operator's commands about the running server: who is connected, how much there is, and that nobody is to come in."""
+"""The operator's commands about the server as a whole: connections, numbers, drain, log level, TLS key, snapshot."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _fraction() -> float:
 @define(eq=False)
 class Operations:
     """
-    Looks at all connections, and closes the door.
+    Carries them out.
 
     @ivar _connections: all that are open; the server's own set.
     @ivar is_draining: whether nobody is let in.

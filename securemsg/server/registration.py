@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from attrs import define
 
+from securemsg.counters import ServerCounters
 from securemsg.crypto import keys
 from securemsg.errors import Refusal, RemoteProtocolError
 from securemsg.interfaces import IServerStore, ITokenStore, NewAccount
-from securemsg.metrics import ServerCounters
 from securemsg.protocol.auth import REGISTER_DEVICE_LABEL, REGISTER_IDENTITY_LABEL, register_parts
 from securemsg.protocol.devices import (
     SERVER_NAME,
@@ -82,7 +82,7 @@ class Registrations:
             devices = self._check(connection, message)
         # After the checks, so that a registration that is not allowed is refused as such; and before a token is used up.
         self._delivery.check_room(connection)
-        if not self._addresses.may_register(connection.channel.source):
+        if not self._addresses.count_registration(connection.channel.source):
             raise Refusal("rate-limited")
         if not connection.is_local and not self._rate.consume(token):
             raise Refusal("rate-limited")

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from securemsg.account.errors import Exit, SecuremsgError
-from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.admin.client import AdminClient
 from securemsg.errors import RemoteProtocolError
 from securemsg.protocol import messages as m
 from securemsg.protocol.auth import UNIX, Binding

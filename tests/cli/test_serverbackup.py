@@ -155,7 +155,7 @@ class BackupTests(StateCase):
             write_member(out, name, io.BytesIO(content), len(content), lambda count: None)
             one = serverbackup._Digested()
             one.write(content)
-            digests.append(f"{one.line}  {name}\n")
+            digests.append(f"{one.hexdigest}  {name}\n")
         sums = "".join(digests).encode()
         write_member(out, DIGESTS, io.BytesIO(sums), len(sums), lambda count: None)
         end_archive(out)

@@ -8,7 +8,7 @@ from attrs import asdict, evolve, fields
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.daemon.limits import LIMITS, settings_of
+from securemsg.daemon.limits import LIMITS, limit_settings
 from securemsg.daemon.options import Options, Setup
 from securemsg.net.listener import connection_limit
 from securemsg.server.limits import DAY, KIB, MIB, Rate, Settings
@@ -61,12 +61,12 @@ class TableTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """Without options the limits are those of the server, which every test of the server begins with."""
-        found = settings_of(setup_of(), connection_limit(1000))
+        found = limit_settings(setup_of(), connection_limit(1000))
         self.assertEqual(evolve(Settings(), **found), Settings())
 
     def test_all(self) -> None:
         """Each setting is set by an option, or has the value that the docs give it."""
-        of_options = set(settings_of(setup_of(), 100))
+        of_options = set(limit_settings(setup_of(), 100))
         self.assertEqual({each.name for each in fields(Settings)}, OTHER | of_options | set(CONSTANTS))
         values = asdict(Settings(), recurse=False)
         for name, (value, page, phrase) in CONSTANTS.items():
@@ -90,7 +90,7 @@ class OptionTests(SynchronousTestCase):
         given = (20, 30, 40, 50, 60, 70, 8, 90)
         arguments = [f"--{limit.name}={value}" for limit, value in zip(LIMITS, given, strict=True)]
         self.assertEqual(
-            settings_of(setup_of(*arguments, "--max-mailbox-size", "1G"), 100),
+            limit_settings(setup_of(*arguments, "--max-mailbox-size", "1G"), 100),
             {
                 "max_address_connections": 20,
                 "address_connections": Rate(30, 2),
@@ -107,7 +107,7 @@ class OptionTests(SynchronousTestCase):
     def test_off(self) -> None:
         """Limits of addresses can be switched off, those of accounts cannot."""
         for name in OPTIONS[:4]:
-            found = settings_of(setup_of(f"--{name}", "0"), 100)
+            found = limit_settings(setup_of(f"--{name}", "0"), 100)
             self.assertEqual(len([value for value in found.values() if not value]), 1)
         for name in OPTIONS[4:]:
             self.refused(f"--{name}", "0")
@@ -115,7 +115,7 @@ class OptionTests(SynchronousTestCase):
     def test_half(self) -> None:
         """By default one address has half of the connections, however few there may be."""
         for connections, most in ((2064, 1032), (1, 1)):
-            self.assertEqual(settings_of(setup_of(), connections)["max_address_connections"], most)
+            self.assertEqual(limit_settings(setup_of(), connections)["max_address_connections"], most)
 
     def test_bounds(self) -> None:
         """What is none of its numbers is refused, with the option's name."""

@@ -39,7 +39,7 @@ class AdminTests(PlaceCase):
         ada, _ = self.person("ada"), self.person("ben")
         ada.run("send", "ben", "hello", "--wait", "accepted")
         rows = {row["name"]: row for row in self.daemon.admin("accounts", "--json").rows}
-        self.assertEqual((rows["ben"]["messages"], rows["ben"]["online"], rows["server"]["online"]), (1, 0, 1))
+        self.assertEqual((rows["ben"]["messages"], rows["ben"]["online_devices"], rows["server"]["online_devices"]), (1, 0, 1))
         self.assertIn("last seen", self.daemon.admin("accounts").out)
         (found,) = self.daemon.admin("account", "ben", "--json").rows
         self.assert_time(found["last_seen"])
@@ -74,7 +74,7 @@ class AdminTests(PlaceCase):
     def test_purge(self) -> None:
         """Nobody who was just there is purged; who is removed is, with what was waiting."""
         cleo, _ = self.person("cleo"), self.person("dan")
-        self.assertIn("no account has been", self.daemon.admin("purge", "--older-than", "1d", "--dry-run").err)
+        self.assertIn("every account was seen", self.daemon.admin("purge", "--older-than", "1d", "--dry-run").err)
         self.assertEqual(self.daemon.admin("purge", "--older-than", "1d", "--json").rows, [])
         cleo.run("send", "dan", "hello", "--wait", "accepted")
         self.assertIn("dan was removed, with 1 device and 1 waiting message (", self.daemon.admin("remove", "dan").err)

@@ -39,13 +39,13 @@ class RestoreTests(BackupCase):
         ben.run("recv", "--count", "1")
         ada.send("ben", "waits")
         (made,) = self.daemon.admin("backup", str(self.file), "--json").rows
-        self.assertEqual((made["size"], self.file.stat().st_mode & 0o777), (self.file.stat().st_size, 0o600))
+        self.assertEqual((made["bytes"], self.file.stat().st_mode & 0o777), (self.file.stat().st_size, 0o600))
         self.assertFalse((self.daemon.state / ".snapshot").exists())
         self.assertIn("exists", self.daemon.admin("backup", str(self.file), status=2).err)
         self.daemon.admin("backup", str(self.file), "--force")
         self.assertEqual(self.daemon.admin("check", str(self.file)).out.count("whole"), 3)
         self.assertEqual(self.daemon.admin("check").out.count("whole"), 3)
-        self.assertIn("uses", self.restore(status=5).err)
+        self.assertIn("is in use by", self.restore(status=5).err)
         # Beyond the backup: read, sent, joined.
         self.assertIn("waits", ben.run("recv", "--count", "1").out)
         ada.send("ben", "lost at first")

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from unittest import skipUnless
 
-from securemsg.daemon.sample import sample_config
+from securemsg.daemon.configsample import sample_config
 from tests.functional.sandbox import IS_AVAILABLE
 from tests.functional.support import HOST, LIMIT, Person, PlaceCase
 
@@ -29,7 +29,7 @@ for number in (4, 3):
 for number in (3, 4):
     os.dup2(number + 100, number)
 from pathlib import Path
-from securemsg.daemon.sample import sample_config
+from securemsg.daemon.configsample import sample_config
 from tests.functional.sandbox import enter, read_unit
 enter(read_unit(Path(sys.argv.pop(1)))["Service"])
 from twisted.scripts.twistd import run

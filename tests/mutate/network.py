@@ -151,12 +151,12 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("            winner.stream.expire(False)\n", "            pass\n", "LoginTests::test_silent"),
         (
-            "if wanted is not None and not self._failures:",
-            "if wanted is not None:",
+            "if retry_after is not None and not self._failures:",
+            "if retry_after is not None:",
             "tests/net/test_dialer.py::AgainTests::test_told_when",
         ),
         (
-            "if wanted is not None and not self._failures:",
+            "if retry_after is not None and not self._failures:",
             "if False:",
             "tests/net/test_dialer.py::AgainTests::test_told_when",
         ),
@@ -186,7 +186,7 @@ GUARDS: tuple[Guard, ...] = (
         "tests/daemon/test_configfile.py",
         ("    if len(data) > MAX_SIZE:\n", "    if False:\n", "BadTests::test_lines"),
         ("        if section != SECTION:\n", "        if False:\n", "BadTests::test_lines"),
-        (" or options[name] is not None else []", " else []", "tests/daemon/test_sample.py::SampleTests::test_empty"),
+        (" or options[name] is not None else []", " else []", "tests/daemon/test_configsample.py::SampleTests::test_empty"),
     ),
     *guards(
         "daemon/certificate.py",

@@ -125,7 +125,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "server/core.py",
         "tests/server/test_refusals.py",
-        ("if code in LIMITS and", "if", "RefusalTests::test_limits"),
+        ("if code in LIMIT_CODES and", "if", "RefusalTests::test_limits"),
     ),
     *guards(
         "server/core.py",

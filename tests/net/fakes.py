@@ -19,8 +19,8 @@ from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from securemsg.counters import ConnectionCounters
 from securemsg.crypto.keys import spki_digest, tls_key_pair
-from securemsg.metrics import ConnectionCounters
 from securemsg.net.link import LinkInfo, Wire
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.tls import ClientTrust, SecureFactory, ServerCredentials

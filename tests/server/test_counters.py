@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from securemsg.metrics import Histogram, ServerCounters
+from securemsg.counters import Histogram, ServerCounters
 from securemsg.protocol.messages import Destination, Part
 from tests.server.case import TwoPeople, changed
 

@@ -9,10 +9,10 @@ from attrs import evolve
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.counters import ServerCounters
 from securemsg.crypto import keys
 from securemsg.crypto.keyfile import SharedKey
 from securemsg.crypto.keys import SigningKey
-from securemsg.metrics import ServerCounters
 from securemsg.protocol import auth
 from securemsg.protocol.auth import Binding
 from securemsg.protocol.messages import Challenge, Drained, Failed, Hello, PrekeyStock, Proof, Welcome

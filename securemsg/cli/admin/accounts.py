@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import AsyncIterator
 
 import click
 
 from securemsg.account.errors import SecuremsgError, error_for
-from securemsg.cli.admin.asking import Work, ask, operate
-from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.admin.client import AdminClient
+from securemsg.cli.admin.control import Work, ask, confirm, operate, refused
 from securemsg.cli.commands.send import given_text
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.progress import progress
@@ -31,7 +30,7 @@ NAME_COLUMNS = 20
 WIDE = 80
 NARROW_NAME = 16
 # Digits that stand for a device.
-SHOWN_DIGITS = 8
+DEVICE_DIGITS = 8
 
 
 class QuotaType(click.ParamType[int]):
@@ -54,7 +53,7 @@ class QuotaType(click.ParamType[int]):
 @shared
 @click.pass_context
 def accounts(ctx: click.Context) -> int:
-    """List the accounts: who is online or was when, how much is waiting for each, and how much of its quota that is."""
+    """List the accounts: when each was last seen, what is waiting for it, and how full its fullest mailbox is."""
 
     async def work(operator: AdminClient) -> None:
         width = columns()
@@ -82,7 +81,7 @@ def accounts(ctx: click.Context) -> int:
 @shared
 @click.pass_context
 def account(ctx: click.Context, name: str) -> int:
-    """Show an account: its devices, when each was seen last, and what is waiting for it, of what quota."""
+    """Show an account: its devices, when each was last seen, what is waiting for it, and its quota."""
 
     async def work(operator: AdminClient) -> None:
         found = await ask(operator, m.GetDetails(0, name), m.Details, name)
@@ -109,7 +108,7 @@ def account(ctx: click.Context, name: str) -> int:
             f"waiting: {amount(row.messages, 'message')}, {amount(row.size, 'byte')}",
             f"quota of each device: {quota}{'' if found.is_default else ', set for this account'}; {row.used}% is used",
             *(
-                f"device {device.device.hex()[:SHOWN_DIGITS]}: {_seen(device.last_seen, device.online, 'last seen ')};"
+                f"device {device.device.hex()[:DEVICE_DIGITS]}: {_seen(device.last_seen, device.online, 'last seen ')};"
                 f" {amount(device.messages, 'message')}, {amount(device.size, 'byte')} waiting"
                 for device in found.devices
             ),
@@ -117,16 +116,6 @@ def account(ctx: click.Context, name: str) -> int:
         write_record(record, settings_of(ctx).as_json, "\n".join(lines))
 
     return operate(ctx, work)
-
-
-def confirm(question: str) -> None:
-    """
-    Ask at a terminal whether to go on; elsewhere nobody is there to be asked.
-
-    @raise click.Abort: no.
-    """
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(question, abort=True, err=True)
 
 
 def _change(ctx: click.Context, message: m.Message, name: str, status: str, text: str) -> Work:
@@ -158,7 +147,7 @@ def _record(row: m.AccountRow) -> dict[str, object]:
         "name": row.name,
         "created_at": iso(row.created_at),
         "last_seen": _iso(row.last_seen),
-        "online": row.online,
+        "online_devices": row.online,
         "devices": row.devices,
         "messages": row.messages,
         "bytes": row.size,
@@ -185,7 +174,7 @@ def _seen(seconds: int, online: bool, before: str = "") -> str:
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option("Print a JSON object.")
 @state_option
 @shared
@@ -220,7 +209,7 @@ def resume(ctx: click.Context, name: str) -> int:
 @shared
 @click.pass_context
 def kick(ctx: click.Context, name: str) -> int:
-    """End the connections of an account; its clients may connect again, and do."""
+    """End the connections of an account; its clients will connect again."""
     return operate(ctx, _change(ctx, m.Kick(0, name), name, "kicked", f"the connections of {name} were ended"))
 
 
@@ -235,7 +224,7 @@ def quota(ctx: click.Context, name: str, messages: int | None) -> int:
     """
     Show or set how many messages may wait for each device of an account.
 
-    Above it senders are told that the mailbox is full, and try again later; nothing that waits already is lost.
+    Beyond that, senders are told that the mailbox is full, and try again later; messages that wait already stay.
     """
 
     async def work(operator: AdminClient) -> None:
@@ -256,7 +245,7 @@ def quota(ctx: click.Context, name: str, messages: int | None) -> int:
 
 @click.command()
 @click.argument("name", type=NAME, metavar="NAME")
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option("Print a JSON object.")
 @state_option
 @shared
@@ -268,12 +257,7 @@ def remove(ctx: click.Context, name: str, yes: bool) -> int:
     The name is free again then: a person who has lost their only device can join anew with an invite.
     """
     if name == SERVER_NAME:
-        raise error_for(
-            "forbidden",
-            text=f"{SERVER_NAME} is the daemon's own account, and cannot be removed",
-            hint="to get no answers from it, start the daemon with --answer none",
-        )
-
+        raise refused(m.RemoveAccount, "forbidden")
     if not yes:
         confirm(f"Delete {name}, with all devices and waiting messages?")
 
@@ -290,19 +274,23 @@ def remove(ctx: click.Context, name: str, yes: bool) -> int:
 
 @click.command()
 @click.option(
-    "--older-than", type=Duration(DAY, 100 * YEAR), required=True, metavar="TIME", help="Who was not seen for so long, as 180d."
+    "--older-than",
+    type=Duration(DAY, 100 * YEAR),
+    required=True,
+    metavar="TIME",
+    help="Only accounts not seen for this long, such as 180d.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option("Print JSON, one object per line.")
 @state_option
 @shared
 @click.pass_context
 def purge(ctx: click.Context, older_than: int, dry_run: bool, yes: bool) -> int:
     """
-    Remove the accounts that have not been seen for long. They are listed, and at a terminal you are asked first.
+    Remove the accounts that nobody has used for a long time. They are listed, and at a terminal you are asked first.
 
-    An account that logs in meanwhile stays. The names are free again then.
+    An account that logs in meanwhile is kept. The names are free again then.
     """
     as_json, since = settings_of(ctx).as_json, int(time.time()) - older_than
 
@@ -316,7 +304,7 @@ def purge(ctx: click.Context, older_than: int, dry_run: bool, yes: bool) -> int:
             text = f"{escape(row.name)}: {_seen(row.last_seen, False, 'last seen ')}; {_contents(row)}"
             write_record({**_record(row), "status": "would-remove"}, as_json, text)
         if not found and not as_json:
-            say("no account has been unseen for so long")
+            say("every account was seen more recently than that")
         if dry_run or not found:
             return
         if not yes:

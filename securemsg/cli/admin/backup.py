@@ -16,8 +16,8 @@ from typing import IO
 import click
 
 from securemsg.account.errors import Exit, error_for
-from securemsg.cli.admin.accounts import confirm
-from securemsg.cli.admin.asking import ask, operate
+from securemsg.cli.admin.client import AdminClient
+from securemsg.cli.admin.control import ask, confirm, operate
 from securemsg.cli.admin.serverbackup import (
     DATABASE,
     LOCK_FILE,
@@ -29,7 +29,6 @@ from securemsg.cli.admin.serverbackup import (
     small_files,
     write_backup,
 )
-from securemsg.cli.adminclient import AdminClient
 from securemsg.cli.checks import Finding, failed
 from securemsg.cli.commands.doctor import Report
 from securemsg.cli.output import STDOUT, json_line, say, write_line, write_record
@@ -63,8 +62,8 @@ def backup(ctx: click.Context, file: Path, force: bool) -> int:
     """
     Write a backup of the running server to FILE, and check it; `-` is standard output.
 
-    The daemon goes on meanwhile; it needs room for a copy of its databases in its state folder. Whoever has FILE can pose as
-    the server, and sees what its disk shows: keep it as private as that, or encrypt it.
+    The daemon keeps running; its state folder needs room for a copy of its databases. Whoever has FILE can pose as the
+    server: keep it private, or encrypt it.
     """
     settings = settings_of(ctx)
     state = settings.state_folder
@@ -90,13 +89,13 @@ def backup(ctx: click.Context, file: Path, force: bool) -> int:
     except OSError as error:
         raise error_for("backup-failed", text=f"cannot write the backup to {file}: {error.strerror}") from None
     for path in left_out:
-        say(f"{escape(str(path))} is not in the backup: it is too large, or there are too many files")
+        say(f"{escape(str(path))} was left out of the backup: it has more than 4 MiB, or there are more than 64 files")
     if file != PIPE:
         size = file.stat().st_size
         if settings.as_json:
-            write_line(json_line({"backup": str(file.absolute()), "size": size, "files": digests}))
+            write_line(json_line({"backup": str(file.absolute()), "bytes": size, "files": digests}))
         else:
-            say(f"{escape(str(file))} is a backup of {state}, {size} bytes, and was checked. It is not encrypted.")
+            say(f"backed up {state} to {escape(str(file))}: {size} bytes, checked, not encrypted")
     return Exit.DONE
 
 
@@ -116,7 +115,11 @@ def check(ctx: click.Context, file: Path | None) -> int:
     if file is not None:
         with _read(file) as archive, _unpacked(archive, file) as folder:
             return _check_parts(folder, folder)
-    if not (state / DATABASE).is_file():
+    try:
+        is_there = (state / DATABASE).is_file()
+    except PermissionError:
+        raise error_for("no-permission", str(state)) from None
+    if not is_there:
         raise error_for("no-daemon", str(state), text=f"there is no state of a server in {state}", hint="name another --state")
     lock = FileLock(state / LOCK_FILE)
     # Without a daemon there may be no lock to take, and none is left behind.
@@ -131,17 +134,17 @@ def check(ctx: click.Context, file: Path | None) -> int:
 
 @click.command()
 @click.argument("file", type=NamedPath(), metavar="FILE")
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option("Print a JSON object.")
 @state_option
 @shared
 @click.pass_context
 def restore(ctx: click.Context, file: Path, yes: bool) -> int:
     """
-    Put the backup FILE in the place of the server's state, while no daemon runs.
+    Replace the server's state with the backup FILE, while no daemon runs.
 
-    All of it is checked before. What is there is moved into a folder of the state, and not deleted. What came after the backup
-    is missing then, and clients say so.
+    The backup is checked first; the old state is moved aside, not deleted. What came after the backup is missing then, and
+    clients say so.
     """
     settings = settings_of(ctx)
     state = settings.state_folder
@@ -179,6 +182,8 @@ def _snapshot(ctx: click.Context, state: Path) -> Iterator[None]:
     """
     try:
         descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        raise error_for("no-permission", str(state)) from None
     except OSError:
         raise error_for("no-daemon", str(state)) from None
     try:

@@ -7,10 +7,9 @@ from typing import Literal
 
 import click
 
-from securemsg.account.errors import SecuremsgError, error_for
-from securemsg.cli.admin.accounts import SHOWN_DIGITS, confirm
-from securemsg.cli.admin.asking import ask, operate
-from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.admin.accounts import DEVICE_DIGITS
+from securemsg.cli.admin.client import AdminClient
+from securemsg.cli.admin.control import ask, confirm, operate
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.rendering import amount
 from securemsg.cli.settings import json_option, settings_of, shared, state_option
@@ -18,9 +17,6 @@ from securemsg.cli.times import expiry_text, shown_time
 from securemsg.client.escape import escape
 from securemsg.client.times import iso
 from securemsg.protocol import messages as m
-
-ISSUED = "the daemon uses an issued certificate (--cert, --key)"
-REPLACE = "renew it where it was issued; the daemon takes the new files within a minute"
 
 
 @click.command()
@@ -35,15 +31,15 @@ def connections(ctx: click.Context) -> int:
         found = await ask(operator, m.ListConnections(0), m.Connections)
         width = columns()
         record: dict[str, object] = {
-            "connections": found.total,
-            "devices": found.devices,
-            "listed": [
+            "total": found.total,
+            "logged_in": found.devices,
+            "connections": [
                 {"account": row.account, "device": row.device.hex(), "since": iso(row.since), "transport": row.transport}
                 for row in found.rows
             ],
         }
         lines = [
-            f"{escape(row.account):<20}  {row.device.hex()[:SHOWN_DIGITS]}  {shown_time(row.since, width)}  {row.transport}"
+            f"{escape(row.account):<20}  {row.device.hex()[:DEVICE_DIGITS]}  {shown_time(row.since, width)}  {row.transport}"
             for row in found.rows
         ]
         left = found.devices - len(found.rows)
@@ -74,8 +70,8 @@ def stats(ctx: click.Context) -> int:
             "guests": found.guests,
             "accounts": found.accounts,
             "devices": found.devices,
-            "messages": found.messages,
-            "bytes": found.size,
+            "waiting_messages": found.messages,
+            "waiting_bytes": found.size,
             "open_invites": found.invites,
             "free_bytes": found.free_space,
             "draining": found.draining,
@@ -96,7 +92,7 @@ def stats(ctx: click.Context) -> int:
 
 @click.command()
 @click.option("--off", is_flag=True, help="Let everybody in again.")
-@click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option("Print a JSON object.")
 @state_option
 @shared
@@ -135,12 +131,7 @@ def rotate_key(ctx: click.Context) -> int:
     """
 
     async def work(operator: AdminClient) -> None:
-        try:
-            await ask(operator, m.RotateKey(0), m.Done)
-        except SecuremsgError as problem:
-            if problem.code != "forbidden":
-                raise
-            raise error_for(problem.code, text=ISSUED, hint=REPLACE) from None
+        await ask(operator, m.RotateKey(0), m.Done)
         if settings_of(ctx).as_json:
             write_line(json_line({"rotated": True}))
         else:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import click
 
 from securemsg.account.errors import error_for
-from securemsg.cli.admin.asking import ask, operate
-from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.admin.client import AdminClient
+from securemsg.cli.admin.control import ask, operate
 from securemsg.cli.output import columns, json_line, say, write_line, write_record
 from securemsg.cli.settings import json_option, settings_of, shared, state_option
 from securemsg.cli.times import Duration, shown_time
@@ -20,16 +20,15 @@ from securemsg.protocol.invite import InviteLink
 
 DAY = 86400
 # Digits of a digest that `invites` shows: two of a million invites have the same by a chance of one in a thousand.
-SHOWN_DIGITS = 12
+INVITE_DIGITS = 12
 # Fewer are refused: they could name another invite by accident.
 MIN_DIGITS = 4
-MAX_USES = 10_000
 
 
 @click.command()
 @click.option(
     "--uses",
-    type=click.IntRange(1, MAX_USES),
+    type=click.IntRange(1, m.MAX_USES),
     default=1,
     show_default=True,
     metavar="N",
@@ -91,7 +90,7 @@ def invites(ctx: click.Context) -> int:
         width = columns()
         if not settings_of(ctx).as_json:
             until = f"{'until':<{len(shown_time(0, width))}}"
-            write_line(f"{'invite':<{SHOWN_DIGITS}}  {'uses':>5}  {until}  by")
+            write_line(f"{'invite':<{INVITE_DIGITS}}  {'uses':>5}  {until}  by")
         async for row in _all_invites(operator):
             record: dict[str, object] = {
                 "id": row.digest.hex(),
@@ -99,7 +98,7 @@ def invites(ctx: click.Context) -> int:
                 "expires_at": iso(row.expires_at),
                 "by": row.creator or None,
             }
-            digits, until = row.digest.hex()[:SHOWN_DIGITS], shown_time(row.expires_at, width)
+            digits, until = row.digest.hex()[:INVITE_DIGITS], shown_time(row.expires_at, width)
             text = f"{digits}  {row.uses:>5}  {until}  {escape(row.creator) or 'the operator'}"
             write_record(record, settings_of(ctx).as_json, text, verbatim=True)
 
@@ -128,7 +127,7 @@ def revoke_invite(ctx: click.Context, prefix: str) -> int:
         if settings_of(ctx).as_json:
             write_line(json_line({"id": found[0].digest.hex(), "status": "revoked"}))
         else:
-            say(f"the invite {found[0].digest.hex()[:SHOWN_DIGITS]} was revoked")
+            say(f"the invite {found[0].digest.hex()[:INVITE_DIGITS]} was revoked")
 
     return operate(ctx, work)
 

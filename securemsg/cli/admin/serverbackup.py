@@ -21,7 +21,7 @@ from attrs import define, field
 
 from securemsg.account.check import MAX_FAULTS, check_records
 from securemsg.account.errors import error_for
-from securemsg.cli.admin.asking import SOCKET
+from securemsg.cli.admin.control import SOCKET
 from securemsg.client.state.vault import KEY_FILE, VaultError, open_vault
 from securemsg.crypto.keys import sha256_stream
 from securemsg.interfaces import Step, no_step
@@ -84,7 +84,7 @@ class _Digested:
             self._target.write(data)
 
     @property
-    def line(self) -> str:
+    def hexdigest(self) -> str:
         """In hex."""
         return str(self._digest.hexdigest())
 
@@ -129,7 +129,7 @@ def write_backup(state: Path, archive: IO[bytes], step: Step = no_step) -> None:
             size = source.tell()
             source.seek(0)
             write_member(archive, name, source, size, step)
-            lines.append(f"{digested.line}  {name}\n")
+            lines.append(f"{digested.hexdigest}  {name}\n")
     sums = "".join(lines).encode()
     write_member(archive, DIGESTS, io.BytesIO(sums), len(sums), step)
     end_archive(archive)
@@ -160,7 +160,7 @@ def read_backup(archive: IO[bytes], folder: Path | None = None, step: Step = no_
                 target = stack.enter_context(draft_private_file(folder / name))
             digested = _Digested(target)
             read_content(archive, size, digested, step)
-            digests[name] = digested.line
+            digests[name] = digested.hexdigest
     sums = io.BytesIO()
     read_content(archive, min(size, MAX_SMALL), sums, no_step)
     check_end(archive)

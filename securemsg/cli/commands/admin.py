@@ -1,4 +1,4 @@
-"""C{securemsg admin}: what the operator does, through the daemon's control socket. The daemon must run."""
+"""C{securemsg admin}: what the operator does; all but C{check} and C{restore} ask the running daemon."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from securemsg.cli.settings import json_option, shared, state_option
 @json_option("Print JSON.")
 @shared
 def admin() -> None:
-    """Manage the daemon on this machine: invites, accounts, its address, replies from the contact `server`."""
+    """Manage the daemon on this machine: invites, accounts, connections, TLS key, log level, backups."""
 
 
 COMMANDS = (

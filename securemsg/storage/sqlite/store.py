@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from securemsg.counters import WriterCounters
 from securemsg.interfaces import (
     AccountSummary,
     ClockReading,
@@ -38,7 +39,6 @@ from securemsg.interfaces import (
     WriteBatch,
     WriteOutcome,
 )
-from securemsg.metrics import WriterCounters
 from securemsg.storage.errors import StateDamaged, StateUnusable, StorageError
 from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
-from securemsg.metrics import WriterCounters
+from securemsg.counters import WriterCounters
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.sqlite.errors import is_full
 
@@ -218,7 +218,7 @@ class ThreadWriter(Writer):
             self._reactor.callFromThread(deliver, answers)
 
     def _copy(self, path: Path, result: Deferred[None]) -> None:
-        """SQLite itself adds to the copy what this connection writes meanwhile."""
+        """Copy the database, with commits in between; SQLite adds to the copy what this connection writes meanwhile."""
 
         def between(status: int, remaining: int, total: int) -> None:
             if not self._queue.empty():

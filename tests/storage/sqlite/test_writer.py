@@ -10,8 +10,8 @@ from threading import Event, current_thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from securemsg.counters import WriterCounters
 from securemsg.errors import Refusal
-from securemsg.metrics import WriterCounters
 from securemsg.storage.errors import StateUnusable
 from securemsg.storage.sqlite.writer import COPIED, GROUP, ThreadWriter
 from tests.storage.stores import TIMEOUT, HandReactor

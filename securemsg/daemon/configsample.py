@@ -1,6 +1,6 @@
 """
 A configuration file with every option of the daemon, its help and its default, commented out:
-C{python -m securemsg.daemon.sample >securemsg.conf}.
+C{python -m securemsg.daemon.configsample >securemsg.conf}.
 """
 
 from __future__ import annotations

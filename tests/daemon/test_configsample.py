@@ -7,8 +7,8 @@ from typing import cast
 
 from twisted.python.usage import UsageError
 
+from securemsg.daemon.configsample import sample_config
 from securemsg.daemon.options import FLAGS, PARAMETERS, Options
-from securemsg.daemon.sample import sample_config
 from tests.daemon.test_configfile import ConfigCase
 
 

@@ -1,9 +1,10 @@
-"""How the operator's commands ask the daemon, through its control socket."""
+"""How the operator's commands ask the operator, and the daemon through its control socket."""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import click
 from twisted.internet.defer import Deferred
 
 from securemsg.account.errors import Exit, SecuremsgError, error_for
-from securemsg.cli.adminclient import AdminClient
+from securemsg.cli.admin.client import AdminClient
 from securemsg.cli.run import run
 from securemsg.cli.settings import DEFAULT_TIMEOUT, settings_of
 from securemsg.client.state.conversations import is_guest
@@ -20,13 +21,41 @@ from securemsg.net.control import BadSocketPath, check_socket_path
 from securemsg.net.dialer import dial_unix
 from securemsg.net.turn import Turn
 from securemsg.protocol import messages as m
+from securemsg.protocol.devices import SERVER_NAME
 
 SOCKET = "control"
+SERVER_STAYS = "to get no answers from it, start the daemon with --answer none"
+# What a refusal means to the operator: the text, and what to do.
+REFUSALS: dict[tuple[type, str], tuple[str, str]] = {
+    (m.RemoveAccount, "forbidden"): (f"{SERVER_NAME} is the daemon's own account, and cannot be removed", SERVER_STAYS),
+    (m.SetSuspended, "forbidden"): (f"{SERVER_NAME} is the daemon's own account, and cannot be suspended", SERVER_STAYS),
+    (m.Kick, "forbidden"): (f"{SERVER_NAME} is the daemon's own account, and cannot be kicked", SERVER_STAYS),
+    (m.SetLogLevel, "forbidden"): ("another program writes the log (twistd's --logger or --syslog)", "set the level there"),
+    (m.TakeSnapshot, "retry-later"): (
+        "the daemon cannot copy its databases now: another backup is running, or the disk has no room",
+        "its log says which: journalctl -u securemsg",
+    ),
+    (m.RotateKey, "forbidden"): (
+        "the daemon uses an issued certificate (--cert, --key)",
+        "renew it where it was issued; the daemon takes the new files within a minute",
+    ),
+    (m.RotateKey, "retry-later"): ("the new TLS key cannot be written", "check disk and permissions of the state folder"),
+}
 NOT_HERE = "no guest with this key file is connected at the moment"
 WHEN_HERE = "replies go to the connection that wrote last, while it lasts; wait until the guest writes again"
 
 T = TypeVar("T", bound=m.Message)
 Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
+
+
+def confirm(question: str) -> None:
+    """
+    Ask at a terminal whether to go on; elsewhere nobody is there to be asked.
+
+    @raise click.Abort: no.
+    """
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(question, abort=True, err=True)
 
 
 def operate(ctx: click.Context, work: Work, *, is_limited: bool = True) -> int:
@@ -82,6 +111,12 @@ def _check(path: Path) -> None:
         raise error_for("no-permission", str(path))
 
 
+def refused(kind: type, code: str) -> SecuremsgError:
+    """The error of L{REFUSALS}."""
+    text, hint = REFUSALS[kind, code]
+    return error_for(code, text=text, hint=hint)
+
+
 async def ask(operator: AdminClient, question: m.Message, kind: type[T], about: str = "") -> T:
     """
     Ask, and see that the answer is of its kind.
@@ -93,6 +128,8 @@ async def ask(operator: AdminClient, question: m.Message, kind: type[T], about: 
     try:
         answer = await asked
     except SecuremsgError as problem:
+        if (type(question), problem.code) in REFUSALS:
+            raise refused(type(question), problem.code) from None
         if about and problem.code == "no-such-account":
             if is_guest(about):
                 raise error_for(problem.code, about, text=NOT_HERE, hint=WHEN_HERE) from None
