@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -206,6 +207,56 @@ def draft_private_file(path: Path, *, replace: bool = False) -> Iterator[IO[byte
         raise
 
 
+def open_without_links(folder: Path, name: str) -> IO[bytes]:
+    """
+    Open a regular file below a folder for reading, without following a link on the way: its user may have laid one that leads
+    root to somebody else's file.
+
+    @param folder: whose own path is safe.
+    @param name: relative to it.
+    @raise OSError: there is no such file.
+    """
+    *parents, last = Path(name).parts
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            os.close(place)
+            place = inner
+        # Nor may a pipe hold us up.
+        file = open(os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place), "rb")  # noqa: SIM115
+    finally:
+        os.close(place)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(folder / name))
+    return file
+
+
+@contextlib.contextmanager
+def as_owner(folder: Path) -> Iterator[Path]:
+    """
+    Work in a folder as the user whom it belongs to, where we are root: no link of that user leads us to what it may not change.
+
+    @return: the folder, as it is called meanwhile, because that user may not be able to come there by its path.
+    """
+    if os.geteuid() != ROOT or os.stat(folder).st_uid == ROOT:
+        yield folder
+        return
+    groups, place = os.getgroups(), os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        owner = os.fstat(place)
+        os.setgroups([])
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+        yield Path(f"/proc/self/fd/{place}")
+    finally:
+        os.seteuid(ROOT)
+        os.setegid(ROOT)
+        os.setgroups(groups)
+        os.close(place)
+
+
 def drafts_of(path: Path) -> list[Path]:
     """What processes that were killed have left beside a file: drafts of it."""
     return sorted(path.parent.glob(f"{glob.escape(_draft_prefix(path))}*"))
@@ -218,7 +269,7 @@ def _draft_prefix(path: Path) -> str:
 @contextlib.contextmanager
 def _filled(descriptor: int) -> Iterator[IO[bytes]]:
     """A new file to be written; its whole content is on disk once the block has ended well."""
-    with open(descriptor, "wb") as file:
+    with open(descriptor, "w+b") as file:
         os.fchmod(descriptor, FILE_MODE)  # the umask may have removed permissions of the owner, too
         yield file
         file.flush()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
-from unittest import skipIf
+from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from securemsg.account.errors import SecuremsgError
 from securemsg.cli.admin import serverbackup
+from securemsg.cli.admin.backup import _read_back
 from securemsg.cli.admin.serverbackup import (
     DIGESTS,
     MAX_FILES,
@@ -32,7 +34,7 @@ from securemsg.daemon.checks import check_whole
 from securemsg.protocol.invite import InviteLink
 from securemsg.storage.backupfile import end_archive, write_member
 from securemsg.storage.errors import BackupDamaged
-from securemsg.storage.files import FileLock
+from securemsg.storage.files import FileLock, as_owner
 from securemsg.storage.profile import create_profile as create_store
 from tests.storage.dying import dies_after
 from tests.storage.stores import HandReactor, account
@@ -77,8 +79,9 @@ class StateCase(SynchronousTestCase):
         return out.getvalue()
 
     def restore(self, state: Path, backup: bytes | None = None, when: str = "then") -> Path | None:
-        """Restore a backup."""
-        return restore_backup(io.BytesIO(self.backup if backup is None else backup), "FILE", state, when)
+        """Restore a backup; where has gone what was there?"""
+        aside = restore_backup(io.BytesIO(self.backup if backup is None else backup), "FILE", state, when)
+        return None if aside is None else state / aside
 
     def names(self, state: Path) -> list[str]:
         """Who has an account in this state."""
@@ -98,7 +101,7 @@ class BackupTests(StateCase):
 
     def test_names(self) -> None:
         """The command and the daemon call the files alike."""
-        for name in ("SERVER_KEY", "DATABASE", "CONTACT", "LOCK_FILE", "SNAPSHOT", "RESTORING"):
+        for name in ("SERVER_KEY", "DATABASE", "CONTACT", "LOCK_FILE", "SNAPSHOT", "RESTORING", "AUDIT"):
             self.assertEqual(getattr(serverbackup, name), getattr(daemon, name))
         self.assertIn(daemon.HIGH_WATER, serverbackup.LEFT_OUT)
 
@@ -117,6 +120,21 @@ class BackupTests(StateCase):
         self.assertEqual((fitting[0].name, len(fitting), len(others)), ("server.key", MAX_FILES, 3))
         read_backup(io.BytesIO(self.write()))
 
+    def test_links(self) -> None:
+        """No link that was laid since leads to somebody else's file, nor does a pipe hold the backup up."""
+        secret = self.place / "secret"
+        secret.write_text("secret", "utf-8")
+        others = shutil.copytree(self.state / SNAPSHOT / "contact", self.place / "others")
+        for name, secret in (("contact/store.key", secret), (f"{SNAPSHOT}/server.db", secret), (f"{SNAPSHOT}/contact", others)):
+            path = self.state / name
+            kept = path.rename(self.place / "kept")
+            for make in (lambda path=path, secret=secret: path.symlink_to(secret), lambda path=path: os.mkfifo(path)):
+                make()
+                self.assertRaises(OSError, self.write)
+                path.unlink()
+            kept.rename(path)
+        read_backup(io.BytesIO(self.write()))
+
     def test_damaged(self) -> None:
         """A bit flipped anywhere in a file of it, a cut and an addition are found."""
         digests = read_backup(io.BytesIO(self.backup))
@@ -129,6 +147,13 @@ class BackupTests(StateCase):
         for cut in (self.backup[:-1], self.backup[:5000], b"", self.backup[:-1024] + self.backup):
             self.assertRaises(BackupDamaged, read_backup, io.BytesIO(cut))
 
+    def test_read_back(self) -> None:
+        """What is not what was written does not become a backup."""
+        for damaged in (self.backup[:-1], self.backup.replace(b"key of alice", b"key of alicE")):
+            with self.assertRaisesRegex(BackupDamaged, "FILE was not written as it should be"):
+                _read_back(io.BytesIO(damaged), Path("FILE"))
+        self.assertIn("server.db", _read_back(io.BytesIO(self.backup), Path("FILE")))
+
     def test_contents(self) -> None:
         """An archive by somebody else with other names, too much, or too little is refused."""
         small = [("server.key", b"k"), ("contact/store.key", b""), ("contact/profile.db", b""), ("server.db", b"")]
@@ -138,6 +163,9 @@ class BackupTests(StateCase):
             [*small, ("contact/x", b"")],
             [*small, (".x", b"")],
             [*small, ("lock", b"")],
+            [*small, ("contact", b"")],
+            [*small, ("server.db-wal", b"")],
+            [*small, ("before-restore-x", b"")],
             [*small, small[0]],
             [*small, ("x", bytes(MAX_SMALL + 1))],
             [*small, *((f"x{number}", b"") for number in range(MAX_FILES + 1))],
@@ -221,6 +249,37 @@ class RestoreTests(StateCase):
         check_whole(state)
         self.restore(state, when="later")
         self.assertEqual(self.names(aside), ["bob"])
+        # A clock that was set back may give the same time again.
+        again = self.restore(state)
+        self.assertEqual(again, state / "before-restore-then-2")
+        line = json.loads((state / "audit.jsonl").read_text("utf-8").splitlines()[-1])
+        self.assertEqual((line["action"], line["uid"], line["result"]), ("restore", os.getuid(), "done"))
+
+    @skipUnless(os.geteuid() == 0, "only root can have files of others there")
+    def test_foreign(self) -> None:
+        """What belongs to somebody else stays where it is, and does not keep the rest from its place."""
+        state = self.make("other", "bob")
+        (state / "lost+found").mkdir()
+        os.chown(state / "lost+found", 61234, 61234)
+        self.restore(state)
+        self.assertTrue((state / "lost+found").exists())
+        self.assertEqual(self.names(state), ["alice"])
+
+    @skipUnless(os.geteuid() == 0, "only root could be led astray")
+    def test_links(self) -> None:
+        """Root works in the folder of a user as that user: a link of theirs does not lead to what they may not change."""
+        state, target = self.make("other", "bob"), self.place / "roots"
+        target.write_text("root's", "utf-8")
+        (state / "audit.jsonl").unlink(missing_ok=True)
+        for path in (state, *state.rglob("*")):
+            os.chown(path, 61234, 61234)
+        with as_owner(state) as folder:
+            (folder / "link").symlink_to(target)
+            self.assertRaises(PermissionError, (folder / "link").write_text, "ours", "utf-8")
+            (folder / "link").unlink()
+            (folder / "mine").write_text("ours", "utf-8")
+        self.assertEqual((os.geteuid(), (state / "mine").stat().st_uid), (0, 61234))
+        self.assertEqual(target.read_text("utf-8"), "root's")
 
     def test_in_use(self) -> None:
         """While a daemon runs nothing is touched."""
@@ -246,6 +305,10 @@ class RestoreTests(StateCase):
         """Where root restores, everything belongs to whom the folder does, as with a user that systemd makes."""
         state = self.make("other", "bob")
         os.chown(state, 61234, 61234)
+        self.assertRaises(PermissionError, self.restore, state)
+        self.assertEqual((self.names(state), (state / daemon.RESTORING).exists()), (["bob"], False))
+        for path in state.glob("**/*"):
+            os.chown(path, 61234, 61234)
         self.restore(state)
         self.assertEqual({path.stat().st_uid for path in (state, *state.glob("**/*"))}, {61234})
         self.assertEqual(self.faults(state), {})

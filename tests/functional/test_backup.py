@@ -40,6 +40,7 @@ class RestoreTests(BackupCase):
         ada.send("ben", "waits")
         (made,) = self.daemon.admin("backup", str(self.file), "--json").rows
         self.assertEqual((made["bytes"], self.file.stat().st_mode & 0o777), (self.file.stat().st_size, 0o600))
+        self.assertIn("server.db", made["files"])
         self.assertFalse((self.daemon.state / ".snapshot").exists())
         self.assertIn("exists", self.daemon.admin("backup", str(self.file), status=2).err)
         self.daemon.admin("backup", str(self.file), "--force")

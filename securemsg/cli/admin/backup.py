@@ -39,7 +39,7 @@ from securemsg.interfaces import no_step
 from securemsg.protocol import messages as m
 from securemsg.storage.backupfile import DRAFT, begins_with
 from securemsg.storage.errors import BackupDamaged
-from securemsg.storage.files import ROOT, FileLock, draft_private_file
+from securemsg.storage.files import ROOT, FileLock, as_owner, draft_private_file, drafts_of
 
 # In place of FILE: standard output.
 PIPE = Path("-")
@@ -69,21 +69,26 @@ def backup(ctx: click.Context, file: Path, force: bool) -> int:
     state = settings.state_folder
     if file == PIPE and os.isatty(STDOUT):
         raise click.UsageError("a backup is not text; give FILE, or send standard output to a file or another program", ctx)
-    if file != PIPE and file.resolve().parent == state.resolve():
+    if file != PIPE and state.resolve() in file.resolve().parents:
         text = "a backup cannot be kept in the folder that it is a backup of"
         raise click.UsageError(f"{text}; give a FILE elsewhere, best on another disk", ctx)
-    if file != PIPE and not force and os.path.lexists(file):
-        raise error_for("backup-exists", str(file))
+    if file != PIPE and os.path.lexists(file):
+        if not force:
+            raise error_for("backup-exists", str(file))
+        if not file.is_file():
+            raise click.UsageError(f"{file} is no regular file, and is not replaced; give another FILE, or - for a pipe", ctx)
     try:
         with _snapshot(ctx, state):
             left_out = small_files(state)[1]
             _check_parts(state, state / SNAPSHOT, quiet=True)
-            with progress("MiB written", unit=MEBIBYTE) as step, _target(file, force) as archive:
-                write_backup(state, archive, step)
-        digests = {}
+            with _target(file, force) as archive:
+                with progress("MiB written", unit=MEBIBYTE) as step:
+                    write_backup(state, archive, step)
+                digests = {} if file == PIPE else _read_back(archive, file)
         if file != PIPE:
-            with file.open("rb") as written, progress("MiB checked", unit=MEBIBYTE) as step:
-                digests = read_backup(written, step=step)
+            # Those of processes that were killed.
+            for draft in drafts_of(file):
+                draft.unlink(missing_ok=True)
     except FileExistsError:
         raise error_for("backup-exists", str(file)) from None
     except OSError as error:
@@ -150,7 +155,7 @@ def restore(ctx: click.Context, file: Path, yes: bool) -> int:
     state = settings.state_folder
     if not yes and (state / SERVER_KEY).exists():
         confirm(f"Put the backup {file} in the place of what is in {state}?")
-    when = time.strftime("%Y%m%dT%H%M%S")
+    when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     try:
         with _read(file) as archive, progress("MiB restored", unit=MEBIBYTE) as step:
             aside = restore_backup(archive, str(file), state, when, step)
@@ -158,7 +163,7 @@ def restore(ctx: click.Context, file: Path, yes: bool) -> int:
         hint = "check disk and permissions, then try again"
         raise error_for("restore-failed", text=f"cannot restore {file} into {state}: {error.strerror}", hint=hint) from None
     owner = state.stat().st_uid
-    where = None if aside is None else str(aside.absolute())
+    where = None if aside is None else str(state.absolute() / aside)
     write_record(
         {"state": str(state.absolute()), "before": where, "uid": owner}, settings.as_json, f"{file} was restored into {state}"
     )
@@ -171,6 +176,22 @@ def restore(ctx: click.Context, file: Path, yes: bool) -> int:
             say(f"The files belong to root. A daemon that runs as another user needs them: chown -R USER: {state}")
             say("A systemd unit with DynamicUser= takes them over by itself.")
     return Exit.DONE
+
+
+def _read_back(archive: IO[bytes], file: Path) -> dict[str, str]:
+    """
+    Read what was just written, before it gets its name.
+
+    @return: the digest of each part.
+    @raise BackupDamaged: it is something else.
+    """
+    archive.flush()
+    archive.seek(0)
+    try:
+        with progress("MiB checked", unit=MEBIBYTE) as step:
+            return read_backup(archive, step=step)
+    except BackupDamaged as error:
+        raise BackupDamaged(f"{file} was not written as it should be: {error}; look at the disk") from None
 
 
 @contextmanager
@@ -201,7 +222,8 @@ def _snapshot(ctx: click.Context, state: Path) -> Iterator[None]:
         operate(ctx, work, is_limited=False)
         yield
     finally:
-        shutil.rmtree(state / SNAPSHOT, ignore_errors=True)
+        with as_owner(state) as folder:
+            shutil.rmtree(folder / SNAPSHOT, ignore_errors=True)
         os.close(descriptor)
 
 

@@ -7,13 +7,18 @@ It is not encrypted: whoever has it can pose as the server. As in a profile's ba
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +28,7 @@ from securemsg.account.check import MAX_FAULTS, check_records
 from securemsg.account.errors import error_for
 from securemsg.cli.admin.control import SOCKET
 from securemsg.client.state.vault import KEY_FILE, VaultError, open_vault
+from securemsg.client.times import iso
 from securemsg.crypto.keys import sha256_stream
 from securemsg.interfaces import Step, no_step
 from securemsg.storage.backupfile import (
@@ -38,9 +44,11 @@ from securemsg.storage.errors import BackupDamaged, StorageError
 from securemsg.storage.files import (
     ROOT,
     FileLock,
+    as_owner,
     check_owner,
     draft_private_file,
     make_private_folder,
+    open_without_links,
     sync_folder,
     write_private_file,
 )
@@ -52,13 +60,14 @@ SERVER_KEY = "server.key"
 DATABASE = "server.db"
 CONTACT = "contact"
 LOCK_FILE = "lock"
+AUDIT = "audit.jsonl"
 SNAPSHOT = ".snapshot"
 RESTORING = ".restoring"
 CONTACT_KEY, CONTACT_PROFILE = f"{CONTACT}/{KEY_FILE}", f"{CONTACT}/{PROFILE_FILE}"
 NEEDED = {SERVER_KEY, DATABASE, CONTACT_KEY, CONTACT_PROFILE}
 DIGESTS = "SHA256SUMS"
 # The mark says how far the state had come in the end, not in the backup; the next start makes it anew.
-LEFT_OUT = {LOCK_FILE, SOCKET, "high-water", DIGESTS}
+LEFT_OUT = {LOCK_FILE, SOCKET, "high-water", DIGESTS, CONTACT}
 
 # Bounds of what else is in a state, and so in a backup: how many files, how their names look, and their bytes.
 MAX_FILES = 64
@@ -98,12 +107,17 @@ def small_files(state: Path) -> tuple[list[Path], list[Path]]:
     found = [
         path
         for path in sorted(state.iterdir())
-        if path.is_file() and not path.is_symlink() and NAME.fullmatch(path.name) and path.name not in LEFT_OUT
-        and path.suffix not in (".new", ".pid") and not path.name.startswith(DATABASE)
+        if path.is_file() and not path.is_symlink() and _is_small(path.name)
     ]  # fmt: skip
     fitting = [path for path in found if path.stat().st_size <= MAX_SMALL]
     fitting = sorted(fitting, key=lambda path: path.name != SERVER_KEY)[:MAX_FILES]
     return fitting, [path for path in found if path not in fitting]
+
+
+def _is_small(name: str) -> bool:
+    """Whether a file of this name belongs into a backup besides the databases: no draft, journal or older copy of them."""
+    is_other = name in LEFT_OUT or name.startswith((DATABASE, ASIDE)) or name.endswith((".new", ".pid"))
+    return NAME.fullmatch(name) is not None and not is_other
 
 
 def write_backup(state: Path, archive: IO[bytes], step: Step = no_step) -> None:
@@ -117,11 +131,11 @@ def write_backup(state: Path, archive: IO[bytes], step: Step = no_step) -> None:
     lines = []
     with ExitStack() as stack:
         sources: dict[str, IO[bytes]] = {
-            name: io.BytesIO((state / name).read_bytes())
+            name: io.BytesIO(_small_content(state, name))
             for name in (*(path.name for path in small_files(state)[0]), CONTACT_KEY)
         }
         for name in (CONTACT_PROFILE, DATABASE):
-            sources[name] = stack.enter_context((state / SNAPSHOT / name).open("rb"))
+            sources[name] = stack.enter_context(open_without_links(state, f"{SNAPSHOT}/{name}"))
         for name, source in sources.items():
             digested = _Digested()
             while chunk := source.read(1 << 20):
@@ -133,6 +147,19 @@ def write_backup(state: Path, archive: IO[bytes], step: Step = no_step) -> None:
     sums = "".join(lines).encode()
     write_member(archive, DIGESTS, io.BytesIO(sums), len(sums), step)
     end_archive(archive)
+
+
+def _small_content(state: Path, name: str) -> bytes:
+    """
+    What a small file holds.
+
+    @raise OSError: it cannot be read, or has grown.
+    """
+    with open_without_links(state, name) as file:
+        content = file.read(MAX_SMALL + 1)
+    if len(content) > MAX_SMALL:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(state / name))
+    return content
 
 
 def read_backup(archive: IO[bytes], folder: Path | None = None, step: Step = no_step) -> dict[str, str]:
@@ -149,7 +176,7 @@ def read_backup(archive: IO[bytes], folder: Path | None = None, step: Step = no_
         name, size = next_member(archive)
         if name == DIGESTS:
             break
-        known = name in NEEDED or NAME.fullmatch(name) and name not in LEFT_OUT
+        known = name in NEEDED or _is_small(name)
         limit = MAX_DATABASE if name in (DATABASE, CONTACT_PROFILE) else MAX_SMALL
         if not known or name in digests or size > limit or len(digests) >= MAX_FILES + len(NEEDED):
             raise BackupDamaged("it has other contents than a server's backup")
@@ -179,6 +206,8 @@ def check_state(state: Path, databases: Path, step: Step = no_step) -> Iterator[
     @return: each part with what is wrong with it.
     @raise OSError: or L{StorageError}: a part cannot be read.
     """
+    if (state / RESTORING).exists():
+        yield RESTORING, ["a restore was interrupted"]
     key = state / SERVER_KEY
     whole = key.is_file() and KEY.fullmatch(key.read_bytes())
     yield SERVER_KEY, [] if whole else ["it is missing or damaged"]
@@ -187,10 +216,12 @@ def check_state(state: Path, databases: Path, step: Step = no_step) -> Iterator[
     # A copy, so that nothing is made beside it, and its owner may be another than we are.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path in (state / CONTACT_KEY, *(databases / CONTACT).glob(f"{PROFILE_FILE}*")):
-            if path.is_file() and not path.name.endswith("-shm"):
-                shutil.copyfile(path, folder / path.name)
-                (folder / path.name).chmod(0o600)
+        names = [(state, CONTACT_KEY), *((databases, f"{CONTACT_PROFILE}{suffix}") for suffix in ("", "-wal", "-journal"))]
+        for place, part in names:
+            copy = folder / Path(part).name
+            with contextlib.suppress(FileNotFoundError), open_without_links(place, part) as source, copy.open("xb") as target:
+                shutil.copyfileobj(source, target)
+                copy.chmod(0o600)
         try:
             faults = [fault.text for fault in check_records(folder, open_vault(folder, None), step)[1]]
         except (VaultError, StorageError, OSError) as error:
@@ -198,7 +229,7 @@ def check_state(state: Path, databases: Path, step: Step = no_step) -> Iterator[
         yield CONTACT, [fault.replace(f"{folder}{os.sep}", "") for fault in faults]
 
 
-def restore_backup(archive: IO[bytes], source: str, state: Path, when: str, step: Step = no_step) -> Path | None:
+def restore_backup(archive: IO[bytes], source: str, state: Path, when: str, step: Step = no_step) -> str | None:
     """
     Put the state of a backup in the place of the one in a folder, which no daemon may use. All of it is checked before.
 
@@ -206,7 +237,7 @@ def restore_backup(archive: IO[bytes], source: str, state: Path, when: str, step
 
     @param source: what the backup is called, for errors.
     @param when: names the folder that what was there is moved to.
-    @return: that folder; C{None}: nothing was there.
+    @return: its name; C{None}: nothing was there.
     @raise SecuremsgError: C{state-in-use}.
     @raise BackupDamaged: it is not a whole backup; nothing has changed.
     @raise OSError: or L{StorageError}: the folder cannot be used.
@@ -214,37 +245,56 @@ def restore_backup(archive: IO[bytes], source: str, state: Path, when: str, step
     if os.geteuid() != ROOT:
         check_owner(state)
     make_private_folder(state)
-    lock = FileLock(state / LOCK_FILE)
-    if not lock.take():
-        raise error_for("state-in-use", str(state))
-    try:
-        for left in state.glob(f"{DRAFT}*"):
+    with as_owner(state) as folder:
+        lock = FileLock(folder / LOCK_FILE)
+        if not lock.take():
+            raise error_for("state-in-use", str(state))
+        for left in folder.glob(f"{DRAFT}*"):
             shutil.rmtree(left, ignore_errors=True)
-        draft = Path(tempfile.mkdtemp(dir=state, prefix=DRAFT))
+        draft = Path(tempfile.mkdtemp(dir=folder, prefix=DRAFT)).name
+    try:
         try:
-            try:
-                read_backup(archive, draft, step)
-                for part, faults in check_state(draft, draft):
-                    if faults:
-                        raise BackupDamaged(f"{part}: {faults[0]}")
-            except BackupDamaged as error:
-                text = f"{source} is not a whole backup of a server: {error}; nothing was restored, use another copy"
-                raise BackupDamaged(text) from None
-            return _put_in_place(draft, state, when)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            with as_owner(state) as folder:
+                read_backup(archive, folder / draft, step)
+            # SQLite wants the whole path. Reading what that user has meanwhile put there would do no harm.
+            for part, faults in check_state(state / draft, state / draft):
+                if faults:
+                    raise BackupDamaged(f"{part}: {faults[0]}")
+        except BackupDamaged as error:
+            text = f"{source} is not a whole backup of a server: {error}; nothing was restored, use another copy"
+            raise BackupDamaged(text) from None
+        with as_owner(state) as folder:
+            return _put_in_place(folder / draft, folder, when)
     finally:
-        lock.free()
+        try:
+            with as_owner(state) as folder:
+                shutil.rmtree(folder / draft, ignore_errors=True)
+        finally:
+            lock.free()
 
 
-def _put_in_place(draft: Path, state: Path, when: str) -> Path | None:
-    """Move what is in the folder aside, and the draft's files into it; all of them belong to whom the folder does."""
+def _put_in_place(draft: Path, state: Path, when: str) -> str | None:
+    """
+    Move what is in the folder aside, and the draft's files into it. A folder of somebody else's, as C{lost+found}, stays.
+
+    @return: the name of the folder that the former has gone to; C{None}: nothing was there.
+    @raise OSError: something cannot be moved; if C{.restoring} is there, a part of it was.
+    """
+    stay = (LOCK_FILE, RESTORING, draft.name, SNAPSHOT)
+    there = [path for path in state.iterdir() if path.name not in stay and not path.name.startswith(ASIDE)]
+    foreign = [path for path in there if path.is_dir() and path.lstat().st_uid != os.geteuid()]
+    for path in foreign:
+        if (draft / path.name).exists():
+            raise OSError(errno.EPERM, f"{path.name} belongs to another user; give it to the owner of the folder, by chown")
+    there = [path for path in there if path not in foreign]
     write_private_file(state / RESTORING, b"")
-    there = [path for path in state.iterdir() if path.name not in (LOCK_FILE, RESTORING, draft.name, SNAPSHOT)]
-    there = [path for path in there if not path.name.startswith(ASIDE)]
     aside = None
     if there:
         aside = state / f"{ASIDE}{when}"
+        for number in count(2):
+            if not aside.exists():
+                break
+            aside = state / f"{ASIDE}{when}-{number}"
         aside.mkdir(0o700)
         for path in there:
             path.rename(aside / path.name)
@@ -252,12 +302,18 @@ def _put_in_place(draft: Path, state: Path, when: str) -> Path | None:
     shutil.rmtree(state / SNAPSHOT, ignore_errors=True)
     for path in list(draft.iterdir()):
         path.rename(state / path.name)
-    owner = state.stat()
-    if os.geteuid() == ROOT:
-        for folder, _, files in os.walk(state):
-            for path in (Path(folder), *(Path(folder, file) for file in files)):
-                os.lchown(path, owner.st_uid, owner.st_gid)
+    _note_restore(state)
     sync_folder(state)
     (state / RESTORING).unlink()
     sync_folder(state)
-    return aside
+    return None if aside is None else aside.name
+
+
+def _note_restore(state: Path) -> None:
+    """Note it in the audit log, which is that of the backup now, as the daemon does with all else."""
+    record = {"time": iso(time.time()), "uid": os.getuid(), "action": "restore", "subject": "", "result": "done"}
+    descriptor = os.open(state / AUDIT, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "ab") as file:
+        file.write(json.dumps(record).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
