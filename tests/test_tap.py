@@ -51,6 +51,7 @@ from securemsg.net.control import MAX_SOCKET_PATH
 from securemsg.responders.choice import ANSWERS
 from securemsg.server.core import Server
 from securemsg.storage.errors import StateDamaged
+from securemsg.storage.sqlite.store import ServerStore
 from securemsg.tap import Options, makeService, state_folder
 from tests.net.fakes import scratch
 
@@ -457,6 +458,33 @@ class FatalTests(FolderCase):
             clock.advance(0)
         self.assertEqual(left, [1])
         self.successResultOf(daemon.stopService())
+
+
+class WatchdogTests(FolderCase):
+    """What keeps the service manager from ending the daemon."""
+
+    def test_fed(self) -> None:
+        """The database has to answer; on a full disk, where it only waits for room, it need not."""
+        alive: list[bool] = []
+        open_folder(self.state)
+        daemon = Daemon(self.options().setup, self.state, Clock())
+        self.patch(daemon._supervisor, "alive", lambda: alive.append(True))
+        asked: list[Deferred[int]] = []
+
+        class Store:
+            def high_water(self) -> Deferred[int]:
+                asked.append(Deferred())
+                return asked[-1]
+
+        daemon._stores = cast(ServerStore, Store())
+        daemon._ping_watchdog()
+        self.assertEqual(alive, [])
+        asked[0].callback(1)
+        self.assertEqual(alive, [True])
+        daemon._disk_full_changed(True)
+        daemon._ping_watchdog()
+        self.assertEqual((len(asked), alive), (1, [True, True]))
+        self.assertIn("disk is full", daemon._monitor.problem)
 
 
 class StopTests(FolderCase):

@@ -5,6 +5,7 @@ the daemon runs: connections that come later use the other pair, those that are 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ CERTIFICATE_DAYS = 730
 CERTIFICATE_MARGIN = 90 * DAY
 # An issued one that expires within this time is a warning, once a day, seconds.
 WARNING_MARGIN = 14 * DAY
+
+# Errors of reading that say nothing of the files: they are read again at the next look.
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 # Takes names and C{days}, and makes private key and certificate, both PEM.
 MakePair = Callable[..., tuple[bytes, bytes]]
@@ -100,12 +104,14 @@ class IssuedPair:
         self._seen = _states(certificate, key)
         try:
             fresh = load_credentials(certificate, key, self._spki)
-            problem = chain_problem(fresh.pem)
-            if problem:
-                raise StateError(f"{certificate}: {problem}; put the certificate first, then each issuer")
             if fresh.expires_at <= self._now():
                 raise StateError(f"{certificate} has expired")
-        except StateError as error:
+            problem = chain_problem(fresh.pem, self._now())
+            if problem:
+                raise StateError(f"{certificate}: {problem}; put the certificate first, then each issuer")
+        except Exception as error:  # noqa: BLE001 - the libraries fail in more ways than anybody lists, and the pair stays
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING:
+                self._seen = ()
             self.refused += 1
             _log.error("the certificate stays as it is: {problem}", problem=str(error))
             return False

@@ -46,7 +46,7 @@ def read_config(path: Path) -> dict[str, Setting]:
         raise ConfigError(f"{path} is larger than {MAX_SIZE // 1024} KiB")
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#", ";"), default_section="")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
         parser.read_string(text)
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8") from None
@@ -58,11 +58,18 @@ def read_config(path: Path) -> dict[str, Setting]:
         raise ConfigError(f"{path}:{error.lineno}: {error.option} is set twice") from None
     except configparser.DuplicateSectionError as error:
         raise ConfigError(f"{path}:{error.lineno}: [{error.section}] appears twice") from None
+    for number, row in enumerate(text.split("\n"), 1):
+        if row.startswith("[") and not row.rstrip().endswith("]"):
+            raise ConfigError(f"{path}:{number}: nothing may stand behind the name of a section")
     for section in parser.sections():
         if section != SECTION:
             line = _line(text, re.escape(f"[{section}]"))
             raise ConfigError(f"{path}:{line}: unknown section [{section}]; the only one is [{SECTION}]")
     found = parser[SECTION] if parser.has_section(SECTION) else {}
+    for key, value in found.items():
+        if "\n" in value:
+            line = _line(text, rf"{re.escape(key)}\s*=")
+            raise ConfigError(f"{path}:{line}: {key} goes on in the next line, which begins with a space; write it in one line")
     return {key: Setting(value, _line(text, rf"{re.escape(key)}\s*=")) for key, value in found.items()}
 
 
@@ -91,5 +98,5 @@ def arguments(
 
 def _line(text: str, pattern: str) -> int:
     """The number of the first line that begins like this."""
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(text.split("\n"), 1)
     return next((number for number, line in lines if re.match(rf"\s*{pattern}", line, re.IGNORECASE)), 0)

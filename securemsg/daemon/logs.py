@@ -29,8 +29,10 @@ OWN = "securemsg"
 # Of one kind of event so many are written in so many seconds; the others are counted.
 BURST = 20
 WINDOW = 60
-# Of different kinds; each is a format string of ours, so there are never that many.
+# Of different kinds; each is a format string and a code of ours, so there are never that many.
 MAX_KINDS = 1000
+# What of an event makes it another kind, besides its form.
+TELLING = ("what", "code")
 # What the line about repeats takes over from the last of them.
 KEPT = ("log_namespace", "log_level", "log_time")
 
@@ -69,7 +71,7 @@ class Repeats:
 
     _observer: Callable[[LogEvent], object]
     # By kind: when its minute began, how many came, and the last one.
-    _kinds: dict[tuple[str, str], tuple[float, int, LogEvent]] = field(init=False, factory=dict)
+    _kinds: dict[tuple[str, ...], tuple[float, int, LogEvent]] = field(init=False, factory=dict)
 
     def __call__(self, event: LogEvent) -> None:
         """See L{ILogObserver}."""
@@ -77,7 +79,8 @@ class Repeats:
         if not namespace.startswith(OWN) or not form or event.get("log_each"):
             self._observer(event)
             return
-        kind = namespace, str(form)
+        # Many of one refusal do not hide another.
+        kind = namespace, str(form), *(str(event.get(name, "")) for name in TELLING)
         began, count, _ = self._kinds.get(kind, (event["log_time"], 0, event))
         if event["log_time"] - began >= WINDOW:
             self._report(kind)
@@ -93,7 +96,7 @@ class Repeats:
             if now - began >= WINDOW:
                 self._report(kind)
 
-    def _report(self, kind: tuple[str, str]) -> None:
+    def _report(self, kind: tuple[str, ...]) -> None:
         _, count, event = self._kinds.pop(kind)
         if count > BURST:
             text = "{count} more like this in the last minute: {last}"

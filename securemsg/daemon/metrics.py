@@ -7,16 +7,23 @@ change meanwhile; so its text is made here, in the reactor's thread, from a regi
 
 from __future__ import annotations
 
+import os
+import resource
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from securemsg import __version__
 from securemsg.counters import Histogram
 from securemsg.daemon.monitor import Monitor
+from securemsg.net.listener import ADDRESS_LIMIT
+from securemsg.protocol.codes import TABLE
 
+CODES = (*(code.name for code in TABLE), ADDRESS_LIMIT)
 # The version of the text is the one that every scraper reads.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -36,6 +43,8 @@ class MonitorCollector(Collector):
         monitor = self._monitor
         server, waiting, transports = monitor.server, monitor.waiting, monitor.transports
         yield InfoMetricFamily("securemsg_build", "The version that runs", {"version": __version__})
+        yield GaugeMetricFamily("securemsg_draining", "1 if the operator lets nobody in, else 0", monitor.is_draining())
+        yield GaugeMetricFamily("securemsg_free_bytes", "Free bytes on the disk of the state", monitor.free_space())
         yield GaugeMetricFamily("securemsg_healthy", "1 if /healthz says ok, else 0", not monitor.problem)
         yield labelled(
             GaugeMetricFamily("securemsg_connections", "Connections that are open", labels=["transport"]),
@@ -74,12 +83,31 @@ class MonitorCollector(Collector):
             ("hangups", "Connections that the server ended", monitor.hangups),
         ):
             family = CounterMetricFamily(f"securemsg_{name}", text, labels=["code"])
-            yield labelled(family, {(code,): n for code, n in counts.items()})
+            # Zeros as well: of what appears with its first event, no rule sees the increase.
+            yield labelled(family, {(code,): counts[code] for code in {*CODES, *counts}})
         yield histogram("reactor_lateness_seconds", "Seconds by which a call was late, once a second", monitor.lateness)
         yield counter("unhandled_errors", "Exceptions that nobody expected; must stay 0", monitor.errors)
         expiry = "securemsg_certificate_expiry_timestamp_seconds"
         yield GaugeMetricFamily(expiry, "When the certificate expires", monitor.expires_at())
         yield counter("refused_certificates", "Changed certificates that were not good enough", monitor.refused_certificates())
+        yield from process_families()
+
+
+def process_families() -> Iterator[Metric]:
+    """
+    What there is of the process. The library's own collector needs files of the whole system, which the service may not see.
+    """
+    try:
+        pages = Path("/proc/self/statm").read_text("ascii").split()
+        descriptors = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return
+    size, resident = (int(number) * resource.getpagesize() for number in pages[:2])
+    yield CounterMetricFamily("process_cpu_seconds", "Seconds of processor time, user and system", time.process_time())
+    yield GaugeMetricFamily("process_virtual_memory_bytes", "Virtual memory", size)
+    yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory", resident)
+    yield GaugeMetricFamily("process_open_fds", "Open file descriptors", descriptors)
+    yield GaugeMetricFamily("process_max_fds", "How many may be open", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def labelled(
@@ -112,7 +140,6 @@ class Exposition:
     def __init__(self, monitor: Monitor) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(MonitorCollector(monitor))
-        ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
         """What a scrape gets."""

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 
 from securemsg.counters import DURATIONS, ConnectionCounters, Histogram, ServerCounters, WriterCounters
 from securemsg.storage.sqlite.store import ServerStore
@@ -58,6 +59,8 @@ class Monitor:
     @ivar hangups: connections that we ended, by code.
     @ivar logged_in: how many devices and guests are logged in; C{turned_away}: how many connections were closed for want of
         room. Both are set once there is a server.
+    @ivar has_room: whether the disk has room for new messages; C{free_space}: its bytes.
+    @ivar is_draining: whether the operator lets nobody in.
     @ivar expires_at: when the certificate expires; C{refused_certificates}: how many others were not good enough to take its
         place.
     @ivar waiting: what waits in the mailboxes; C{oldest}: when the oldest of it came, C{None}: nothing waits.
@@ -77,6 +80,9 @@ class Monitor:
     hangups: Counter[str] = field(init=False, factory=Counter)
     logged_in: Callable[[], int] = field(init=False, default=lambda: 0)
     turned_away: Callable[[], int] = field(init=False, default=lambda: 0)
+    has_room: Callable[[], bool] = field(init=False, default=lambda: True)
+    free_space: Callable[[], int] = field(init=False, default=lambda: 0)
+    is_draining: Callable[[], bool] = field(init=False, default=lambda: False)
     expires_at: Callable[[], float] = field(init=False, default=lambda: 0.0)
     refused_certificates: Callable[[], int] = field(init=False, default=lambda: 0)
     waiting: Waiting = field(init=False, default=Waiting(0, 0, None, 0))
@@ -139,6 +145,8 @@ class Monitor:
             return "The database cannot be used any more; the log says why."
         if self.is_disk_full:
             return "The disk is full: nothing is accepted until there is room."
+        if not self.has_room():
+            return "The disk has too little room: new messages are refused until there is more."
         if self._asked is not None and (silent := self._reactor.seconds() - self._asked) > STUCK:
             return f"The database has not answered for {silent:.0f} seconds."
         return ""
@@ -173,8 +181,13 @@ class Monitor:
             self.samples.append(Sample(self.connections, deposits / PERIOD, latency, waiting, refusals / PERIOD))
         if self._asked is None and self._store is not None:
             self._asked = self._reactor.seconds()
-            # A question that fails is one that is never answered: that is what is shown.
-            self._store.waiting(self.waiting.last).addCallbacks(self._answered, lambda failure: None)
+            self._store.waiting(self.waiting.last).addCallbacks(self._answered, self._not_answered)
+
+    def _not_answered(self, failure: Failure) -> None:
+        """The database does not do its work any more."""
+        self._asked = None
+        if not self.is_lost:
+            self._log.failure("what waits in the mailboxes could not be counted", failure)
 
     def _answered(self, waiting: Waiting) -> None:
         """The database has counted; the oldest message is known when it has been through all mailboxes."""

@@ -21,6 +21,7 @@ from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.net.listener import PortUnavailable, address_of
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
 from securemsg.protocol.messages import MAX_USES
+from securemsg.responders.choice import BadAnswer, check_form
 from securemsg.server.limits import MAX_OPEN_INVITES
 
 MAX_DESCRIPTOR = 1023
@@ -199,7 +200,7 @@ class Options(usage.Options):
         @raise usage.UsageError: one line that says what is wrong, and where.
         """
         options = self._options_in(given)
-        path = self._path(options.get("config"))
+        path = self._path("config", options.get("config"))
         try:
             settings = {} if path is None else read_config(path)
             before = [] if path is None else arguments(path, settings, FLAGS, PARAMETERS)
@@ -221,9 +222,21 @@ class Options(usage.Options):
             return {}
         return {self.synonyms.get(name.lstrip("-"), name.lstrip("-")): value for name, value in found}
 
-    def _path(self, text: str | None) -> Path | None:
-        """An absolute path, because C{twistd} changes its current folder when it leaves the terminal."""
-        return None if text is None else self.folder / Path(text).expanduser()
+    def _path(self, option: str, text: str | None) -> Path | None:
+        """
+        An absolute path, because C{twistd} changes its current folder when it leaves the terminal.
+
+        @raise usage.UsageError: it names the home of nobody, or holds a zero byte.
+        """
+        if text is None:
+            return None
+        try:
+            path = self.folder / Path(text).expanduser()
+        except RuntimeError:
+            raise usage.UsageError(f"--{option} is in the home of a user who is not there: {text}") from None
+        if "\0" in text:
+            raise usage.UsageError(f"--{option} has a zero byte, which no path may have: {text!r}")
+        return path
 
     def _metrics(self, text: str | None) -> Path | tuple[str, int] | int | None:
         """
@@ -234,7 +247,7 @@ class Options(usage.Options):
         if text is None:
             return None
         if text.startswith("unix:") and text != "unix:":
-            return self._path(text[5:])
+            return self._path("metrics", text[5:])
         if text.startswith("fd:"):
             descriptor = _number("the descriptor of --metrics", text[3:], 3, MAX_DESCRIPTOR)
             _passed("--metrics", descriptor)
@@ -284,6 +297,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--user-invites is yes or no, not {self['user-invites']!r}")
         if self["log-format"] not in LOG_FORMATS:
             raise usage.UsageError(f"--log-format is one of {', '.join(LOG_FORMATS)}, not {self['log-format']!r}")
+        try:
+            check_form(self["answer"])
+        except BadAnswer as error:
+            raise usage.UsageError(str(error)) from None
         if self["tls"] not in TLS:
             raise usage.UsageError(f"--tls is one of {', '.join(TLS)}, not {self['tls']!r}")
         for name, what in (("state", "folder"), ("key-file", "file"), ("record", "file")):
@@ -301,7 +318,7 @@ class Options(usage.Options):
             advertise=_advertised(advertise, host, port),
             udp_port=udp_port,
             udp_descriptor=udp_descriptor,
-            state=self._path(self["state"]),
+            state=self._path("state", self["state"]),
             registration=cast(Literal["invite", "open", "closed"], self["registration"]),
             max_clients=_number("--max-clients", self["max-clients"], 1, MAX_CLIENTS),
             users_invite=self["user-invites"] == "yes",
@@ -316,12 +333,12 @@ class Options(usage.Options):
             max_mailbox_size=_size("--max-mailbox-size", self["max-mailbox-size"], MIN_MAILBOX, MAX_MAILBOX),
             log_format=cast(Literal["auto", "json", "text"], self["log-format"]),
             log_peers=bool(self["log-peers"]),
-            certificate=self._path(self["cert"]),
-            key=self._path(self["key"]),
+            certificate=self._path("cert", self["cert"]),
+            key=self._path("key", self["key"]),
             answer=self["answer"],
-            key_file=self._path(self["key-file"]),
+            key_file=self._path("key-file", self["key-file"]),
             loose=bool(self["loose"]),
-            record=self._path(self["record"]),
+            record=self._path("record", self["record"]),
             record_size=_size("--record-size", record_size, MIN_RECORD, MAX_RECORD),
             prints=bool(self["print"]),
             lobby=bool(self["lobby"]),

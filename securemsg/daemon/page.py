@@ -81,6 +81,7 @@ class Page:
         text = self._template.render(
             version=__version__,
             problem=monitor.problem,
+            is_draining=monitor.is_draining(),
             width=WIDTH,
             height=HEIGHT,
             period=PERIOD,

@@ -331,8 +331,11 @@ class Daemon(Service):
         return f"{self._count_open()} connections"
 
     def _ping_watchdog(self) -> None:
-        """Say that we are alive, once the database has answered: if the reactor or the database hangs, nothing is said."""
-        if self._stores is not None:
+        """Say that we are alive, once the database has answered. Nothing is said if the reactor or the database hangs."""
+        if self._monitor.is_disk_full:
+            # The writer tries again and again, and nothing else can be done: a restart would only fail.
+            self._supervisor.alive()
+        elif self._stores is not None:
             self._stores.high_water().addCallbacks(lambda _: self._supervisor.alive(), lambda failure: None)
 
     def reload(self) -> None:
@@ -343,7 +346,10 @@ class Daemon(Service):
         if self._public is None or self._reread is None or not self.running:
             return
         self._supervisor.reloading()
-        self._reload(self._reread)
+        try:
+            self._reload(self._reread)
+        except Exception:  # noqa: BLE001 - a bug: the log has it, and the service manager waits for the end of the reload
+            self._log.failure("the options could not be read again")
         self._supervisor.ready(self._status())
 
     def _reload(self, reread: Callable[[], Setup]) -> None:
@@ -456,6 +462,9 @@ class Daemon(Service):
 
         self._monitor.logged_in = lambda: core.logged_in
         self._monitor.turned_away = self._count_turned_away
+        self._monitor.has_room = core.disk.has_room
+        self._monitor.free_space = core.free_space
+        self._monitor.is_draining = lambda: core.is_draining
         self._monitor.expires_at = lambda: credentials.expires_at
         if (issued := self._issued) is not None:
             self._monitor.refused_certificates = lambda: issued.refused
@@ -520,7 +529,7 @@ class Daemon(Service):
 
     def _log_account(self, event: str, name: str) -> None:
         """Log what has become of an account."""
-        self._log.info("account {name} was {event}", name=name, event=event)
+        self._log.info("account {name} was {event}", name=name, event=event, log_each=True)
 
     def _log_refusal(self, what: str, name: str, code: str) -> None:
         """Log that something was refused, and to whom."""

@@ -26,7 +26,7 @@ from securemsg.daemon.page import POLICY, Page, asset
 from securemsg.net.control import check_socket_path, remove_stale_socket
 from securemsg.net.listener import PortUnavailable, adopt_port, port_error
 
-# Connections at once; those beyond are closed unanswered.
+# Connections at once; for one more the oldest is closed.
 MAX_CONNECTIONS = 10
 # How long a connection may last, seconds.
 MAX_TIME = 10
@@ -91,13 +91,13 @@ class QuestionChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """It begins."""
         super().connectionMade()
-        self.factory.open.add(self)
+        self.factory.open[self] = None
         self._end = self.callLater(MAX_TIME, self.transport.abortConnection)  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """It has ended."""
         super().connectionLost(reason)
-        self.factory.open.discard(self)
+        self.factory.open.pop(self, None)
         if self._end is not None and self._end.active():
             self._end.cancel()
 
@@ -117,7 +117,8 @@ class Site(HTTPFactory):
         super().__init__(reactor=reactor)
         # Of silence; L{MAX_TIME} counts.
         self.timeOut = None
-        self.open: set[QuestionChannel] = set()
+        # In the order in which they came.
+        self.open: dict[QuestionChannel, None] = {}
         self._monitor = monitor
         exposition, page = Exposition(monitor), Page(monitor)
         style, script = asset("status.css"), asset("status.js")
@@ -146,8 +147,10 @@ class Site(HTTPFactory):
         return Answer(HTTPStatus.OK, b"ok\n")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Accept a connection, if there is room."""
-        return super().buildProtocol(addr) if len(self.open) < MAX_CONNECTIONS else None
+        """Accept a connection; the one that has lasted longest makes room for it."""
+        if len(self.open) >= MAX_CONNECTIONS:
+            next(iter(self.open)).transport.abortConnection()  # type: ignore[union-attr]
+        return super().buildProtocol(addr)
 
     def startFactory(self) -> None:
         """There is no access log to open."""

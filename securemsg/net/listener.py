@@ -217,12 +217,12 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
     @raise PortUnavailable: we cannot.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            raise PortUnavailable(port_error(host, port, error, option)) from error
+    except OSError as error:
+        raise PortUnavailable(port_error(host, port, error, option)) from error
 
 
 def port_error(host: str, port: int, error: OSError, option: str = "--port") -> str:
@@ -233,4 +233,7 @@ def port_error(host: str, port: int, error: OSError, option: str = "--port") -> 
         return f"port {port} is reserved for the system's services; choose one above 1023 with {option}"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this machine; choose another with --host"
+    if error.errno == errno.EAFNOSUPPORT:
+        where = "add ListenStream= to its socket unit"
+        return f"cannot listen on {host_port(host, port)}: the service may open no port itself; {where}, and give {option} fd:N"
     return f"cannot listen on {host_port(host, port)}: {error.strerror}"

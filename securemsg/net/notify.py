@@ -28,6 +28,8 @@ class Supervisor:
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         period, owner = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
         is_ours = bool(path) and period.isdecimal() and owner in ("", str(os.getpid()))
+        # Kept open: there may be no descriptor left when it is needed most.
+        self._socket: socket.socket | None = None
         self.watchdog = int(period) / 1e6 / 2 if is_ours else 0.0
 
     def ready(self, status: str) -> None:
@@ -55,9 +57,10 @@ class Supervisor:
         if not self._address:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
-                handle.setblocking(False)
-                handle.sendto(text.encode(), self._address)
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+            self._socket.sendto(text.encode(), self._address)
         except OSError:
             # It has gone, or does not listen: there is nobody to tell.
             return

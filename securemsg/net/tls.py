@@ -8,6 +8,7 @@ sending session tickets, but with stateless tickets and the cache both off nothi
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ RELEASE_BUFFERS = 0x10
 MAX_FLIGHT = 1 << 20
 
 # How each certificate of a chain begins in PEM.
-CHAIN_BEGIN = b"-----BEGIN CERT"
+CHAIN_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 # Takes a certificate, PEM or DER, and gives the SHA-256 of its SubjectPublicKeyInfo; a parameter: it needs a crypto library.
 Spki = Callable[[bytes], bytes]
@@ -127,8 +128,14 @@ class ServerCredentials:
         @raise SSL.Error: a file is no PEM of its kind, they do not belong together, or the key is damaged.
         @raise OSError: a file cannot be read.
         """
+        for path in (certificate, key):
+            # A pipe would hold everything up.
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "it is no regular file", str(path))
         pem = certificate.read_bytes()
-        key.open("rb").close()
+        if b"ENCRYPTED" in key.read_bytes():
+            # OpenSSL would ask for the passphrase at the terminal, and wait.
+            raise SSL.Error([("PEM", "read", "it has a passphrase")])
         self._context = _context()
         self._context.use_certificate_chain_file(str(certificate))
         self._context.use_privatekey_file(str(key))
@@ -259,10 +266,13 @@ def _end_of(certificate: crypto.X509) -> float:
     return datetime.strptime(end, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
-def chain_problem(pem: bytes) -> str:
-    """What is wrong with the order of a certificate and its chain; empty: each is issued by the next."""
+def chain_problem(pem: bytes, now: float) -> str:
+    """What is wrong with a certificate and its chain; empty: each is valid now, and issued by the next."""
     blocks = [CHAIN_BEGIN + block for block in pem.split(CHAIN_BEGIN)[1:]]
     chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block).to_cryptography() for block in blocks]
+    for number, certificate in enumerate(chain, 1):
+        if not certificate.not_valid_before_utc.timestamp() <= now < certificate.not_valid_after_utc.timestamp():
+            return f"certificate {number} of {len(chain)} has expired, or is not valid yet"
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         if certificate.issuer != issuer.subject:
             return f"certificate {number + 1} of {len(chain)} has not issued the one before it"

@@ -36,6 +36,16 @@ ANSWERS: dict[str, Callable[[Received], str | None]] = {
 }
 
 
+def check_form(text: str) -> None:
+    """
+    Check that this could answer, without looking for it.
+
+    @raise BadAnswer: it is of no form that there is.
+    """
+    if text not in ANSWERS and not text.startswith((EXEC, PYTHON)):
+        raise BadAnswer(f"--answer is one of {', '.join(ANSWERS)}, {EXEC}COMMAND and {PYTHON}module.function, not {text!r}")
+
+
 def prepare(text: str) -> Prepared:
     """
     Find what answers, and import it if necessary; nothing runs yet. Paths and modules are relative to the current folder.
@@ -50,7 +60,6 @@ def prepare(text: str) -> Prepared:
             return partial(ThreadPool, load_function(text.removeprefix(PYTHON)))
     except ValueError as error:
         raise BadAnswer(f"--answer {text.partition(':')[0]}: {error}") from None
-    if text not in ANSWERS:
-        raise BadAnswer(f"--answer is one of {', '.join(ANSWERS)}, {EXEC}COMMAND and {PYTHON}module.function, not {text!r}")
+    check_form(text)
     source = Immediate(ANSWERS[text])
     return lambda reactor, call_back: source

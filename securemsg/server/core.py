@@ -66,6 +66,7 @@ class Server:
     @ivar reply: sends a text from the contact C{server}; the third argument lists the connected guests if the text is for them.
         Raises Refusal. It may be set later, because the contact is started after the server.
     @ivar address: host and ports for invites, TCP's and UDP's.
+    @ivar disk: whether it has room for something new.
     @ivar addresses: what is counted by address; whoever accepts connections asks it.
     @ivar accounts: accounts in memory.
     @ivar commits: deposits that are held, or on their way to the store.
@@ -97,6 +98,7 @@ class Server:
     address: tuple[str, int, int] = field(init=False)
     _connections: set[ClientConnection] = field(init=False, factory=set, repr=False)
     addresses: Addresses = field(init=False, repr=False)
+    disk: DiskGuard = field(init=False, repr=False)
     accounts: AccountCache = field(init=False, repr=False)
     commits: GroupCommit = field(init=False, repr=False)
     _delivery: Delivery = field(init=False, repr=False)
@@ -129,8 +131,9 @@ class Server:
             self.identity, accounts, stores, delivery, commits, guests, addresses, self._bucket(settings.logins), now,
             self.verify,
         )  # fmt: skip
+        self.disk = DiskGuard(self.free_space, stores.wal_size, self.seconds)
         mailbox_parts = (
-            accounts, commits, stores, settings, DiskGuard(self.free_space, stores.wal_size, self.seconds), requests,
+            accounts, commits, stores, settings, self.disk, requests,
             self._bucket(settings.deposits), clock, guests.deliver, now, rooms, self._bucket(settings.contact_deposits),
         )  # fmt: skip
         self._operations = Operations(
@@ -212,6 +215,11 @@ class Server:
             self.commands, self.spawn, self.soon, self._opened, self._ended, self._refusal, self.settings.max_queued, operator,
             self.counters,
         )  # fmt: skip
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the operator lets nobody in."""
+        return self._operations.is_draining
 
     def tick(self) -> None:
         """To be called about once a minute: keep the expiry clock going, write logins, and delete what has expired."""

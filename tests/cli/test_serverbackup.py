@@ -125,10 +125,10 @@ class BackupTests(StateCase):
         secret = self.place / "secret"
         secret.write_text("secret", "utf-8")
         others = shutil.copytree(self.state / SNAPSHOT / "contact", self.place / "others")
-        for name, secret in (("contact/store.key", secret), (f"{SNAPSHOT}/server.db", secret), (f"{SNAPSHOT}/contact", others)):
+        for name, target in (("contact/store.key", secret), (f"{SNAPSHOT}/server.db", secret), (f"{SNAPSHOT}/contact", others)):
             path = self.state / name
             kept = path.rename(self.place / "kept")
-            for make in (lambda path=path, secret=secret: path.symlink_to(secret), lambda path=path: os.mkfifo(path)):
+            for make in (lambda path=path, target=target: path.symlink_to(target), lambda path=path: os.mkfifo(path)):
                 make()
                 self.assertRaises(OSError, self.write)
                 path.unlink()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -261,6 +264,32 @@ class IssuedPairTests(SynchronousTestCase):
             self.now += 2 * DAY
             self.pair.warn()
         self.assertEqual(events, [])
+
+    def test_strange(self) -> None:
+        """A request behind it, a passphrase, a pipe, and one that is not valid yet are refused, too, and nobody is asked."""
+        request = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
+        self.write(chain=request)
+        self.assertTrue(self.pair.look())
+        self.before = self.credentials.spki
+        self.key.write_bytes(self.key.read_bytes().replace(b"PRIVATE", b"ENCRYPTED PRIVATE"))
+        self.assertFalse(self.pair.look())
+        self.certificate.unlink()
+        os.mkfifo(self.certificate)
+        self.assertFalse(self.pair.look())
+        self.certificate.unlink()
+        self.write()
+        self.now -= 2 * DAY
+        self.assertFalse(self.pair.look())
+        self.assertEqual((self.credentials.spki, self.pair.refused), (self.before, 3))
+
+    def test_passing(self) -> None:
+        """Where no file could be opened, the same files are looked at again."""
+        self.write()
+        read = Path.read_bytes
+        self.patch(Path, "read_bytes", lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many")))
+        self.assertFalse(self.pair.look())
+        self.patch(Path, "read_bytes", read)
+        self.assertTrue(self.pair.look())
 
     def test_other_files(self) -> None:
         """The configuration may name other files."""

@@ -48,6 +48,10 @@ class GoodTests(ConfigCase):
         self.assertEqual(self.options("").setup, self.options("[securemsg]\n").setup)
         self.assertEqual(self.options("[securemsg]\nport = 9000\n", f"--config={self.path}x").setup.port, 9000)
 
+    def test_mark(self) -> None:
+        """Editors may put a byte order mark in front."""
+        self.assertEqual(self.options("\ufeff[securemsg]\nport = 9000\n").setup.port, 9000)
+
     def test_shortened(self) -> None:
         """The option that names it may be shortened, as any may."""
         self.path.write_text("[securemsg]\nport = 9000\n", "utf-8")
@@ -92,6 +96,11 @@ class BadTests(ConfigCase):
             "[securemsg]\nport 1\n": "FILE:2: neither an option",
             "[securemsg]\nport = 1\nport = 2\n": "FILE:3: port is set twice",
             "[securemsg]\n[other]\n": "FILE:2: unknown section [other]; the only one is [securemsg]",
+            "[securemsg]\nanswer = bogus\n": "FILE:2: --answer is one of ack, echo, none",
+            "[securemsg]\ncert = ~nobody-here/c\nkey = k\n": "FILE:2: --cert is in the home of a user who is not there",
+            "[securemsg]\nstate = a\0b\n": "FILE:2: --state has a zero byte",
+            "[securemsg]\nanswer = exec:/bin/cat\n  lobby = yes\n": "FILE:2: answer goes on in the next line",
+            "# a form feed \f and \u2028\n[securemsg]x\nport = 1\n": "FILE:2: nothing may stand behind the name of a section",
             b"[securemsg]\nstate = \xff\n": "FILE is not UTF-8",
             b"#" * (MAX_SIZE + 1): "FILE is larger than 64 KiB",
         }

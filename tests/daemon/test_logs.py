@@ -79,6 +79,9 @@ class RepeatTests(SynchronousTestCase):
         repeats({**base, "log_format": "other", "log_time": NOW})
         repeats({**base, "log_namespace": "twisted", "log_time": NOW})
         self.assertEqual(len(found), BURST + 2)
+        # Many of one code do not hide another.
+        repeats({**base, "log_time": NOW, "n": 0, "code": "server-full"})
+        self.assertEqual(found.pop()["code"], "server-full")
         for _ in range(BURST + 1):
             repeats({**base, "log_format": "each", "log_each": True, "log_time": NOW})
         self.assertEqual([row["log_format"] for row in found].count("each"), BURST + 1)

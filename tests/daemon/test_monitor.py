@@ -71,6 +71,18 @@ class HealthTests(MonitorCase):
         self.store.answer()
         self.assertEqual(self.monitor.problem, "")
 
+    def test_failed(self) -> None:
+        """A question that fails is a bug that is logged, and the next is asked."""
+        self.store.asked.pop(0)[1].errback(ValueError("damaged"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.healthy(30)
+        self.assertEqual((self.monitor.problem, self.monitor.errors), ("", 1))
+
+    def test_room(self) -> None:
+        """So is a disk that has no room for new messages."""
+        self.monitor.has_room = lambda: False
+        self.assertIn("too little room", self.monitor.problem)
+
     def test_disk(self) -> None:
         """A full disk is a problem, and a lost database a worse one."""
         self.monitor.is_disk_full = True
@@ -175,6 +187,10 @@ class SiteTests(MonitorCase):
             (one.name, *sorted(one.labels.values())): one.value for family in families.values() for one in family.samples
         }
         self.assertEqual(samples["securemsg_refusals_total", "mailbox-full"], 2)
+        # What has not happened yet is there as well, and so is the process.
+        self.assertEqual([samples["securemsg_hangups_total", code] for code in ("server-full", "address-limit")], [0, 0])
+        self.assertGreater(samples[("process_resident_memory_bytes",)], 1e7)
+        self.assertGreaterEqual(samples[("process_max_fds",)], samples[("process_open_fds",)])
         self.assertEqual(samples[("securemsg_login_failures_total",)], 3)
         self.assertEqual(samples[("securemsg_refused_certificates_total",)], 2)
         self.assertEqual(samples["securemsg_handshakes_total", "X25519MLKEM768", "tcp"], 4)
@@ -191,12 +207,13 @@ class SiteTests(MonitorCase):
         self.assertEqual((head.split()[1], body), (b"200", b""))
 
     def test_bounds(self) -> None:
-        """So many connections at once, each for so long; the one beyond is closed unanswered."""
+        """So many connections at once, each for so long; the oldest makes room for one more."""
         channels = [self.site.buildProtocol(None) for _ in range(MAX_CONNECTIONS)]
         transports = [StringTransport() for _ in channels]
         for channel, transport in zip(channels, transports, strict=True):
             channel.makeConnection(transport)
-        self.assertIsNone(self.site.buildProtocol(None))
+        self.assertIsNotNone(self.site.buildProtocol(None))
+        self.assertEqual([transport.disconnected for transport in transports], [True] + [False] * (MAX_CONNECTIONS - 1))
         self.clock.advance(MAX_TIME)
         self.assertTrue(all(transport.disconnected for transport in transports))
 

@@ -50,6 +50,15 @@ class NotifyTests(SynchronousTestCase):
             Supervisor({"NOTIFY_SOCKET": f"@{name}"}).alive()
             self.assertEqual(other.recv(100), b"WATCHDOG=1")
 
+    def test_no_descriptor(self) -> None:
+        """It can be said when no file can be opened any more, too: the watchdog would end a daemon that waits for one."""
+        manager = Supervisor(self.environment)
+        manager.ready("")
+        self.said()
+        self.patch(socket, "socket", lambda *arguments: self.fail("there is none"))
+        manager.alive()
+        self.assertEqual(self.said(), "WATCHDOG=1")
+
     def test_nobody(self) -> None:
         """Without a service manager, or with one that has gone, nothing happens; another process's watchdog is not ours."""
         manager = Supervisor({})

@@ -9,6 +9,9 @@ async function refresh() {
     document.title = page.title;
   } catch {
     document.title = "securemsg: no answer";
+    const state = document.querySelector("main > p");
+    state.className = "bad";
+    state.textContent = "No answer: what is shown below is old.";
   }
 }
 setInterval(refresh, 10000);

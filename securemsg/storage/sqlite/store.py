@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -44,6 +45,7 @@ from securemsg.storage.files import make_private_file
 from securemsg.storage.sqlite import directory, mailboxes, prekeys, rooms
 from securemsg.storage.sqlite.errors import BUSY, DAMAGED, is_full, primary_code
 from securemsg.storage.sqlite.schema import MIGRATIONS, POSITION_BITS, migrate, version_of
+from securemsg.storage.sqlite.segments import unpack
 from securemsg.storage.sqlite.waiting import Waiting, count_waiting
 from securemsg.storage.sqlite.writer import ThreadWriter, Writer
 
@@ -127,6 +129,8 @@ def faults_of(path: Path, limit: int) -> list[str]:
                 for what, query in INVARIANTS:
                     (number,) = connection.execute(query, {"bits": POSITION_BITS}).fetchone()
                     found += [f"{number} {what}"] if number else []
+                unreadable = sum(not _is_readable(*row) for row in connection.execute("SELECT heads, bodies FROM messages"))
+                found += [f"{unreadable} segments of messages that cannot be read"] if unreadable else []
             return found[:limit]
     except sqlite3.Error as error:
         if primary_code(error) in DAMAGED:
@@ -134,6 +138,15 @@ def faults_of(path: Path, limit: int) -> list[str]:
         raise explained(error, path) from error
     except StateDamaged:
         return ["it is not a server's database"]
+
+
+def _is_readable(heads: bytes, bodies: bytes) -> bool:
+    """Whether a segment of messages can be unpacked."""
+    try:
+        unpack(heads, bodies)
+    except (msgspec.DecodeError, ValueError):
+        return False
+    return True
 
 
 def _open_unchanged(file: Path, timeout: float) -> sqlite3.Connection:

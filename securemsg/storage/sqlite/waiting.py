@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
+
+import msgspec
 
 from securemsg.interfaces import StoreRecord
 from securemsg.storage.sqlite.mailboxes import span
@@ -44,5 +47,7 @@ def count_waiting(connection: sqlite3.Connection, after: int) -> Waiting:
     for mailbox, passed in rows:
         first = connection.execute(FIRST, span(mailbox)).fetchone()
         if first is not None:
-            arrivals += [body.arrived_at for position, _, body in unpack(*first) if position > passed][:1]
+            # What is damaged is found where it is read, or by `admin check`; here it must not keep the rest from being counted.
+            with suppress(msgspec.DecodeError, ValueError):
+                arrivals += [body.arrived_at for position, _, body in unpack(*first) if position > passed][:1]
     return Waiting(messages, size, min(arrivals, default=None), rows[-1][0] if len(rows) == LOOK else 0)

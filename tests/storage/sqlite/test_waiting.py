@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securemsg.interfaces import DepositRow
 from securemsg.storage.sqlite.memory import MemoryServerStore
+from securemsg.storage.sqlite.schema import POSITION_BITS
 from securemsg.storage.sqlite.waiting import LOOK, Waiting
 from tests.storage.contract import InMemory
 from tests.storage.stores import DAY, NOW, deposit, until
@@ -41,6 +42,14 @@ class WaitingTests(InMemory):
         self.assertGreater(found.size, 2 * len(b"common"))
         self.write(acknowledged={bob: 1})
         self.assertEqual(self.waiting().oldest, NOW + 5)
+
+    def test_damaged(self) -> None:
+        """A segment that cannot be read does not keep the others from being counted."""
+        (bob,), (carol,) = self.join("bob"), self.join("carol")
+        self.write(self.at(1, NOW, (bob, 1)), self.at(2, NOW + 5, (carol, 1)))
+        assert isinstance(self.store, MemoryServerStore)
+        self.store._connection.execute("UPDATE messages SET bodies = x'c1' WHERE place < ?", (carol << POSITION_BITS,))
+        self.assertEqual((self.waiting().messages, self.waiting().oldest), (2, NOW + 5))
 
     def test_bounded(self) -> None:
         """One look is at so many mailboxes; the next goes on where it has ended."""
