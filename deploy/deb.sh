@@ -53,5 +53,7 @@ Description: private message service, end-to-end encrypted
  Its Python libraries are inside, in /opt/securemsg.
 EOF
 package=dist/securemsg_${version}_$architecture.deb
-dpkg-deb --root-owner-group --build "$root" "$package" >&2
+# A kill leaves none that is cut off.
+dpkg-deb --root-owner-group --build "$root" "$package.new" >&2
+mv "$package.new" "$package"
 echo "$package"

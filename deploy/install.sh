@@ -14,6 +14,7 @@ PREFIX=${PREFIX:-/opt/securemsg}
 BASE=${BASE:-/usr/local}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-python3}
+[ -z "$DESTDIR" ] || DESTDIR=$(realpath -m "$DESTDIR")
 venv=$DESTDIR$PREFIX
 base=$DESTDIR$BASE
 config=/etc/securemsg/securemsg.conf
@@ -28,13 +29,19 @@ fail() {
     exit 1
 }
 
+check_package() {
+    if [ -z "$DESTDIR" ] && dpkg-query --search "$venv/pyvenv.cfg" >/dev/null 2>&1; then
+        fail "the Debian package is installed here; use apt-get for it, or remove it first: apt-get remove securemsg"
+    fi
+}
+
 # systemd runs here, and is to know.
 is_live() {
     [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]
 }
 
 is_ours() {
-    [ -f "$venv/pyvenv.cfg" ] && [ -e "$venv/share/securemsg" ]
+    [ -e "$venv.unfinished" ] || { [ -f "$venv/pyvenv.cfg" ] && [ -e "$venv/share/securemsg" ]; }
 }
 
 completions() {
@@ -59,6 +66,8 @@ install_program() {
     trap 'rm -rf "$work"' EXIT
     tar -cf - --exclude=__pycache__ --exclude=dropin.cache --exclude='*.so' \
         pyproject.toml setup.cfg setup.py README.md LICENSE deploy securemsg twisted | tar -xf - --no-same-owner -C "$work"
+    # If it is interrupted, it goes on from here.
+    mkdir -p "$(dirname "$venv")" && touch "$venv.unfinished"
     version='import sys; print(sys.version_info[:2])'
     [ "$("$venv/bin/python" -c "$version" 2>/dev/null)" = "$("$PYTHON" -c "$version")" ] || "$PYTHON" -m venv --clear "$venv"
     mkdir -p "$venv/share/securemsg"
@@ -84,7 +93,7 @@ install_files() {
         install -d "$(dirname "$base/share/$path")"
         "$venv/bin/python" "$venv/bin/securemsg" completion "$shell" >"$base/share/$path"
     done
-    install -m 644 deploy/openssl.cnf "$venv/share/securemsg/openssl.cnf"
+    install -m 644 deploy/openssl.cnf deploy/alerts.yml deploy/grafana.json deploy/outgoing.conf docs/operations.md "$venv/share/securemsg"
     install -d "$base/lib/systemd/system" "$DESTDIR$(dirname "$config")"
     for unit in $units; do
         sed "s|/opt/securemsg/|$PREFIX/|g" "deploy/$unit" >"$base/lib/systemd/system/$unit"
@@ -100,10 +109,11 @@ install_files() {
 
 # Scripts and metadata name the folder in which they will be.
 relocate() {
-    [ -z "$DESTDIR" ] || grep -rlIF "$venv" "$venv/bin" "$venv/pyvenv.cfg" | xargs -r sed -i "s|$venv|$PREFIX|g"
+    [ -z "$DESTDIR" ] || grep -rlIFZ "$venv" "$venv/bin" "$venv/pyvenv.cfg" | xargs -0r sed -i "s|$venv|$PREFIX|g"
 }
 
 install_all() {
+    check_package
     check_python
     is_ours || [ -z "$(ls -A "$venv" 2>/dev/null)" ] ||
         fail "$venv holds something else; remove it, or choose another folder: make install PREFIX=/opt/other"
@@ -112,6 +122,7 @@ install_all() {
     install_program
     install_files
     relocate
+    rm -f "$venv.unfinished"
     ! is_live || systemctl daemon-reload
     if [ -n "$DESTDIR" ]; then
         say "installed below $DESTDIR"
@@ -129,6 +140,8 @@ EOF
 }
 
 uninstall_all() {
+    check_package
+    check_package
     is_ours || fail "$venv is not an installation of securemsg; if it is elsewhere: make uninstall PREFIX=..."
     # shellcheck disable=SC2086
     ! is_live || systemctl disable --now $units >&2 || true

@@ -96,6 +96,8 @@ def end_at_next_signal(pid_file: Path | None) -> None:
         _remove(pid_file)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        # Of process 1, as in a container, the kernel keeps that away.
+        os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)

@@ -16,12 +16,12 @@ Run = Callable[[ClientConnection, Any], Coroutine[Any, Any, Any]]
 # As many digits of an invite as `securemsg admin invites` shows.
 SHOWN_DIGITS = 12
 
-# By message: the action and its subject. Never a text, a token, or more of a digest than is shown anyway.
+# By message: the action and its subject. Not of what asks for numbers or the address alone: health checks do.
+# Never a text, a token, or more of a digest than is shown anyway.
 ACTIONS: dict[type, Callable[[Any], tuple[str, str]]] = {
     m.Invite: lambda message: ("invite", f"uses {message.uses}, seconds {message.lifetime}"),
     m.ListInvites: lambda message: ("invites", ""),
     m.RevokeInvite: lambda message: ("revoke-invite", message.digest.hex()[:SHOWN_DIGITS]),
-    m.GetAddress: lambda message: ("address", ""),
     m.ListAccounts: lambda message: ("accounts", ""),
     m.GetDetails: lambda message: ("account", message.account),
     m.SetSuspended: lambda message: ("suspend" if message.suspended else "resume", message.account),
@@ -30,7 +30,6 @@ ACTIONS: dict[type, Callable[[Any], tuple[str, str]]] = {
     m.RemoveAccount: lambda message: ("purge" if message.unseen_since else "remove", message.account),
     m.Reply: lambda message: ("reply", message.account),
     m.ListConnections: lambda message: ("connections", ""),
-    m.GetStats: lambda message: ("stats", ""),
     m.SetLogLevel: lambda message: ("log-level", message.level),
     m.RotateKey: lambda message: ("rotate-key", ""),
     m.SetDraining: lambda message: ("drain" if message.draining else "drain --off", ""),

@@ -455,11 +455,18 @@ class AdminTests(CommandLineCase):
 
     def test_no_daemon(self) -> None:
         """Status 6, and the command that starts one."""
-        for arguments in (("invite",), ("address",), ("accounts",), ("remove", "bob")):
+        for arguments in (("invite",), ("address",), ("accounts",), ("remove", "bob", "--yes")):
             status, out, err = self.run_line("admin", "--state", str(self.folder), *arguments)
             self.assertEqual((status, out), (Exit.NOT_CONNECTED, ""))
             self.assert_one_line(err, "no-daemon")
             self.assertIn("securemsg serve --state", err)
+
+    def test_nobody_asked(self) -> None:
+        """What asks first does nothing where nobody can be asked."""
+        for arguments in (("remove", "bob"), ("suspend", "bob"), ("drain",)):
+            status, _, err = self.run_line("admin", "--state", str(self.folder), *arguments)
+            self.assertEqual(status, Exit.USAGE)
+            self.assertIn("add --yes", err)
 
     def test_state_anywhere(self) -> None:
         """C{--state} can be given before or after the command; the later one counts."""

@@ -53,7 +53,7 @@ class AdminTests(PlaceCase):
         follower = hal.start("recv", "--follow", "--retry")
         until(lambda: '"hal"' in self.daemon.admin("connections", "--json").out, "a connection")
         self.assertRegex(self.daemon.admin("connections").out, "hal  +[0-9a-f]{8}  .*tcp\n")
-        self.assertIn("--off", self.daemon.admin("drain").err)
+        self.assertIn("--off", self.daemon.admin("drain", "--yes").err)
         self.assertIn("shutting down", ida.run("ping", status=6).err)
         self.assertIn("draining: yes", self.daemon.admin("stats").out)
         self.daemon.admin("drain", "--off")
@@ -77,12 +77,12 @@ class AdminTests(PlaceCase):
         self.assertIn("every account was seen", self.daemon.admin("purge", "--older-than", "1d", "--dry-run").err)
         self.assertEqual(self.daemon.admin("purge", "--older-than", "1d", "--json").rows, [])
         cleo.run("send", "dan", "hello", "--wait", "accepted")
-        self.assertIn("dan was removed, with 1 device and 1 waiting message (", self.daemon.admin("remove", "dan").err)
+        self.assertIn("dan was removed, with 1 device and 1 waiting message (", self.daemon.admin("remove", "dan", "--yes").err)
 
     def test_suspend(self) -> None:
         """A suspended account is told so, and gets what was sent to it once it is resumed."""
         eve, fay = self.person("eve"), self.person("fay")
-        self.assertEqual(self.daemon.admin("suspend", "fay", "--json").rows[0]["status"], "suspended")
+        self.assertEqual(self.daemon.admin("suspend", "fay", "--yes", "--json").rows[0]["status"], "suspended")
         eve.run("send", "fay", "hello", "--wait", "accepted")
         self.assertIn("has suspended this account", fay.run("ping", status=5).err)
         self.assertIn("suspended", self.daemon.admin("accounts").out)

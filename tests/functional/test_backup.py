@@ -21,7 +21,7 @@ class BackupCase(PlaceCase):
 
     def restore(self, *arguments: str, status: int = 0) -> Done:
         """Put the state back to the backup, as far as that succeeds."""
-        return self.daemon.admin("restore", str(self.file), *arguments, status=status)
+        return self.daemon.admin("restore", "--yes", str(self.file), *arguments, status=status)
 
 
 class RestoreTests(BackupCase):

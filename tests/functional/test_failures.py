@@ -48,7 +48,7 @@ class CommandTests(PlaceCase):
         """5: the account is gone; the message stays, and nobody says that it will go out."""
         vic = self.person("vic")
         expected = "vic was removed, with 1 device and 0 waiting messages (0 bytes)\n"
-        self.assertEqual(self.daemon.admin("remove", "vic").err, expected)
+        self.assertEqual(self.daemon.admin("remove", "vic", "--yes").err, expected)
         for what in ("account vic was registered", "account vic was removed"):
             self.assertIn(what, self.daemon.log)
         said = vic.error("send", "server", "hello", status=5)
@@ -132,7 +132,7 @@ class CommandTests(PlaceCase):
         max_, nia = self.person("max"), self.person("nia")
         max_.send("nia", "to the first nia")
         self.assertEqual(nia.texts(1), ["to the first nia"])
-        self.daemon.admin("remove", "nia")
+        self.daemon.admin("remove", "nia", "--yes")
         second = Person(self.place, "nia2")
         second.run("join", self.daemon.invite(), "nia")
         for options in ((), (), ("--no-queue",)):

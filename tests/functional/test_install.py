@@ -40,7 +40,7 @@ class InstallTests(SynchronousTestCase):
 
     def make(self, target: str, *more: str, status: int = 0) -> str:
         """Run make as a user does, and give what it says."""
-        argv = ("make", "-s", "-C", str(ROOT), target, f"DESTDIR={self.root}", "PREFIX=/opt/other", f"PYTHON={sys.executable}")
+        argv = ("make", "-s", "-C", str(ROOT), target, f"DESTDIR={self.root}/", "PREFIX=/opt/other", f"PYTHON={sys.executable}")
         env = {**self.settings, **self.pip}
         done = subprocess.run([*argv, *more], capture_output=True, text=True, check=False, env=env, timeout=240)
         self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
@@ -48,7 +48,15 @@ class InstallTests(SynchronousTestCase):
 
     def test_life(self) -> None:
         """Installed, it serves by its own unit; installed again, configuration stays; uninstalled, nothing else does."""
+        # What an installation that was interrupted has left.
+        self.venv.mkdir(parents=True)
+        (self.venv / "pyvenv.cfg").touch()
+        unfinished = self.venv.with_name("other.unfinished")
+        unfinished.touch()
         self.assertIn("installed below", self.make("install"))
+        self.assertFalse(unfinished.exists())
+        for name in ("alerts.yml", "grafana.json", "outgoing.conf", "operations.md"):
+            self.assertTrue((self.venv / "share" / "securemsg" / name).is_file(), name)
         for what, path in PLACED.items():
             self.assertEqual(stat.S_IMODE((self.root / path).stat().st_mode), 0o644, what)
         self.assertEqual(os.readlink(self.root / "usr/local/bin/securemsg"), "/opt/other/bin/securemsg")

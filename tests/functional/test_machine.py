@@ -181,6 +181,10 @@ class MachineTests(SynchronousTestCase):
         self.machine.run(f"cat >{program} && chmod 755 {program}", text=hook)
         self.machine.run("echo 127.0.0.1 chat.example.org >>/etc/hosts")
         lines = f"cert = {STATE}/fullchain.pem\nkey = {STATE}/privkey.pem\n"
+        # A link where the service's user could lay one does not lead root astray.
+        self.machine.run(f"ln -s /root/victim {STATE}/privkey.new && touch /root/fullchain.pem /root/privkey.pem")
+        self.machine.run(f"RENEWED_LINEAGE=/root {program}", status=2)
+        self.machine.run(f"test ! -e /root/victim && rm {STATE}/privkey.new {STATE}/fullchain.pem")
         request, _, check = authority.rpartition("openssl s_client")
         self.machine.run(f"set -e; {request}", text="")
         self.machine.run(f"cat >>{CONFIG} && systemctl restart securemsg", text=lines)

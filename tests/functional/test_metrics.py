@@ -84,7 +84,7 @@ class TcpTests(WatchedCase):
         listed = TABLE_ROW.findall((ROOT / "docs" / "reference.md").read_text("utf-8"))
         served = set(re.findall(r"^# TYPE (securemsg_\S+)", text, re.MULTILINE))
         self.assertEqual(sorted(listed), sorted(served))
-        self.assertIn("Healthy.", self.get("/"))
+        self.assertIn("All is well.", self.get("/"))
         with self.assertRaises(urllib.error.HTTPError):
             self.get("/state")
         daemon.stop()

@@ -75,7 +75,7 @@ class BrowserTests(SynchronousTestCase):
                 ],
                 capture_output=True, text=True, timeout=LIMIT, check=True,
             )  # fmt: skip
-        self.assertIn("Healthy.", shown.stdout)
+        self.assertIn("All is well.", shown.stdout)
         self.assertIn("<polyline", shown.stdout)
         self.assertEqual([line for line in shown.stderr.splitlines() if "CONSOLE" in line], [])
         self.assertLessEqual({"/", "/status.css", "/status.js"}, set(asked))

@@ -199,7 +199,7 @@ class TalkTests(PlaceCase):
         self.assertIn("bea", names)
         self.assertIn("server", names)
         self.daemon.admin("address", "--json")
-        (gone,) = self.daemon.admin("remove", "bea", "--json").rows
+        (gone,) = self.daemon.admin("remove", "bea", "--yes", "--json").rows
         self.assertEqual(gone, {"name": "bea", "status": "removed", "devices": 1, "messages": 0, "bytes": 0})
         self.assertNotIn("bea", [row["name"] for row in self.daemon.admin("accounts", "--json").rows])
         bea.run("ping", status=5)

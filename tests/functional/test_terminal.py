@@ -223,7 +223,7 @@ class PromptTests(TerminalCase):
         seat.expect("-> server>")
         seat.type("hello\r")
         seat.expect("Message received at 2")
-        self.daemon.admin("remove", "jon")
+        self.daemon.admin("remove", "jon", "--yes")
         self.assertEqual(seat.end(), 5)
         self.assertIn("[removed]", seat.shown)
         self.assertNotIn("Traceback", seat.shown)

@@ -8,7 +8,7 @@ GUARDS: tuple[Guard, ...] = (
     *guards(
         "daemon/site.py",
         "tests/daemon/test_monitor.py",
-        (" if len(self.open) < MAX_CONNECTIONS else None", "", "SiteTests::test_bounds"),
+        ("        if len(self.open) >= MAX_CONNECTIONS:\n", "        if False:\n", "SiteTests::test_bounds"),
         (
             "        self._end = self.callLater(MAX_TIME, self.transport.abortConnection)  # type: ignore[union-attr]\n",
             "",

@@ -181,7 +181,7 @@ def _seen(seconds: int, online: bool, before: str = "") -> str:
 @click.pass_context
 def suspend(ctx: click.Context, name: str, yes: bool) -> int:
     """
-    Keep an account from logging in, until it is resumed. At a terminal you are asked first.
+    Keep an account from logging in, until it is resumed. You are asked first.
 
     Its connections end, and its clients say why. What is sent to it is kept, as for anybody who is away; the invites that it
     has made stay good unless you revoke them.
@@ -252,7 +252,7 @@ def quota(ctx: click.Context, name: str, messages: int | None) -> int:
 @click.pass_context
 def remove(ctx: click.Context, name: str, yes: bool) -> int:
     """
-    Delete an account, its devices, and the messages waiting for it. At a terminal you are asked first.
+    Delete an account, its devices, and the messages waiting for it. You are asked first.
 
     The name is free again then: a person who has lost their only device can join anew with an invite.
     """
@@ -288,7 +288,7 @@ def remove(ctx: click.Context, name: str, yes: bool) -> int:
 @click.pass_context
 def purge(ctx: click.Context, older_than: int, dry_run: bool, yes: bool) -> int:
     """
-    Remove the accounts that nobody has used for a long time. They are listed, and at a terminal you are asked first.
+    Remove the accounts that nobody has used for a long time. They are listed, and you are asked first.
 
     An account that logs in meanwhile is kept. The names are free again then.
     """

@@ -50,12 +50,14 @@ Work = Callable[[AdminClient], Coroutine[Any, Any, None]]
 
 def confirm(question: str) -> None:
     """
-    Ask at a terminal whether to go on; elsewhere nobody is there to be asked.
+    Ask whether to go on.
 
     @raise click.Abort: no.
+    @raise click.UsageError: there is no terminal to ask at.
     """
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(question, abort=True, err=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError("this asks first, and there is no terminal; add --yes to do it all the same")
+    click.confirm(question, abort=True, err=True)
 
 
 def operate(ctx: click.Context, work: Work, *, is_limited: bool = True) -> int:

@@ -99,7 +99,7 @@ def stats(ctx: click.Context) -> int:
 @click.pass_context
 def drain(ctx: click.Context, off: bool, yes: bool) -> int:
     """
-    End all connections and let nobody log in, as before a restart. At a terminal you are asked first.
+    End all connections and let nobody log in, as before a restart. You are asked first.
 
     Clients are told that the server is shutting down, keep what they want to send, and try again. It lasts until --off, or
     until the daemon is started again.
