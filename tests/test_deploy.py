@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from securemsg.daemon import options as options_module
 from securemsg.daemon.configsample import sample_config
 from securemsg.daemon.options import WILDCARDS
+from securemsg.daemon.service import SPARE_FILES, STOP_TIME
 from securemsg.manpages import CONFIG_FILE
 from tests.functional.sandbox import read_unit
 
@@ -67,6 +68,13 @@ class UnitTests(SynchronousTestCase):
         self.assertIn("PREFIX=${PREFIX:-/opt/securemsg}\n", script)
         self.assertRegex(script, r'install -m 644 deploy/openssl\.cnf .*"\$venv/share/securemsg"\n')
         self.assertEqual(self.service["Environment"], "OPENSSL_CONF=/opt/securemsg/share/securemsg/openssl.cnf")
+
+    def test_room(self) -> None:
+        """The unit gives the daemon time for an orderly end, and files and a queue for those who come at once."""
+        self.assertGreater(int(self.service["TimeoutStopSec"]), STOP_TIME)
+        self.assertEqual(self.service["TimeoutStartSec"], "infinity")
+        self.assertGreaterEqual(int(self.service["LimitNOFILE"]), 2 * 1000 + SPARE_FILES)
+        self.assertGreaterEqual(int(read_unit(FOLDER / "securemsg.socket")["Socket"]["Backlog"]), 1024)
 
     def test_state_private(self) -> None:
         """The state folder is systemd's to make, and for nobody else's eyes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -85,10 +86,36 @@ class TcpTests(WatchedCase):
         served = set(re.findall(r"^# TYPE (securemsg_\S+)", text, re.MULTILINE))
         self.assertEqual(sorted(listed), sorted(served))
         self.assertIn("All is well.", self.get("/"))
+        self.wired(daemon, alice, bob)
         with self.assertRaises(urllib.error.HTTPError):
             self.get("/state")
         daemon.stop()
         self.assertNotIn("Traceback", daemon.log)
+
+
+    def wired(self, daemon: Daemon, alice: Person, bob: Person) -> None:
+        """What the parts of the daemon count arrives: whoever is here, has gone, or was refused; commits; what is to come."""
+
+        def value(name: str, **labels: str) -> float:
+            found = [sample for one in text_string_to_metric_families(self.get("/metrics")) for sample in one.samples]
+            return next(sample.value for sample in found if sample.name == name and labels.items() <= sample.labels.items())
+
+        until(lambda: value("securemsg_connections", transport="tcp") == 0, "the end of all connections")
+        follower = bob.start("recv", "--follow", "--retry")
+        until(lambda: value("securemsg_logged_in") == 1, "a login")
+        self.assertEqual(value("securemsg_connections", transport="tcp"), 1)
+        self.assertGreater(value("securemsg_commit_seconds_count"), 0)
+        self.assertGreater(value("securemsg_certificate_expiry_timestamp_seconds"), time.time())
+        self.assertGreater(value("securemsg_free_bytes"), 0)
+        self.assertEqual(value("securemsg_healthy"), 1)
+        daemon.admin("drain", "--yes")
+        self.assertEqual(value("securemsg_draining"), 1)
+        self.assertIn("Draining", self.get("/"))
+        daemon.admin("drain", "--off")
+        daemon.admin("remove", "--yes", alice.name)
+        alice.run("ping", status=5)
+        self.assertEqual(value("securemsg_hangups_total", code="login-failed"), 1)
+        follower.interrupt()
 
 
 class UnixTests(WatchedCase):

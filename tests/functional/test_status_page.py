@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +53,9 @@ class BrowserTests(SynchronousTestCase):
             def do_GET(self) -> None:
                 """One of them."""
                 asked.append(self.path)
+                if is_gone.is_set() and asked.count("/") > 1:
+                    self.send_error(503)
+                    return
                 with urllib.request.urlopen(f"http://{HOST}:{port}{self.path}", timeout=LIMIT) as answer:
                     self.send_response(answer.status)
                     for name, value in answer.getheaders():
@@ -63,22 +66,32 @@ class BrowserTests(SynchronousTestCase):
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 """Say nothing."""
 
+        is_gone = Event()
         server = ThreadingHTTPServer((HOST, 0), Passing)
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         Thread(target=server.serve_forever, daemon=True).start()
-        with tempfile.TemporaryDirectory() as profile:
-            shown = subprocess.run(
-                [
-                    self.browser, *BROWSER, f"--user-data-dir={profile}", f"--virtual-time-budget={BUDGET}", "--dump-dom",
-                    f"http://{HOST}:{server.server_port}/",
-                ],
-                capture_output=True, text=True, timeout=LIMIT, check=True,
-            )  # fmt: skip
+        shown = self.look(server.server_port)
         self.assertIn("All is well.", shown.stdout)
         self.assertIn("<polyline", shown.stdout)
         self.assertEqual([line for line in shown.stderr.splitlines() if "CONSOLE" in line], [])
         self.assertLessEqual({"/", "/status.css", "/status.js"}, set(asked))
         self.assertLessEqual(set(asked), {"/", "/status.css", "/status.js", "/favicon.ico"})
         self.assertGreaterEqual(asked.count("/"), 3)
+        asked.clear()
+        is_gone.set()
+        shown = self.look(server.server_port)
+        self.assertIn("No answer", shown.stdout)
+        self.assertNotIn("All is well.", shown.stdout)
         daemon.stop()
+
+    def look(self, port: int) -> subprocess.CompletedProcess[str]:
+        """What the page holds after a while."""
+        with tempfile.TemporaryDirectory() as profile:
+            return subprocess.run(
+                [
+                    self.browser, *BROWSER, f"--user-data-dir={profile}", f"--virtual-time-budget={BUDGET}", "--dump-dom",
+                    f"http://{HOST}:{port}/",
+                ],
+                capture_output=True, text=True, timeout=LIMIT, check=True,
+            )  # fmt: skip
