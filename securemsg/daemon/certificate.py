@@ -104,11 +104,9 @@ class IssuedPair:
         self._seen = _states(certificate, key)
         try:
             fresh = load_credentials(certificate, key, self._spki)
-            if fresh.expires_at <= self._now():
-                raise StateError(f"{certificate} has expired")
             problem = chain_problem(fresh.pem, self._now())
             if problem:
-                raise StateError(f"{certificate}: {problem}; put the certificate first, then each issuer")
+                raise StateError(f"{certificate}: {problem}")
         except Exception as error:  # noqa: BLE001 - the libraries fail in more ways than anybody lists, and the pair stays
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING:
                 self._seen = ()

@@ -271,11 +271,14 @@ def chain_problem(pem: bytes, now: float) -> str:
     blocks = [CHAIN_BEGIN + block for block in pem.split(CHAIN_BEGIN)[1:]]
     chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block).to_cryptography() for block in blocks]
     for number, certificate in enumerate(chain, 1):
-        if not certificate.not_valid_before_utc.timestamp() <= now < certificate.not_valid_after_utc.timestamp():
-            return f"certificate {number} of {len(chain)} has expired, or is not valid yet"
+        if certificate.not_valid_before_utc.timestamp() > now:
+            return f"certificate {number} of {len(chain)} is not valid yet"
+        if certificate.not_valid_after_utc.timestamp() <= now:
+            return f"certificate {number} of {len(chain)} has expired"
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         if certificate.issuer != issuer.subject:
-            return f"certificate {number + 1} of {len(chain)} has not issued the one before it"
+            order = "put the certificate first, then each issuer"
+            return f"certificate {number + 1} of {len(chain)} has not issued the one before it; {order}"
     return ""
 
 
