@@ -14,7 +14,7 @@ from unittest import skipUnless
 
 from securemsg.daemon.configsample import sample_config
 from tests.functional.sandbox import IS_AVAILABLE
-from tests.functional.support import HOST, LIMIT, Person, PlaceCase
+from tests.functional.support import HOST, LIMIT, Person, PlaceCase, until
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy" / "securemsg.service"
@@ -84,6 +84,7 @@ class SandboxTests(PlaceCase):
             with urllib.request.urlopen(f"http://{HOST}:{watched.getsockname()[1]}/metrics", timeout=LIMIT) as answer:
                 self.assertIn(b"securemsg_registrations_total 1.0", answer.read())
             running.terminate()
+            until(lambda: manager.recv(1000).startswith(b"STOPPING=1\n"), "the word that it stops")
             running.wait(LIMIT)
             text = (self.place.folder / "log").read_text("utf-8")
         self.assertNotIn("Traceback", text)
