@@ -50,7 +50,7 @@ class LogTests(SynchronousTestCase):
     def test_named(self) -> None:
         """Each line that is no bug is in the table."""
         guide = (ROOT / "docs" / "operations.md").read_text("utf-8")
-        table = guide.partition("## Logs")[2].partition("\n## ")[0]
+        table = " ".join(guide.partition("## Logs")[2].partition("\n## ")[0].split())
         forms = list(logged())
         self.assertGreater(len(forms), 40)
         spans = re.findall(r"`([^`]+)`", table)

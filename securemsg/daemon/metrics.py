@@ -141,6 +141,6 @@ class Exposition:
         self._registry = CollectorRegistry()
         self._registry.register(MonitorCollector(monitor))
 
-    def text(self) -> bytes:
+    def text(self) -> str:
         """What a scrape gets."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry).decode("utf-8")

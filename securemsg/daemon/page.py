@@ -72,13 +72,13 @@ class Page:
         )
         self._template = environment.from_string((FOLDER / "status.html").read_text("utf-8"))
 
-    def render(self) -> bytes:
+    def render(self) -> str:
         """The page as it is now."""
         monitor, samples = self._monitor, self._monitor.samples
         expiry = datetime.fromtimestamp(monitor.expires_at(), UTC)
         waiting, left = monitor.waiting, monitor.expires_at() - monitor.now()
         certificate = f"expires {expiry:%Y-%m-%d}, in {duration(left)}" if left > 0 else f"EXPIRED on {expiry:%Y-%m-%d}"
-        text = self._template.render(
+        return self._template.render(
             version=__version__,
             problem=monitor.problem,
             is_draining=monitor.is_draining(),
@@ -101,9 +101,8 @@ class Page:
             ],
             refusals=(monitor.server.refusals + monitor.hangups).most_common(MAX_CODES),
         )
-        return text.encode("utf-8")
 
 
-def asset(name: str) -> bytes:
+def asset(name: str) -> str:
     """A file that the page loads."""
-    return (FOLDER / name).read_bytes()
+    return (FOLDER / name).read_text("utf-8")

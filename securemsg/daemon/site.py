@@ -41,7 +41,7 @@ class Answer:
     """The answer to a request."""
 
     status: HTTPStatus
-    content: bytes
+    content: str
     kind: str = PLAIN
 
 
@@ -64,12 +64,13 @@ class QuestionRequest(Request):
         if self.method in METHODS:
             answer = self.channel.factory.answer(self.path)
         else:
-            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n".encode("ascii"))
+            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             self.setHeader(b"Allow", b", ".join(METHODS))
+        content = answer.content.encode("utf-8")
         self.setResponseCode(answer.status, answer.status.phrase.encode("ascii"))
         for name, value in (
             ("Content-Type", answer.kind),
-            ("Content-Length", str(len(answer.content))),
+            ("Content-Length", str(len(content))),
             ("Content-Security-Policy", POLICY),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
@@ -78,7 +79,7 @@ class QuestionRequest(Request):
         ):
             self.setHeader(name, value)
         if self.method != b"HEAD":
-            self.write(answer.content)
+            self.write(content)
         self.finish()
 
 
@@ -134,17 +135,17 @@ class Site(HTTPFactory):
         """Answer one path."""
         make = self._answers.get(path)
         if make is None:
-            return Answer(HTTPStatus.NOT_FOUND, "there is /, /metrics and /healthz\n".encode("ascii"))
+            return Answer(HTTPStatus.NOT_FOUND, "there is /, /metrics and /healthz\n")
         try:
             return make()
         except Exception:  # noqa: BLE001 - a bug: the log has it, and the messages go on
             self._log.failure("a question about the daemon could not be answered")
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why\n".encode("ascii"))
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why\n")
 
     def _health(self) -> Answer:
         if problem := self._monitor.problem:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n".encode("ascii"))
-        return Answer(HTTPStatus.OK, b"ok\n")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
+        return Answer(HTTPStatus.OK, "ok\n")
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Accept a connection; the one that has lasted longest makes room for it."""

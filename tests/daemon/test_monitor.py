@@ -233,7 +233,7 @@ class SiteTests(MonitorCase):
             head, body = self.get(path)
             self.assertEqual(head.split()[1], b"200")
             self.assertIn(kind, head)
-            self.assertEqual(body, asset(path[1:]))
+            self.assertEqual(body.decode(), asset(path[1:]))
 
 
 class Elements(HTMLParser):
@@ -265,7 +265,7 @@ class PageTests(MonitorCase):
     def test_elements(self) -> None:
         """It is whole, loads nothing from elsewhere, has no code in it, and each plot is described in words."""
         self.healthy(3 * PERIOD)
-        page = Elements(Page(self.monitor).render().decode())
+        page = Elements(Page(self.monitor).render())
         self.assertEqual(page.open, [])
         for tag, attributes in page.found:
             for name, value in attributes.items():
@@ -282,7 +282,7 @@ class PageTests(MonitorCase):
         self.monitor.is_disk_full = True
         self.monitor.expires_at = lambda: NOW - 1.0
         self.monitor.hangups.update({f"code-{n}": n for n in range(100)} | {"<b>": 1000})
-        text = Page(self.monitor).render().decode()
+        text = Page(self.monitor).render()
         for words in ("The disk is full", "EXPIRED on 2027-01-15", "&lt;b&gt;", "code-99"):
             self.assertIn(words, text)
         self.assertEqual(text.count("<code>"), MAX_CODES)
@@ -300,5 +300,5 @@ class PageTests(MonitorCase):
 
     def test_no_names(self) -> None:
         """It loads without a redirect, under any path of a proxy."""
-        self.assertNotIn("://", Page(self.monitor).render().decode())
+        self.assertNotIn("://", Page(self.monitor).render())
         self.assertEqual(Site(self.monitor, self.clock).answer(b"/").status, HTTPStatus.OK)
