@@ -50,8 +50,10 @@ from tests.server.case import TwoPeople
 
 PACKAGE = Path(__file__).resolve().parent.parent / "securemsg"
 KEY_SIZE = 16  # AES-128; anything that is shorter is no key
-# What stands in the sources for other reasons: labels, the name of the exporter in RFC 9266, HTTP's headers and media types.
+# What stands in the sources for other reasons: labels, the name of the exporter in RFC 9266, HTTP's headers and media types,
+# the line before a PEM block (RFC 7468 2).
 WORDS = re.compile(
+    rb"-----BEGIN [A-Z ]+-----|"
     rb"(securemsg[ /_]|EXPORTER-|text/|application/)[\x20-\x7e]+|[A-Z][A-Za-z]*(-[A-Z][A-Za-z0-9]*)+|X-[A-Za-z0-9-]+"
 )
 ENCODED_KEY = re.compile(r"[0-9a-fA-F]{32,}|[A-Za-z0-9+/]{42,}={0,2}")
