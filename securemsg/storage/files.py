@@ -263,7 +263,8 @@ def drafts_of(path: Path) -> list[Path]:
 
 
 def _draft_prefix(path: Path) -> str:
-    return f".{path.name}."
+    # No file of anybody else's is called so: what processes have left is removed, wherever the file is.
+    return f".{path.name}.securemsg-draft-"
 
 
 @contextlib.contextmanager

@@ -150,7 +150,7 @@ class RightsTests(CheckCase):
 
     def test_leftovers(self) -> None:
         """What killed commands have left, perhaps with keys, is named."""
-        for name in (".store.key.x", ".restore.x", ".snapshot.x"):
+        for name in (".store.key.securemsg-draft-x", ".restore.x", ".snapshot.x"):
             (self.folder / name).touch()
             [fault] = check_permissions(self.folder)
             self.assertIn(name, fault.text)

@@ -43,7 +43,12 @@ class RestoreTests(BackupCase):
         self.assertIn("server.db", made["files"])
         self.assertFalse((self.daemon.state / ".snapshot").exists())
         self.assertIn("exists", self.daemon.admin("backup", str(self.file), status=2).err)
+        others = self.file.with_name(f".{self.file.name}.settings")
+        draft = self.file.with_name(f".{self.file.name}.securemsg-draft-x")
+        for path in (others, draft):
+            path.touch()
         self.daemon.admin("backup", str(self.file), "--force")
+        self.assertEqual((others.exists(), draft.exists()), (True, False))
         self.assertEqual(self.daemon.admin("check", str(self.file)).out.count("whole"), 3)
         self.assertEqual(self.daemon.admin("check").out.count("whole"), 3)
         self.assertIn("is in use by", self.restore(status=5).err)
