@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from msgspec import Struct
 from zope.interface import Interface
 
-MAX_OPEN_INVITES = 100  # good tokens one account may have out, and its profile keeps track of; the operator is not counted
 CLAIM_KEPT = 86400  # how long the same requester is given the same bundle
 
 # Takes how many steps of long work were done since it was called last.

@@ -20,9 +20,8 @@ from securemsg.daemon.limits import LIMITS
 from securemsg.daemon.twistd import PidFileTaken, clear_pid_file, ignore_signals
 from securemsg.net.listener import PortUnavailable, address_of
 from securemsg.protocol.hosts import MAX_PORT, parse_host_port
-from securemsg.protocol.messages import MAX_USES
+from securemsg.protocol.messages import MAX_OPEN_INVITES, MAX_USES
 from securemsg.responders.choice import BadAnswer, check_form
-from securemsg.server.limits import MAX_OPEN_INVITES
 
 MAX_DESCRIPTOR = 1023
 # Each takes about 40 kB of memory, and at most two open files.

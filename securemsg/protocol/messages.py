@@ -34,8 +34,9 @@ MAX_EXPIRY = 30 * 86400
 MIN_EXPIRY = 60
 # Connections that are listed for the operator at once: far fewer bytes than the largest frame.
 MAX_CONNECTION_ROWS = 500
-# How many people one invite may admit.
+# How many people one invite may admit, and how many good invites an account may have out; an operator is not counted.
 MAX_USES = 10_000
+MAX_OPEN_INVITES = 100
 # Messages in one mailbox: the most that an operator may allow.
 MAX_QUOTA = 10_000_000
 # The longest that a server may have a client wait before it connects again, milliseconds.

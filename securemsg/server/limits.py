@@ -8,8 +8,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from securemsg.interfaces import MAX_OPEN_INVITES as MAX_OPEN_INVITES
-from securemsg.protocol.messages import MAX_EXPIRY
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_OPEN_INVITES
 
 KIB = 1024
 MIB = 1024 * KIB

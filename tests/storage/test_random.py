@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from securemsg.errors import Refusal
 from securemsg.interfaces import (
-    MAX_OPEN_INVITES,
     ClockReading,
     DepositRow,
     MailboxRow,
@@ -20,6 +19,7 @@ from securemsg.interfaces import (
     StoredPrekey,
     WriteBatch,
 )
+from securemsg.protocol.messages import MAX_OPEN_INVITES
 from securemsg.storage.sqlite.memory import MemoryServerStore
 from securemsg.storage.sqlite.schema import POSITION_BITS
 from securemsg.storage.sqlite.segments import unpack_shared

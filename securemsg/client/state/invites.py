@@ -26,11 +26,11 @@ from securemsg.client.state.records import (
     save_number,
 )
 from securemsg.crypto import keys
-from securemsg.interfaces import MAX_OPEN_INVITES, IRecords
+from securemsg.interfaces import IRecords
 from securemsg.protocol.devices import SERVER_NAME, check_name
 from securemsg.protocol.envelope import Kind, encode_record
 from securemsg.protocol.invite import SECRET_SIZE, InviteLink
-from securemsg.protocol.messages import MAX_EXPIRY, Counter, Nonce
+from securemsg.protocol.messages import MAX_EXPIRY, MAX_OPEN_INVITES, Counter, Nonce
 
 # In the table C{META}: the secrets, in the order in which they were made, and the number of wrong proofs.
 SECRETS = b"invites"

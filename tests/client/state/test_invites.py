@@ -15,10 +15,9 @@ from securemsg.client.state.conversations import direct
 from securemsg.client.state.profile import DAY, create_profile, resigned, save_profile
 from securemsg.client.state.records import META, OUTBOX, ROWS, OutboxRow, draft, load_all, next_seq, save
 from securemsg.crypto.keys import SigningKey
-from securemsg.interfaces import MAX_OPEN_INVITES
 from securemsg.protocol.envelope import Content, Kind, decode_record, encode_record
 from securemsg.protocol.invite import InviteLink
-from securemsg.protocol.messages import AccountRecord
+from securemsg.protocol.messages import MAX_OPEN_INVITES, AccountRecord
 from securemsg.storage.memory import MemoryProfile
 from tests.client.case import WorldCase
 from tests.client.people import LINK, NOW, person

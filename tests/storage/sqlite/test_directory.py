@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from securemsg.interfaces import (
-    MAX_OPEN_INVITES,
     AccountSummary,
     IServerStore,
     StoredAccount,
@@ -15,6 +14,7 @@ from securemsg.interfaces import (
     StoredPrekey,
     StoredStock,
 )
+from securemsg.protocol.messages import MAX_OPEN_INVITES
 from tests.storage.contract import InMemory, OnDisk, StoreContract
 from tests.storage.stores import DAY, NOW, account, batch, deposit, prekeys
 
