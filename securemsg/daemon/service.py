@@ -112,9 +112,9 @@ SPARE_FILES = 256
 # Fewer are of no use.
 MIN_CONNECTIONS = 16
 
-# Named here, because SQL belongs to the storage layer.
 # Attributes of the setup that are not named as their options.
 _OPTIONS = {"prints": "print", "descriptor": "port", "udp_descriptor": "udp-port"}
+# Named here, because SQL belongs to the storage layer.
 DISK_ERRORS = ("sqlite3.OperationalError", "sqlite3.DatabaseError")
 
 

@@ -883,8 +883,8 @@ Message = (
 
 KNOWN_TAGS = frozenset([*range(1, 7), *range(10, 17), *range(20, 32), *range(40, 46), *range(50, 58), *range(60, 77)])
 
-# Their last item belongs to a feature, and is left out where there is none: peers without the feature do not know it.
-_WITH_ROOM = frozenset({Deposit, DepositRefused, Deliver})
+# Their last items belong to a feature, and are left out where they are C{None}: peers without the feature do not know them.
+_LAST_ITEMS = {Deposit: "room", DepositRefused: "room", Deliver: "room", Failed: "retry_after"}
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
@@ -893,17 +893,11 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 def encode_message(message: Message) -> bytes:
     """Make the payload of a frame."""
     payload = _encode(message)
-    if _lacks_last(message):
+    last = _LAST_ITEMS.get(type(message))
+    if last is not None and getattr(message, last) is None:
         # The number of items is in the first byte, and the last item is one byte.
         return bytes((payload[0] - 1,)) + payload[1:-1]
     return payload
-
-
-def _lacks_last(message: Message) -> bool:
-    """Whether the last item is left out."""
-    if type(message) is Failed:
-        return message.retry_after is None
-    return type(message) in _WITH_ROOM and message.room is None  # type: ignore[union-attr]
 
 
 def decode_message(payload: bytes) -> Message | Unknown:
